@@ -1,0 +1,22 @@
+"""A laboratory for model collapse: generative models trained on data that models generated."""
+
+from collapse_jax import config
+from collapse_jax.devices import use_all_cores
+from collapse_jax.rollout import rollout
+from collapse_jax.simulate import simulate
+from collapse_jax.tasks import Categorical, Gaussian, KernelDensity, LinearRegression
+from collapse_jax.workflows import Accumulate, AccumulateSubsample, Replace
+
+__all__ = [
+    "Accumulate",
+    "AccumulateSubsample",
+    "Categorical",
+    "Gaussian",
+    "KernelDensity",
+    "LinearRegression",
+    "Replace",
+    "config",
+    "rollout",
+    "simulate",
+    "use_all_cores",
+]

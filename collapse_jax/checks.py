@@ -1,0 +1,85 @@
+"""Checks of arguments: every message names the argument, the value and what is allowed."""
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value is known only inside a transformed function, and cannot be checked."""
+    return isinstance(value, jax.core.Tracer)
+
+
+def whole_number(name: str, value: Any, minimum: int = 1, maximum: int = 2**31 - 1) -> Any:
+    """`value` as an int in the given range; a traced value passes as it is."""
+    if is_traced(value):
+        return value
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if not minimum <= number <= maximum:
+        raise ValueError(f"{name} must be between {minimum} and {maximum}, got {number}")
+    return number
+
+
+def positive_number(name: str, value: Any, zero_allowed: bool = False) -> Any:
+    """`value` as a finite positive float; a traced value passes as it is."""
+    if is_traced(value):
+        return value
+    kind = "number of zero or more" if zero_allowed else "positive number"
+    try:
+        if isinstance(value, (bool, np.bool_, str)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a finite {kind}, got {value!r}") from None
+    if not math.isfinite(number) or number < 0 or (number == 0 and not zero_allowed):
+        raise ValueError(f"{name} must be a finite {kind}, got {number}")
+    return number
+
+
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """`value`, which must be one of the allowed names; the error suggests the nearest."""
+    allowed = list(allowed)
+    if value in allowed:
+        return value
+    close = difflib.get_close_matches(str(value).lower(), allowed, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}{hint}")
+
+
+def finite_array(name: str, value: Any, ndim: int | tuple[int, ...]) -> np.ndarray:
+    """`value` as a float64 array of a permitted rank, without NaN and infinities."""
+    ndims = (ndim,) if isinstance(ndim, int) else ndim
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be an array of numbers, got {_short(value)}") from None
+    if array.ndim not in ndims:
+        ranks = " or ".join(f"{n}" for n in ndims)
+        raise ValueError(f"{name} must have {ranks} dimensions, got shape {array.shape}")
+    bad = np.argwhere(~np.isfinite(array))
+    if bad.size:
+        first = tuple(int(i) for i in bad[0])
+        where = ", ".join(
+            f"{axis} {i}" for axis, i in zip(("row", "column"), first, strict=False)
+        )
+        where = f" at {where}" if where else ""
+        raise ValueError(
+            f"{name} must be finite, got {array[first]}{where}"
+            + (f" ({len(bad)} such entries)" if len(bad) > 1 else "")
+        )
+    return array
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

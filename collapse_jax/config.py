@@ -1,0 +1,91 @@
+"""Workflows and tasks as plain dictionaries, which a dataset carries to say how it was made."""
+
+import inspect
+import json
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import xarray as xr
+
+from collapse_jax import tasks, workflows
+from collapse_jax.data import digest
+
+KNOWN = {
+    **{name: getattr(tasks, name) for name in tasks.__all__},
+    **{
+        cls.__name__: cls
+        for cls in (workflows.Replace, workflows.Accumulate, workflows.AccumulateSubsample)
+    },
+}
+
+
+def describe(module: eqx.Module) -> dict[str, Any]:
+    """The arguments that make this workflow or task again, as JSON can hold them.
+
+    The user's own data are represented by their number of rows and a fingerprint.
+    """
+    arguments: dict[str, Any] = {"type": type(module).__name__}
+    has_data = getattr(module, "population", None) is not None
+    for name in inspect.signature(type(module)).parameters:
+        if name == "data":
+            arguments[name] = _describe_data(module) if has_data else None
+            continue
+        value = getattr(module, name)
+        if isinstance(value, (np.ndarray, jax.Array)) and value.ndim:
+            value = None if has_data else np.asarray(value).tolist()
+        elif isinstance(value, (np.ndarray, np.generic, jax.Array)):
+            value = value.item()
+        arguments[name] = value
+    return arguments
+
+
+def _describe_data(module: Any) -> dict[str, Any]:
+    arrays = [leaf for leaf in jax.tree.leaves(module) if getattr(leaf, "ndim", 0)]
+    return {"rows": module.population, "fingerprint": digest(*arrays)}
+
+
+def rebuild(arguments: dict[str, Any], data: Any = None) -> Any:
+    """The workflow or task that `describe` described.
+
+    **Arguments:**
+
+    - `arguments`: what `describe` returned.
+    - `data`: the user's own data, where the task was made from such.
+
+    Raises `ValueError` for an unknown type, or for data that are missing or are not the same.
+    """
+    arguments = dict(arguments)
+    name = arguments.pop("type")
+    if name not in KNOWN:
+        raise ValueError(f"type must be one of {', '.join(KNOWN)}, got {name!r}")
+    described = arguments.pop("data", None)
+    if described is None:
+        return KNOWN[name](**arguments)
+    if data is None:
+        raise ValueError(f"data must be given: the run used {described['rows']} rows of its own")
+    arguments = {key: value for key, value in arguments.items() if value is not None}
+    module = KNOWN[name](**arguments, data=data)
+    if describe(module)["data"] != described:
+        raise ValueError("data must be those of the run, and their fingerprint differs")
+    return module
+
+
+def run_arguments(ds: xr.Dataset, data: Any = None) -> dict[str, Any]:
+    """Keyword arguments with which `collapse_jax.simulate` makes this dataset again.
+
+    **Arguments:**
+
+    - `ds`: a dataset from `simulate`, or one read back from a file.
+    - `data`: the user's own data, where the task was made from such.
+    """
+    config = json.loads(ds.attrs["config"])
+    return {
+        "workflow": rebuild(config["workflow"]),
+        "task": rebuild(config["task"], data),
+        "n_generations": config["n_generations"],
+        "seeds": ds["seed"].values.tolist(),
+        "metrics": config["metrics"],
+        "storage": config["storage"],
+    }

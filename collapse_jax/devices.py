@@ -1,0 +1,68 @@
+"""Which devices share the work, and how many chains they take at a time."""
+
+import os
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+AXIS = "seed"
+
+
+def use_all_cores(n_cores: int | None = None) -> None:
+    """Give this process one JAX CPU device per core, over which `simulate` splits the seeds.
+
+    Call it once, before the first JAX computation; it has no effect on GPUs and TPUs. A program on
+    one CPU device uses about one core, because the arrays of small chains are too small to share.
+
+    **Arguments:**
+
+    - `n_cores`: number of devices, default the cores that this process may use.
+
+    Raises `RuntimeError` when JAX's backends are already in use with another number of devices.
+    """
+    if n_cores is None:
+        n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        n_cores = n_cores or os.cpu_count() or 1
+    if jax.config.jax_num_cpu_devices == n_cores:
+        return
+    jax.config.update("jax_num_cpu_devices", n_cores)
+
+
+def seed_mesh(devices: Sequence[jax.Device] | None) -> Mesh:
+    """A mesh with one axis, over which seeds are split; default all devices of this process."""
+    chosen = jax.local_devices() if devices is None else list(devices)
+    if not chosen:
+        raise ValueError("devices must not be empty")
+    return Mesh(np.array(chosen), (AXIS,))
+
+
+def default_memory_limit(mesh: Mesh) -> int:
+    """Bytes that the pools of one batch may take: half of what the devices, or the host, have."""
+    statistics = [device.memory_stats() for device in mesh.devices.flat]
+    limits = [s["bytes_limit"] for s in statistics if s and "bytes_limit" in s]
+    if len(limits) == len(statistics):
+        return sum(limits) // 2
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+# Bytes of pool and working arrays per device that a batch should not exceed by much: about the
+# size of a core's cache. A batch should not be so narrow either that starting an operation costs
+# more than running it.
+_CACHE_BYTES = 2**21
+_NARROWEST, _WIDEST = 32, 16384
+
+
+def batch_width(n_seeds: int, mesh: Mesh, bytes_per_chain: int, memory_limit: int) -> int:
+    """How many chains run at a time, a multiple of the number of devices.
+
+    Wide enough to amortise the start of operations, narrow enough for the cache (on CPUs) and for
+    the memory limit; and balanced, so that the last batch is about as full as the others.
+    """
+    most = memory_limit // (bytes_per_chain * mesh.size)
+    if mesh.devices.flat[0].platform == "cpu":
+        most = min(most, max(_NARROWEST, min(_WIDEST, _CACHE_BYTES // bytes_per_chain)))
+    per_device = -(-n_seeds // mesh.size)
+    n_batches = -(-per_device // max(most, 1))
+    return -(-per_device // n_batches) * mesh.size

@@ -1,0 +1,133 @@
+"""The compiled part of `simulate`: many chains, a chunk of generations at a time."""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+
+from collapse_jax import pool as pools
+from collapse_jax.rollout import Metrics, generation, make_world
+from collapse_jax.devices import AXIS
+from collapse_jax.pool import Form, Pool
+from collapse_jax.random import chain_key
+from collapse_jax.tasks.base import AbstractTask
+from collapse_jax.workflows import AbstractWorkflow
+
+# A pool's counters are the same in all chains. They stay unbatched, so that what depends on them
+# stays a slice or a loop and does not become a gather or a masked loop.
+_AXES: Any = Pool(statistic=0, rows=0, n_batches=None, n_real_batches=None)  # pyright: ignore
+_SPLIT, _WHOLE = PartitionSpec(AXIS), PartitionSpec()
+_SPECS: Any = Pool(_SPLIT, _SPLIT, _WHOLE, _WHOLE)  # pyright: ignore
+
+
+class Chains(eqx.Module):
+    """What a batch of chains is, apart from its pool. Arrays are traced, the rest is compiled in."""
+
+    workflow: AbstractWorkflow
+    task: AbstractTask
+    form: Form
+    names: tuple[str, ...]
+    chunk: int
+    mesh: Mesh
+    seeds: np.ndarray
+
+
+def traceable(module: Any, sizes: bool = False) -> Any:
+    """The module with its numbers as arrays, so that other numbers need no other compilation.
+
+    Whole numbers are sizes, and stay as they are unless `sizes`.
+    """
+
+    def convert(leaf):
+        if isinstance(leaf, float) or (hasattr(leaf, "dtype") and leaf.dtype.kind == "f"):
+            return jnp.asarray(leaf, jnp.float32)
+        if sizes and isinstance(leaf, int) and not isinstance(leaf, bool):
+            return jnp.asarray(leaf, jnp.int32)
+        return leaf
+
+    return jax.tree.map(convert, module)
+
+
+def bytes_per_chain(task: AbstractTask, form: Form) -> int:
+    """Bytes of one chain's pool."""
+    pool = eqx.filter_eval_shape(_begin, task, form, np.zeros((), np.uint32))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pool))
+
+
+def start(chains: Chains) -> Pool:
+    """The pools of all chains before generation 1, `[seed, ...]`."""
+    return _start(chains)
+
+
+def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
+    """Run generations `first`, `first + 1`, ... (`steps` of them, at most `chains.chunk`).
+
+    **Returns:** the pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid.
+    The pool handed in is used up.
+    """
+    return _advance((chains, np.asarray(first, np.int32), np.asarray(steps, np.int32)), pool)
+
+
+def _begin(task: AbstractTask, form: Form, seed: jax.Array) -> Pool:
+    key = chain_key(seed)
+    return pools.begin(task, make_world(task, form, key), form, key)
+
+
+@eqx.filter_jit
+def _start(chains: Chains) -> Pool:
+    def share(chains, seeds):
+        begin = partial(_begin, chains.task, chains.form)
+        return jax.vmap(begin, out_axes=_AXES)(seeds)
+
+    return _split(share, chains, (), _SPECS)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _advance(
+    context: tuple[Chains, jax.Array, jax.Array], pool: Pool
+) -> tuple[Pool, Metrics]:
+    chains, first, steps = context
+
+    def share(chains, seeds, pool, first, steps):
+        def chain(seed, pool):
+            key = chain_key(seed)
+            # Drawn again in each chunk rather than kept: what is shared by chains stays shared.
+            world = make_world(chains.task, chains.form, key)
+
+            def body(i, state):
+                pool, metrics = state
+                pool, now = generation(
+                    chains.workflow, chains.task, world, pool, key, first + i, chains.names
+                )
+                return pool, {name: metrics[name].at[i].set(now[name]) for name in now}
+
+            empty = {name: jnp.zeros(chains.chunk) for name in chains.names}
+            return lax.fori_loop(0, steps, body, (pool, empty))
+
+        return jax.vmap(chain, in_axes=(0, _AXES), out_axes=(_AXES, 0))(seeds, pool)
+
+    arguments = ((pool, _SPECS), (first, _WHOLE), (steps, _WHOLE))
+    return _split(share, chains, arguments, (_SPECS, _SPLIT))
+
+
+def _split(share, chains: Chains, arguments: tuple[tuple[Any, Any], ...], out_specs: Any) -> Any:
+    """Run `share(chains, seeds, *arguments)` on every device for its part of the seeds."""
+    arrays, static = eqx.partition(eqx.tree_at(lambda c: c.seeds, chains, None), eqx.is_array)
+
+    def on_device(arrays, seeds, *rest):
+        return share(eqx.combine(arrays, static), seeds, *rest)
+
+    values, specs = zip(*arguments, strict=True) if arguments else ((), ())
+    split = jax.shard_map(
+        on_device,
+        mesh=chains.mesh,
+        in_specs=(_WHOLE, _SPLIT, *specs),
+        out_specs=out_specs,
+        check_vma=False,
+    )
+    return split(arrays, chains.seeds, *values)

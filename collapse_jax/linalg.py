@@ -1,0 +1,208 @@
+"""Small dense linear algebra in plain JAX, batched by `vmap`.
+
+LAPACK's routines can hang for ever inside a program that runs on several CPU devices (seen with
+jaxlib 0.10.2), and one call per small matrix is slow besides. Recursion turns nearly all the work
+into matrix products.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+_BASE = 8  # size at which recursion stops; 8 was the fastest of 8, 12, 16, 25 at d = 31 and 100
+
+
+def _half(d: int) -> int:
+    """Where to cut a matrix of size `d`: near the middle, at a multiple of 8."""
+    return (d // 2 + 7) // 8 * 8
+
+
+def _stack_lower(top, bottom_left, bottom_right):
+    corner = jnp.zeros((top.shape[0], bottom_right.shape[0]), top.dtype)
+    return jnp.block([[top, corner], [bottom_left, bottom_right]])
+
+
+def cholesky(a: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """Lower Cholesky factor of a positive semi-definite matrix; only its lower triangle is read.
+
+    A pivot that is zero or negative (a variance of zero, up to rounding) gives a column of zeros.
+    """
+    return _cholesky(a, with_inverse=False)[0]
+
+
+def _cholesky(a, with_inverse):
+    """Factor and, where a caller further up needs it, its inverse."""
+    d = a.shape[0]
+    if d <= _BASE:
+        factor = _cholesky_columns(a)
+        return factor, triangular_inverse(factor) if with_inverse else None
+    m = _half(d)
+    top, top_inverse = _cholesky(a[:m, :m], with_inverse=True)
+    below = a[m:, :m] @ top_inverse.T
+    corner, corner_inverse = _cholesky(a[m:, m:] - below @ below.T, with_inverse)
+    factor = _stack_lower(top, below, corner)
+    if not with_inverse:
+        return factor, None
+    return factor, _stack_lower(top_inverse, -corner_inverse @ (below @ top_inverse), corner_inverse)
+
+
+def _cholesky_columns(a):
+    rows = jnp.arange(a.shape[0])
+
+    def column(j, factor):
+        c = a[:, j] - factor @ factor[j]
+        # A pivot at rounding level of its diagonal entry is a direction without variance.
+        positive = c[j] > 1e-6 * a[j, j]
+        scale = jnp.where(positive, lax.rsqrt(jnp.where(positive, c[j], 1.0)), 0.0)
+        return factor.at[:, j].set(jnp.where(rows >= j, c * scale, 0.0))
+
+    return lax.fori_loop(0, a.shape[0], column, jnp.zeros_like(a))
+
+
+def triangular_inverse(lower: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """Inverse of a lower triangular matrix; a zero on the diagonal gives a row of zeros."""
+    d = lower.shape[0]
+    if d <= _BASE:
+        columns = jnp.arange(d)
+
+        def row(j, inverse):
+            pivot = lower[j, j]
+            reciprocal = jnp.where(pivot == 0.0, 0.0, 1.0 / jnp.where(pivot == 0.0, 1.0, pivot))
+            earlier = jnp.where(columns < j, lower[j], 0.0) @ inverse
+            return inverse.at[j].set(((columns == j) - earlier) * reciprocal)
+
+        return lax.fori_loop(0, d, row, jnp.zeros_like(lower))
+    m = _half(d)
+    top, corner = triangular_inverse(lower[:m, :m]), triangular_inverse(lower[m:, m:])
+    return _stack_lower(top, -corner @ (lower[m:, :m] @ top), corner)
+
+
+def _reflector(x: Float[Array, " m"], k) -> Float[Array, " m"]:
+    """Unit vector `v`, zero before `k`, such that `I - 2vv'` maps the rest of `x` to its entry k."""
+    tail = jnp.where(jnp.arange(x.shape[0]) >= k, x, 0.0)
+    v = tail.at[k].add(jnp.where(tail[k] < 0.0, -1.0, 1.0) * jnp.linalg.norm(tail))
+    return v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(x.dtype).tiny)
+
+
+def qr_lower(rows: Float[Array, "n d"], rank: int | None = None) -> Float[Array, "d d"]:
+    """Lower triangular `L` with `L L' = rows' rows` and a diagonal that is not negative.
+
+    By Householder reflections of the rows, so that small directions keep their relative accuracy
+    where the Cholesky factor of the product would lose them.
+
+    **Arguments:**
+
+    - `rows`: any number of rows. `[n, d]`
+    - `rank`: columns from here on are zero; default `min(n, d)`.
+    """
+    n, d = rows.shape
+    rank = min(n, d) if rank is None else min(rank, n, d)
+
+    def reflect(k, a):
+        v = _reflector(a[:, k], k)
+        return a - 2.0 * v[:, None] * (v @ a)[None, :]
+
+    upper = jnp.triu(lax.fori_loop(0, rank, reflect, rows)[:d])
+    upper = jnp.zeros((d, d), rows.dtype).at[:rank].set(upper[:rank])
+    return upper.T * jnp.where(jnp.diag(upper) < 0.0, -1.0, 1.0)
+
+
+def gram_lower(rows: Float[Array, "n d"], rank: int | None = None) -> Float[Array, "d d"]:
+    """`qr_lower`, by the cheaper Cholesky factor of the product where there are rows enough.
+
+    With four times as many random rows as columns the product is well conditioned.
+    """
+    n, d = rows.shape
+    return cholesky(rows.T @ rows) if n >= 4 * d else qr_lower(rows, rank)
+
+
+def singular_values(a: Float[Array, "d d"]) -> Float[Array, " d"]:
+    """Singular values of a square matrix, in ascending order.
+
+    Reduction to a bidiagonal, then bisection on Golub and Kahan's tridiagonal form, whose
+    eigenvalues are the singular values and their negatives.
+    """
+    d = a.shape[0]
+    if d == 1:
+        return jnp.abs(a[0])
+    scale = jnp.maximum(jnp.max(jnp.abs(a)), jnp.finfo(a.dtype).tiny)
+
+    def reduce(k, b):
+        left = _reflector(b[:, k], k)
+        b = b - 2.0 * left[:, None] * (left @ b)[None, :]
+        right = jnp.where(k < d - 1, _reflector(b[k], jnp.minimum(k + 1, d - 1)), 0.0)
+        return b - 2.0 * (b @ right)[:, None] * right[None, :]
+
+    bidiagonal = lax.fori_loop(0, d, reduce, a / scale)
+    diagonal, above = jnp.diag(bidiagonal), jnp.diag(bidiagonal, 1)
+    squares = jnp.zeros(2 * d - 1, a.dtype).at[::2].set(diagonal**2).at[1::2].set(above**2)
+    floor = jnp.finfo(a.dtype).tiny * 1e4
+
+    def count_below(x):
+        """How many eigenvalues of the tridiagonal form lie below `x`: negative pivots of T - x."""
+
+        def pivot(q, square):
+            q = -x - square / q
+            q = jnp.where(jnp.abs(q) < floor, -floor, q)
+            return q, q < 0.0
+
+        q = jnp.where(x < floor, -floor, -x)
+        _, negative = lax.scan(pivot, q, squares)
+        return jnp.sum(negative, axis=0) + (q < 0.0)
+
+    index = d + jnp.arange(d)  # the d positive ones come last
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = 0.5 * (low + high)
+        below = count_below(middle) > index
+        return jnp.where(below, low, middle), jnp.where(below, middle, high)
+
+    bound = jnp.sqrt(jnp.sum(squares))
+    low, high = lax.fori_loop(0, 30, halve, (jnp.zeros(d), jnp.full(d, 1.0) * bound))
+    return scale * 0.5 * (low + high)
+
+
+def minimum_norm_solve(
+    gram: Float[Array, "d d"], right: Float[Array, " d"]
+) -> Float[Array, " d"]:
+    """Solution of least norm of `gram @ w = right`, for `gram` positive semi-definite.
+
+    `right` must lie in the range of `gram`. By a Cholesky factorisation with complete pivoting,
+    whose columns stop at the rank, and a second one of their product.
+    """
+    factor, live = _pivoted_cholesky(gram)
+    inner = factor.T @ factor + jnp.diag(jnp.where(live, 0.0, 1.0))
+    inverse = triangular_inverse(cholesky(inner))
+
+    def solve_inner(b):
+        return inverse.T @ (inverse @ b)
+
+    def solve(b):
+        return factor @ solve_inner(solve_inner(factor.T @ b))
+
+    w = solve(right)
+    return w + solve(right - gram @ w)  # one step of refinement
+
+
+def _pivoted_cholesky(
+    a: Float[Array, "d d"],
+) -> tuple[Float[Array, "d d"], Bool[Array, " d"]]:
+    """`F` with `F F' = a` whose column `k` is zero from the rank on, and which columns are not."""
+    d = a.shape[0]
+    tolerance = d * jnp.finfo(a.dtype).eps * jnp.max(jnp.diag(a))
+
+    def column(k, state):
+        factor, remaining = state
+        j = jnp.argmax(remaining)
+        live = remaining[j] > tolerance
+        c = (a[:, j] - factor @ factor[j]) * jnp.where(
+            live, lax.rsqrt(jnp.where(live, remaining[j], 1.0)), 0.0
+        )
+        taken = jnp.where(live, remaining - c * c, remaining).at[j].set(-jnp.inf)
+        c = jnp.where(jnp.isneginf(remaining), 0.0, c)  # rows already eliminated
+        return factor.at[:, k].set(c), taken
+
+    factor, _ = lax.fori_loop(0, d, column, (jnp.zeros_like(a), jnp.diag(a)))
+    return factor, jnp.any(factor != 0.0, axis=0)

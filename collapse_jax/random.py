@@ -1,0 +1,200 @@
+"""Keyed randomness: which draw belongs to whom, and the draws that JAX lacks or makes slowly."""
+
+import math
+from enum import IntEnum
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int, Key
+
+# Room for new roles: the key of a draw must not change when a role is added.
+_ROLES_PER_GENERATION = 16
+
+
+class Role(IntEnum):
+    """What a random draw is for; with the chain's key and the generation it names the draw."""
+
+    WORLD = 0
+    REAL = 1
+    SAMPLE = 2
+    SELECT = 3
+
+
+def chain_key(seed: Int[Array, ""]) -> Key[Array, ""]:
+    """The key of the chain with this seed. Always Threefry, whatever JAX's default generator."""
+    return jax.random.key(seed, impl="threefry2x32")
+
+
+def stream(key: Key[Array, ""], generation: Int[Array, ""] | int, role: Role) -> Key[Array, ""]:
+    """The key of one role in one generation of the chain whose key this is.
+
+    Depends on nothing else: not on the number of generations, on other chains, on batches,
+    devices or interruptions.
+    """
+    return jax.random.fold_in(key, generation * _ROLES_PER_GENERATION + role)
+
+
+def uniform_open(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Uniform draws on the open interval (-1, 1)."""
+    low = jnp.nextafter(jnp.float32(-1.0), jnp.float32(0.0))
+    return jax.random.uniform(key, shape, minval=low, maxval=1.0)
+
+
+def to_normal(uniform: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Map draws of `uniform_open` to standard normal ones (as `jax.random.normal` does)."""
+    return jnp.sqrt(jnp.float32(2.0)) * lax.erf_inv(uniform)
+
+
+# Proposals of Marsaglia and Tsang's method that are drawn together. One is accepted with
+# probability 0.95 or more, so the exact retry below is rare.
+_PROPOSALS = 2
+
+
+def log_chi_square(
+    key: Key[Array, ""], degrees: Float[Array, " m"], normals: int = 0
+) -> tuple[Float[Array, " m"], Float[Array, " normals"]]:
+    """Logarithms of independent chi-square draws, together with independent standard normals.
+
+    One call of the generator serves both: small calls are what costs time. The method is
+    Marsaglia and Tsang's rejection (ACM TOMS 26:363, 2000), with a few proposals drawn at once and
+    an exact retry for entries that accepted none.
+
+    **Arguments:**
+
+    - `key`: the key of the draws.
+    - `degrees`: degrees of freedom, whole numbers; zero or less gives `-inf` (a draw of 0). `[m]`
+    - `normals`: how many standard normals to draw as well.
+
+    **Returns:** the logarithms `[m]` and the normals `[normals]`.
+    """
+    m = degrees.shape[0]
+    shape = jnp.maximum(degrees, 2.0) / 2.0  # one degree of freedom takes another way, below
+    d = shape - 1.0 / 3.0
+    c = 1.0 / (3.0 * jnp.sqrt(d))
+
+    def propose(z, u):
+        """First accepted of the proposals in rows of `z`, `u`, and whether there is one."""
+        cube = (1.0 + c * z) ** 3
+        log_cube = jnp.log(jnp.maximum(cube, 1e-30))
+        accepted = (cube > 0.0) & (jnp.log(u) < 0.5 * z * z + d * (1.0 - cube + log_cube))
+        value = log_cube[-1]
+        for i in reversed(range(_PROPOSALS - 1)):
+            value = jnp.where(accepted[i], log_cube[i], value)
+        return value, jnp.any(accepted, axis=0)
+
+    def draw(key, extra=0):
+        uniform = uniform_open(key, (extra + 2 * _PROPOSALS * m,))
+        z = to_normal(uniform[: extra + _PROPOSALS * m])
+        u = 0.5 * (1.0 + uniform[extra + _PROPOSALS * m :])
+        return z[:extra], z[extra:].reshape(_PROPOSALS, m), u.reshape(_PROPOSALS, m)
+
+    def retry(state):
+        attempt, log_cube, accepted = state
+        _, z, u = draw(jax.random.fold_in(key, attempt))
+        again, accepted_now = propose(z, u)
+        return attempt + 1, jnp.where(accepted, log_cube, again), accepted | accepted_now
+
+    standard, z, u = draw(key, normals)
+    log_cube, accepted = propose(z, u)
+    single = degrees < 2.0  # the square of a normal; its proposals are not used
+    _, log_cube, _ = lax.while_loop(
+        lambda state: ~jnp.all(state[2]), retry, (1, log_cube, accepted | single)
+    )
+    log_gamma = log_cube + jnp.log(d) + jnp.log(2.0)
+    log_draw = jnp.where(single, 2.0 * jnp.log(jnp.abs(z[0])), log_gamma)
+    return jnp.where(degrees < 1.0, -jnp.inf, log_draw), standard
+
+
+def bartlett(
+    key: Key[Array, ""], n: Float[Array, ""] | float, d: int, normals: int = 0
+) -> tuple[Float[Array, " d"], Float[Array, "d d"], Float[Array, " normals"]]:
+    """Lower triangular factor of a standard Wishart matrix, together with standard normals.
+
+    `L L'` is the scatter matrix of `n` standard normal rows in `d` dimensions; with fewer rows than
+    dimensions only the first `n` columns are not zero. `n` is a number, not a shape.
+    Source: Anderson, An Introduction to Multivariate Statistical Analysis, section 7.2.
+
+    **Returns:** logarithms of the diagonal (-inf in columns of zeros) `[d]`, the strictly lower
+    part `[d, d]`, and the normals `[normals]`.
+    """
+    degrees = n - jnp.arange(d, dtype=jnp.float32)
+    log_chi, drawn = log_chi_square(key, degrees, normals + d * (d - 1) // 2)
+    below = jnp.where(degrees > 0.0, _strictly_lower(drawn[normals:], d), 0.0)
+    return 0.5 * log_chi, below, drawn[:normals]
+
+
+def _strictly_lower(entries: Float[Array, " m"], d: int) -> Float[Array, "d d"]:
+    """Strictly lower triangular matrix of `d(d-1)/2` entries, in some fixed order.
+
+    Rows are paired so that two make a full row of a rectangle: only slices, no gather.
+    """
+    pairs = d // 2
+    rectangle = entries.reshape(pairs, -1) if pairs else jnp.zeros((0, d))
+    top = jnp.zeros((d % 2, rectangle.shape[1]))
+    matrix = jnp.concatenate([top, rectangle[:, ::-1], rectangle[::-1]])
+    return jnp.tril(jnp.pad(matrix, ((0, 0), (0, d - matrix.shape[1]))), -1)
+
+
+def multinomial(
+    key: Key[Array, ""], n: Int[Array, ""] | int, probabilities: Float[Array, " k"]
+) -> Float[Array, " k"]:
+    """Counts of `n` draws from a categorical law, at a cost that does not depend on `n`.
+
+    A tree of binomial draws: the counts of two halves of the outcomes, then of their halves.
+
+    **Returns:** whole numbers as floats, exact below 2**24. `[k]`
+    """
+    k = probabilities.shape[0]
+    levels = max(k - 1, 0).bit_length()
+    mass = [jnp.zeros(2**levels).at[:k].set(probabilities)]
+    for _ in range(levels):
+        mass.append(mass[-1].reshape(-1, 2).sum(axis=1))
+    counts = jnp.reshape(jnp.asarray(n, jnp.float32), (1,))
+    for level in reversed(range(levels)):
+        left, right = mass[level].reshape(-1, 2).T
+        share = left / jnp.where(mass[level + 1] > 0.0, mass[level + 1], 1.0)
+        drawn = jax.random.binomial(
+            jax.random.fold_in(key, level), counts, jnp.clip(share, 1e-6, 1.0 - 1e-6)
+        )
+        # The ends are exact, and outside the range where the library's sampler may be trusted.
+        drawn = jnp.where(left <= 0.0, 0.0, jnp.where(right <= 0.0, counts, drawn))
+        counts = jnp.stack([drawn, counts - drawn], axis=1).reshape(-1)
+    return counts[:k]
+
+
+def bootstrap_labels(
+    key: Key[Array, ""], n: int, counts: Int[Array, " k"]
+) -> Int[Array, " n"]:
+    """`n` labels drawn with replacement from a data set in which label `j` occurs `counts[j]` times.
+
+    In whole numbers throughout, so exact however many labels there are. O(k + n log k).
+    """
+    cumulative = jnp.cumsum(counts)
+    position = jax.random.randint(key, (n,), 0, cumulative[-1])
+    return jnp.searchsorted(cumulative, position, side="right")
+
+
+def categorical_labels(
+    key: Key[Array, ""], n: int, probabilities: Float[Array, " k"]
+) -> Int[Array, " n"]:
+    """`n` labels drawn from a categorical law by inverting its distribution function.
+
+    Inverted in two steps, a group of about sqrt(k) outcomes and then the outcome: in one step
+    float32 would resolve the probabilities of 100,000 outcomes to a percent only.
+    """
+    k = probabilities.shape[0]
+    width = math.isqrt(max(k - 1, 0)) + 1
+    table = jnp.zeros(width * width).at[:k].set(probabilities).reshape(width, width)
+    u_group, u_within = jax.random.uniform(key, (2, n))
+    group = _invert(table.sum(axis=1), u_group)
+    within = jax.vmap(_invert)(table[group], u_within)
+    return group * width + within
+
+
+def _invert(weights: Float[Array, " m"], uniform: Float[Array, "..."]) -> Int[Array, "..."]:
+    """Index drawn with these weights, never one of weight 0, from a uniform draw on [0, 1)."""
+    cumulative = jnp.cumsum(weights)
+    last = jnp.max(jnp.where(weights > 0.0, jnp.arange(weights.shape[0]), 0))
+    index = jnp.searchsorted(cumulative, uniform * cumulative[-1], side="right")
+    return jnp.minimum(index, last)

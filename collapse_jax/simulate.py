@@ -1,0 +1,216 @@
+"""The host driver: batches of seeds over devices, chunks of generations, progress, the dataset."""
+
+import json
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from jax.sharding import Mesh
+from tqdm.auto import tqdm
+
+from collapse_jax import checks, engine
+from collapse_jax.config import KNOWN, describe
+from collapse_jax.devices import batch_width, default_memory_limit, seed_mesh
+from collapse_jax.pool import Form
+from collapse_jax.rollout import SIZES, Storage, metric_names, pool_form
+from collapse_jax.tasks import AbstractTask
+from collapse_jax.workflows import AbstractWorkflow
+
+_CHUNK = 128  # most generations between two reports of progress
+_SECONDS = 0.5  # aim of one chunk's length
+
+
+def simulate(
+    workflow: AbstractWorkflow,
+    task: AbstractTask,
+    n_generations: int,
+    seeds: int | Sequence[int],
+    *,
+    metrics: Sequence[str] | None = None,
+    storage: Storage = "auto",
+    devices: Sequence[jax.Device] | None = None,
+    memory_limit: int | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Run many independent chains and return their metrics.
+
+    A chain depends on its seed and on nothing else: not on the other seeds, on `n_generations`, on
+    devices or batches (up to rounding, since other batch widths may add in another order).
+
+    **Arguments:**
+
+    - `workflow`: what each generation is trained on, for instance `Replace()`.
+    - `task`: what is learned, for instance `Gaussian(dim=10, n_samples=100)`.
+    - `n_generations`: number of fits per chain; generation 1 is fitted to real data only.
+    - `seeds`: a number of chains, whose seeds are then `range(seeds)`, or distinct whole numbers of
+        zero or more.
+    - `metrics`: names of the variables to compute, default all; the others cost nothing.
+    - `storage`: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows.
+    - `devices`: JAX devices over which the seeds are split, default all of this process; see
+        `use_all_cores`.
+    - `memory_limit`: bytes that pools may take at a time, default half of the memory. Seeds that do
+        not fit are run one batch after another.
+    - `progress`: show a progress bar; default only on a terminal.
+
+    **Returns:** a dataset with dimensions `("seed", "generation")`, the task's metrics and the
+    sizes `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`. Its
+    attributes say how it was made; `collapse_jax.config.run_arguments` makes the same run of them.
+
+    Raises `ValueError` or `TypeError`, before anything is compiled, for arguments outside their
+    range and for a run that does not fit into memory.
+
+    !!! example
+
+        >>> import collapse_jax as cj
+        >>> ds = cj.simulate(cj.Replace(), cj.Gaussian(dim=2, n_samples=10), 20, seeds=100)
+        >>> ds.trace_ratio.dims
+        ('seed', 'generation')
+    """
+    _check_instance("workflow", workflow, AbstractWorkflow)
+    _check_instance("task", task, AbstractTask)
+    n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
+    seed_list = _checked_seeds(seeds)
+    for name in metrics or ():
+        checks.one_of("metrics", name, (*SIZES, *task.variables))
+    checks.one_of("storage", storage, ("auto", "rows"))
+    mesh = seed_mesh(devices)
+    limit = default_memory_limit(mesh) if memory_limit is None else memory_limit
+    checks.whole_number("memory_limit", limit, maximum=2**62)
+    form = pool_form(workflow, task, n_generations, storage)
+    per_chain = engine.bytes_per_chain(task, form)
+    if per_chain * mesh.size > limit:
+        advice = "n_samples or n_generations" if form.rows else "the size of the task"
+        raise ValueError(
+            f"memory_limit of {limit:,} bytes must hold one chain per device, and {mesh.size} "
+            f"chain(s) of this run need {per_chain * mesh.size:,} bytes; reduce {advice}"
+        )
+    width = batch_width(len(seed_list), mesh, per_chain, limit)
+    names = metric_names(task, metrics)
+
+    started = time.perf_counter()
+    bar = tqdm(
+        total=n_generations * len(seed_list),
+        desc=f"{type(task).__name__} {type(workflow).__name__}",
+        unit="gen",
+        unit_scale=True,
+        disable=None if progress is None else not progress,
+    )
+    with bar:
+        batches = [
+            _run_batch(workflow, task, form, names, n_generations, batch, width, mesh, bar)
+            for batch in np.split(seed_list, range(width, len(seed_list), width))
+        ]
+    values = {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+    attrs = {
+        "config": json.dumps(
+            {
+                "workflow": describe(workflow),
+                "task": describe(task),
+                "n_generations": n_generations,
+                "metrics": list(names),
+                "storage": storage,
+            }
+        ),
+        "workflow": type(workflow).__name__,
+        "task": type(task).__name__,
+        "collapse_jax_version": version("collapse_jax"),
+        "jax_version": jax.__version__,
+        "jaxlib_version": version("jaxlib"),
+        "backend": mesh.devices.flat[0].platform,
+        "device": mesh.devices.flat[0].device_kind,
+        "n_devices": mesh.size,
+        "wall_seconds": time.perf_counter() - started,
+    }
+    return _dataset(task, values, seed_list, n_generations, attrs)
+
+
+def _dataset(
+    task: AbstractTask,
+    values: dict[str, np.ndarray],
+    seeds: np.ndarray,
+    n_generations: int,
+    attrs: dict[str, Any],
+) -> xr.Dataset:
+    variables = {**SIZES, **task.variables}
+    return xr.Dataset(
+        {
+            name: (("seed", "generation"), array, variables[name]._asdict())
+            for name, array in values.items()
+        },
+        coords={
+            "seed": ("seed", seeds.astype(np.int64), {"long_name": "seed of the chain"}),
+            "generation": (
+                "generation",
+                np.arange(1, n_generations + 1),
+                {"long_name": "generation (number of fits)"},
+            ),
+        },
+        attrs=attrs,
+    )
+
+
+def _run_batch(
+    workflow: AbstractWorkflow,
+    task: AbstractTask,
+    form: Form,
+    names: tuple[str, ...],
+    n_generations: int,
+    seeds: np.ndarray,
+    width: int,
+    mesh: Mesh,
+    bar: tqdm,
+) -> dict[str, np.ndarray]:
+    """Run one batch of chains through all generations; `[seed, generation]` by name."""
+    padded = np.pad(seeds, (0, width - len(seeds)), mode="edge")
+    chains = engine.Chains(
+        engine.traceable(workflow),
+        engine.traceable(task, sizes=task.dynamic_size and not form.rows),
+        form,
+        names,
+        chunk=min(_CHUNK, n_generations),
+        mesh=mesh,
+        seeds=padded,
+    )
+    pool = engine.start(chains)
+    pieces, done, steps = [], 0, 1
+    while done < n_generations:
+        steps = min(steps, chains.chunk, n_generations - done)
+        before = time.perf_counter()
+        pool, metrics = engine.advance(chains, pool, done + 1, steps)
+        pieces.append({k: np.asarray(v)[: len(seeds), :steps] for k, v in metrics.items()})
+        done += steps
+        bar.update(steps * len(seeds))
+        rate = steps / max(time.perf_counter() - before, 1e-6)
+        steps = max(1, int(rate * _SECONDS))
+    return {name: np.concatenate([p[name] for p in pieces], axis=1) for name in names}
+
+
+def _checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
+    """Seeds as an array of distinct 32-bit words."""
+    if np.ndim(seeds) == 0:
+        return np.arange(checks.whole_number("seeds", seeds), dtype=np.uint32)
+    values = [checks.whole_number("seeds", s, minimum=0, maximum=2**32 - 1) for s in seeds]
+    if not values:
+        raise ValueError("seeds must not be empty")
+    unique, counts = np.unique(values, return_counts=True)
+    if counts.max() > 1:
+        raise ValueError(f"seeds must be distinct, got {unique[counts.argmax()]} more than once")
+    return np.asarray(values, dtype=np.uint32)
+
+
+def _check_instance(name: str, value: Any, kind: type) -> None:
+    if isinstance(value, kind):
+        return
+    known = [
+        cls.__name__ for cls in KNOWN.values() if issubclass(cls, kind) and cls is not kind
+    ]
+    if isinstance(value, type) and issubclass(value, kind):
+        raise TypeError(f"{name} must be an instance, got the class; write {value.__name__}()")
+    if isinstance(value, str):
+        checks.one_of(name, value, known)
+        raise TypeError(f"{name} must be an object, got the name {value!r}; write {value}(...)")
+    raise TypeError(f"{name} must be one of {', '.join(known)}, got {value!r}")

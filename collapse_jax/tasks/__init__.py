@@ -1,0 +1,17 @@
+"""What can be learned: one module per task."""
+
+from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.categorical import Categorical
+from collapse_jax.tasks.gaussian import Gaussian
+from collapse_jax.tasks.kernel_density import KernelDensity
+from collapse_jax.tasks.linear_regression import LinearRegression
+
+__all__ = [
+    "AbstractTask",
+    "Categorical",
+    "Gaussian",
+    "KernelDensity",
+    "LinearRegression",
+    "Training",
+    "Variable",
+]

@@ -1,0 +1,212 @@
+"""Empirical frequencies of outcomes: neutral drift, as of genes in a small population."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from collapse_jax import checks
+from collapse_jax.data import sample_size
+from collapse_jax.random import bootstrap_labels, categorical_labels, multinomial
+from collapse_jax.subsample import subset
+from collapse_jax.tasks.base import AbstractTask, Training, Variable
+
+# A binomial draw costs about ten times as much as a label (measured on a CPU).
+_LABELS_PER_BINOMIAL = 10
+
+
+class Categorical(AbstractTask):
+    """A categorical distribution fitted by the frequencies of its outcomes.
+
+    The statistic of a data set is its counts. With many more samples than outcomes the counts are
+    drawn as such, at a cost that does not depend on `n_samples`.
+
+    **Arguments:**
+
+    - `n_outcomes`: number of equally probable outcomes (taken from `probabilities` or `data` where
+        given). Default 10.
+    - `n_samples`: draws per generation. Default 100, with `data` all labels.
+    - `probabilities`: true probabilities `[n_outcomes]`, summing to 1.
+    - `data`: real labels `[rows]`, of any type that can be sorted. Generation 1 draws `n_samples`
+        of them without replacement; the truth is their frequencies.
+
+    The generation of total collapse is that in which `entropy` first is 0:
+    `collapse_jax.collapse_time(ds)`.
+
+    Raises `ValueError` or `TypeError` for arguments outside these ranges.
+
+    Source: arXiv 2410.16713, section 4; Seddik et al., arXiv 2404.05090.
+
+    !!! example
+
+        >>> import collapse_jax as cj
+        >>> cj.Categorical(data=["a", "b", "a", "c"]).n_outcomes
+        3
+    """
+
+    n_samples: int
+    probabilities: Any
+    labels: Array | None
+
+    variables: ClassVar[dict[str, Variable]] = {
+        "entropy": Variable("entropy of the model", "nat"),
+        "entropy_ratio": Variable("entropy of the model relative to the truth", "1"),
+        "collision": Variable("probability that two draws agree", "1"),
+        "n_extinct": Variable("outcomes of probability zero", "outcomes"),
+    }
+
+    def __init__(
+        self,
+        n_outcomes: int | None = None,
+        n_samples: int | None = None,
+        *,
+        probabilities: Any = None,
+        data: Any = None,
+    ):
+        if data is not None and probabilities is not None:
+            raise ValueError("probabilities cannot be given together with data")
+        self.labels = None
+        if data is not None:
+            names, labels = np.unique(_checked_labels(data), return_inverse=True)
+            self.labels = jnp.asarray(labels, jnp.int32)
+            self.probabilities = np.bincount(labels) / len(labels)
+            self.n_samples = sample_size(n_samples, len(labels))
+            implied = len(names)
+        else:
+            if probabilities is None:
+                k = checks.whole_number("n_outcomes", 10 if n_outcomes is None else n_outcomes, 2)
+                probabilities = np.full(k, 1.0 / k)
+            self.probabilities = _checked_probabilities(probabilities)
+            self.n_samples = checks.whole_number(
+                "n_samples", 100 if n_samples is None else n_samples
+            )
+            implied = len(self.probabilities)
+        if n_outcomes is not None and n_outcomes != implied:
+            raise ValueError(f"n_outcomes must be {implied} as the others imply, got {n_outcomes}")
+
+    @property
+    def n_outcomes(self) -> int:
+        """Number of outcomes."""
+        return len(self.probabilities)
+
+    @property
+    def population(self) -> int | None:
+        """Number of real labels where the task has data of its own, else None."""
+        return None if self.labels is None else len(self.labels)
+
+    @property
+    def keeps_rows(self) -> bool:
+        return False
+
+    @property
+    def dynamic_size(self) -> bool:
+        return self._draws_counts
+
+    @property
+    def _draws_counts(self) -> bool:
+        """Whether counts are cheaper to draw than labels; so too where the size is traced."""
+        if self.labels is not None:
+            return False
+        if checks.is_traced(self.n_samples):
+            return True
+        return self.n_samples >= _LABELS_PER_BINOMIAL * self.n_outcomes
+
+    def additive(self, grows: bool) -> bool:
+        return True
+
+    def world(self, key: Key[Array, ""], rows: bool) -> None:
+        return None  # the truth is the same in every chain
+
+    def real_statistic(self, world: None, key: Key[Array, ""]) -> Int[Array, " k"]:
+        if self._draws_counts:
+            return self._draw_counts(key, jnp.asarray(self.probabilities, jnp.float32))
+        return self._count(self.real_rows(world, key))
+
+    def sample_statistic(
+        self, world: None, model: Int[Array, " k"], key: Key[Array, ""]
+    ) -> Int[Array, " k"]:
+        if self._draws_counts:
+            return self._draw_counts(key, model / jnp.sum(model))
+        return self._count(self.sample_rows(world, model, key))
+
+    def extend_statistic(
+        self, world: None, statistic: Array, model: Int[Array, " k"], key: Key[Array, ""]
+    ) -> Int[Array, " k"]:
+        return self.merge(world, statistic, self.sample_statistic(world, model, key))
+
+    def merge(
+        self, world: None, first: Int[Array, " k"], second: Int[Array, " k"]
+    ) -> Int[Array, " k"]:
+        return first + second
+
+    def real_rows(self, world: None, key: Key[Array, ""]) -> Int[Array, " n"]:
+        if self.labels is not None:
+            return self.labels[subset(key, len(self.labels), self.n_samples)]
+        probabilities = jnp.asarray(self.probabilities, jnp.float32)
+        return categorical_labels(key, self.n_samples, probabilities)
+
+    def sample_rows(
+        self, world: None, model: Int[Array, " k"], key: Key[Array, ""]
+    ) -> Int[Array, " n"]:
+        return bootstrap_labels(key, self.n_samples, model)
+
+    def summarise(
+        self, world: None, rows: Int[Array, " n"], n_train: Int[Array, ""]
+    ) -> Int[Array, " k"]:
+        return self._count(rows)
+
+    def fit(self, world: None, training: Training) -> Int[Array, " k"]:
+        return training.statistic
+
+    def measure(self, world: None, model: Int[Array, " k"]) -> dict[str, Float[Array, ""]]:
+        p = model / jnp.sum(model)
+        truth = jnp.asarray(self.probabilities, jnp.float32)
+        entropy, full = _entropy(p), _entropy(truth)
+        return {
+            "entropy": entropy,
+            "entropy_ratio": jnp.where(full > 0.0, entropy / jnp.where(full > 0.0, full, 1.0), 1.0),
+            "collision": jnp.sum(p * p),
+            "n_extinct": jnp.sum((model == 0) & (truth > 0.0)),
+        }
+
+    def _draw_counts(self, key: Key[Array, ""], p: Float[Array, " k"]) -> Int[Array, " k"]:
+        return multinomial(key, self.n_samples, p).astype(jnp.int32)
+
+    def _count(self, labels: Int[Array, " n"]) -> Int[Array, " k"]:
+        return jnp.zeros(self.n_outcomes, jnp.int32).at[labels].add(1)
+
+
+def _entropy(p: Float[Array, " k"]) -> Float[Array, ""]:
+    return -jnp.sum(p * jnp.log(jnp.where(p > 0.0, p, 1.0)))
+
+
+def _checked_labels(data: Any) -> np.ndarray:
+    labels = np.asarray(data)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or len(labels) < 2:
+        raise ValueError(f"data must be labels [rows], two or more, got shape {labels.shape}")
+    if labels.dtype.kind == "f":
+        checks.finite_array("data", labels, ndim=1)
+    if labels.dtype.kind == "O":
+        labels = labels.astype(str)
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"data must have two or more different labels, got only {labels[0]!r}")
+    return labels
+
+
+def _checked_probabilities(probabilities: Any) -> Any:
+    if checks.is_traced(probabilities):
+        return probabilities
+    p = checks.finite_array("probabilities", probabilities, ndim=1)
+    if len(p) < 2:
+        raise ValueError(f"probabilities must have two or more entries, got {len(p)}")
+    if np.any(p < 0.0):
+        raise ValueError(
+            f"probabilities must not be negative, got {p.min():g} at outcome {int(p.argmin())}"
+        )
+    if abs(p.sum() - 1.0) > 1e-6:
+        raise ValueError(f"probabilities must sum to 1, got a sum of {p.sum():.9g}")
+    return p / p.sum()

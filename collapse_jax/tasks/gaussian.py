@@ -1,0 +1,348 @@
+"""Maximum likelihood for a multivariate normal distribution."""
+
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from collapse_jax import checks, linalg
+from collapse_jax.data import sample_size, split
+from collapse_jax.random import bartlett
+from collapse_jax.subsample import subset
+from collapse_jax.tasks.base import AbstractTask, Training, Variable
+
+NLL = Variable("negative log-likelihood of real data under the model", "nat")
+
+
+class Normal(NamedTuple):
+    """A normal distribution, singular ones included, by the log-Cholesky form of its covariance.
+
+    The covariance is `F F'` with `F = lower * exp(log_diag)`. Where variances shrink exponentially
+    and at different rates, `lower` stays of order one, and the log-determinant is exact.
+    """
+
+    mean: Float[Array, " d"]
+    lower: Float[Array, "d d"]
+    """Lower triangular with ones on the diagonal."""
+    log_diag: Float[Array, " d"]
+    """Logarithms of the diagonal of `F`; -inf for a column of zeros."""
+
+    @property
+    def factor(self) -> Float[Array, "d d"]:
+        """The lower triangular `F`."""
+        return self.lower * jnp.exp(self.log_diag)
+
+    @classmethod
+    def from_factor(cls, mean: Float[Array, " d"], factor: Float[Array, "d d"]) -> "Normal":
+        """From any lower triangular factor whose diagonal is not negative."""
+        diagonal = jnp.diag(factor)
+        dead = diagonal <= 0.0
+        lower = jnp.where(dead, jnp.eye(len(mean)), factor / jnp.where(dead, 1.0, diagonal))
+        return cls(mean, lower, jnp.log(jnp.where(dead, 0.0, diagonal)))
+
+    def transform(self, standard: "Normal") -> "Normal":
+        """The law of `mean + F u` when `u` has the law `standard`."""
+        gap = self.log_diag[:, None] - jnp.where(jnp.isneginf(self.log_diag), 0.0, self.log_diag)
+        below = jnp.tril(standard.lower * jnp.exp(jnp.minimum(gap, 80.0)))
+        return Normal(
+            mean=self.mean + self.factor @ standard.mean,
+            lower=self.lower @ (jnp.tril(below, -1) + jnp.eye(len(self.mean))),
+            log_diag=self.log_diag + standard.log_diag,
+        )
+
+
+class Moments(NamedTuple):
+    """Mean and biased covariance of a data set, the sufficient statistic of its rows."""
+
+    n: Float[Array, ""]
+    normal: Normal
+
+
+class Gaussian(AbstractTask):
+    """A multivariate normal distribution fitted by its mean and covariance.
+
+    The chain runs in coordinates in which the truth is standard normal, which changes nothing in
+    law because both estimators are affine equivariant. Mean and scatter of `n_samples` draws are
+    themselves drawn, by Bartlett's decomposition, so that under Replace and Accumulate a generation
+    costs O(dim^3) whatever `n_samples` is, and models are products of random triangular matrices.
+
+    **Arguments:**
+
+    - `dim`: dimension, at least 1 (taken from `data` where given).
+    - `n_samples`: rows per generation, at least 2; below `dim + 1` covariances are singular, and
+        stay so exactly. Default 100, with `data` all training rows.
+    - `mean`: true mean, a number or `[dim]`.
+    - `covariance`: true covariance: a positive number, `[dim]` positive variances, or a symmetric
+        positive semi-definite `[dim, dim]`.
+    - `estimator`: `"mle"` divides the scatter by n, `"unbiased"` by n - 1.
+    - `data`: rows of real data `[rows, dim]` instead of the true distribution. Generation 1 draws
+        `n_samples` of its training rows without replacement; the truth is the training rows' mean
+        and (biased) covariance, and `nll` is measured on the test rows.
+    - `test_fraction`, `split_seed`: how `data` is split.
+
+    Raises `ValueError` or `TypeError` for arguments outside these ranges.
+
+    Source: arXiv 2410.16713, section 2.1; theory in `collapse_jax.theory.gaussian`.
+
+    !!! example
+
+        >>> import collapse_jax as cj
+        >>> cj.Gaussian(dim=3, n_samples=50, covariance=[1.0, 2.0, 3.0]).dim
+        3
+    """
+
+    n_samples: int
+    mean: Any
+    covariance: Any
+    scale: Any
+    train: Array | None
+    test: Normal | None
+    dim: int = eqx.field(static=True)
+    estimator: str = eqx.field(static=True)
+    test_fraction: float = eqx.field(static=True)
+    split_seed: int = eqx.field(static=True)
+
+    variables: ClassVar[dict[str, Variable]] = {
+        "squared_error_mean": Variable("squared error of the mean", "data units^2"),
+        "trace_ratio": Variable("trace of the covariance relative to the truth", "1"),
+        "log_det_ratio": Variable("log-determinant of the covariance minus the truth's", "nat"),
+        "wasserstein2": Variable("squared 2-Wasserstein distance to the truth", "data units^2"),
+        "nll": NLL,
+    }
+
+    def __init__(
+        self,
+        dim: int | None = None,
+        n_samples: int | None = None,
+        *,
+        mean: Any = 0.0,
+        covariance: Any = 1.0,
+        estimator: Literal["mle", "unbiased"] = "mle",
+        data: Any = None,
+        test_fraction: float = 0.25,
+        split_seed: int = 0,
+    ):
+        self.estimator = checks.one_of("estimator", estimator, ("mle", "unbiased"))
+        self.test_fraction, self.split_seed = test_fraction, split_seed
+        if data is None:
+            self.dim = checks.whole_number("dim", 1 if dim is None else dim)
+            self.n_samples = checks.whole_number(
+                "n_samples", 100 if n_samples is None else n_samples, minimum=2
+            )
+            self.mean = _checked_mean(mean, self.dim)
+            self.covariance, self.scale = _checked_covariance(covariance, self.dim)
+            self.train, self.test = None, None
+        else:
+            if not (_is_default(mean, 0.0) and _is_default(covariance, 1.0)):
+                raise ValueError("mean and covariance cannot be given together with data")
+            self._set_data(data, dim, n_samples)
+
+    def _set_data(self, rows: Any, dim: int | None, n_samples: int | None) -> None:
+        rows = checks.finite_array("data", rows, ndim=2)
+        self.dim = rows.shape[1]
+        if dim is not None and dim != self.dim:
+            raise ValueError(f"dim must be the {self.dim} columns of data, got {dim}")
+        train, test = split(rows, self.test_fraction, self.split_seed)
+        self.n_samples = sample_size(n_samples, len(train), minimum=2)
+        self.mean = train.mean(axis=0)
+        self.covariance = np.atleast_2d(np.cov(train, rowvar=False, bias=True))
+        deviation = np.sqrt(np.diag(self.covariance))
+        if np.any(deviation == 0.0):
+            raise ValueError(
+                f"data must vary in every column; column {int(np.argmin(deviation))} is constant "
+                "in the training rows"
+            )
+        spectrum = np.linalg.eigvalsh(self.covariance / np.outer(deviation, deviation))
+        if spectrum[0] < 1e-10:
+            raise ValueError(
+                "data must have a covariance of full rank; its columns are linearly dependent, or "
+                f"fewer than dim + 1 = {self.dim + 1} training rows are left"
+            )
+        self.scale = np.linalg.cholesky(self.covariance)
+        standard_train = np.linalg.solve(self.scale, (train - self.mean).T).T
+        standard_test = np.linalg.solve(self.scale, (test - self.mean).T).T
+        _, upper = np.linalg.qr(standard_test - standard_test.mean(axis=0))
+        upper = np.pad(upper, ((0, self.dim - len(upper)), (0, 0))) / np.sqrt(len(test))
+        self.train = jnp.asarray(standard_train, jnp.float32)
+        self.test = Normal(
+            jnp.asarray(standard_test.mean(axis=0), jnp.float32),
+            jnp.asarray(upper.T, jnp.float32),
+            jnp.zeros(self.dim),
+        )
+
+    @property
+    def population(self) -> int | None:
+        """Number of real training rows where the task has data of its own, else None."""
+        return None if self.train is None else len(self.train)
+
+    @property
+    def keeps_rows(self) -> bool:
+        return False
+
+    @property
+    def dynamic_size(self) -> bool:
+        return self.train is None
+
+    def additive(self, grows: bool) -> bool:
+        return True
+
+    def world(self, key: Key[Array, ""], rows: bool) -> None:
+        return None  # the truth is the same in every chain
+
+    def real_statistic(self, world: None, key: Key[Array, ""]) -> Moments:
+        if self.train is not None:
+            return self.summarise(world, self.real_rows(world, key), jnp.asarray(self.n_samples))
+        return self._standard_moments(key)
+
+    def sample_statistic(self, world: None, model: Normal, key: Key[Array, ""]) -> Moments:
+        n, standard = self._standard_moments(key)
+        return Moments(n, model.transform(standard))
+
+    def extend_statistic(
+        self, world: None, statistic: Moments, model: Normal, key: Key[Array, ""]
+    ) -> Moments:
+        # In coordinates in which the model is standard normal, the moments kept so far are 0 and a
+        # multiple of I. Their sum with the new ones has condition number O(1) whatever the model,
+        # so a Cholesky factor of it is accurate, and singular directions stay exactly singular.
+        n, fresh = self._standard_moments(key)
+        total = statistic.n + n
+        kept = statistic.n / total
+        own = (statistic.n - 1.0) / statistic.n if self.estimator == "unbiased" else 1.0
+        factor = fresh.factor
+        covariance = (
+            kept * own * jnp.eye(self.dim)
+            + (1.0 - kept) * (factor @ factor.T)
+            + kept * (1.0 - kept) * jnp.outer(fresh.mean, fresh.mean)
+        )
+        joint = Normal.from_factor((1.0 - kept) * fresh.mean, linalg.cholesky(covariance))
+        return Moments(total, model.transform(joint))
+
+    def merge(self, world: None, first: Moments, second: Moments) -> Moments:
+        total = first.n + second.n
+        weight = second.n / total
+        gap = second.normal.mean - first.normal.mean
+        stacked = jnp.concatenate(
+            [
+                jnp.sqrt(1.0 - weight) * first.normal.factor.T,
+                jnp.sqrt(weight) * second.normal.factor.T,
+                jnp.sqrt(weight * (1.0 - weight)) * gap[None, :],
+            ]
+        )
+        mean = first.normal.mean + weight * gap
+        return Moments(total, Normal.from_factor(mean, linalg.qr_lower(stacked)))
+
+    def real_rows(self, world: None, key: Key[Array, ""]) -> Float[Array, "n d"]:
+        if self.train is not None:
+            return self.train[subset(key, len(self.train), self.n_samples)]
+        return jax.random.normal(key, (self.n_samples, self.dim))
+
+    def sample_rows(
+        self, world: None, model: Normal, key: Key[Array, ""]
+    ) -> Float[Array, "n d"]:
+        standard = jax.random.normal(key, (self.n_samples, self.dim))
+        return model.mean + standard @ model.factor.T
+
+    def summarise(
+        self, world: None, rows: Float[Array, "n d"], n_train: Int[Array, ""]
+    ) -> Moments:
+        n = rows.shape[0]
+        mean = rows.mean(axis=0)
+        factor = linalg.gram_lower(rows - mean, rank=n - 1) / jnp.sqrt(n)
+        return Moments(jnp.asarray(n, jnp.float32), Normal.from_factor(mean, factor))
+
+    def fit(self, world: None, training: Training) -> Normal:
+        normal = training.statistic.normal
+        if self.estimator == "mle":
+            return normal
+        n = training.n_train
+        return normal._replace(log_diag=normal.log_diag + 0.5 * jnp.log(n / (n - 1.0)))
+
+    def measure(self, world: None, model: Normal) -> dict[str, Float[Array, ""]]:
+        factor = _apply(self.scale, model.factor)
+        squared_error = jnp.sum(_apply(self.scale, model.mean) ** 2)
+        truth = _apply(self.scale, jnp.eye(self.dim))
+        trace = jnp.sum(truth**2)
+        if self.dim == 1:
+            squared_distance = jnp.sum((truth - factor) ** 2)
+        else:
+            overlap = jnp.sum(linalg.singular_values(truth.T @ factor))
+            squared_distance = jnp.maximum(trace + jnp.sum(factor**2) - 2.0 * overlap, 0.0)
+        return {
+            "squared_error_mean": squared_error,
+            "trace_ratio": jnp.sum(factor**2) / trace,
+            "log_det_ratio": 2.0 * jnp.sum(model.log_diag),
+            "wasserstein2": squared_error + squared_distance,
+            "nll": self._nll(model, jnp.sum(jnp.log(jnp.abs(jnp.diag(truth))))),
+        }
+
+    def _nll(self, model: Normal, log_scale: Float[Array, ""]) -> Float[Array, ""]:
+        """Expected negative log-density of the truth, or of the test rows, under the model."""
+        test = Normal(jnp.zeros(self.dim), jnp.eye(self.dim), jnp.zeros(self.dim))
+        test = test if self.test is None else self.test
+        columns = jnp.column_stack([test.factor, test.mean - model.mean])
+        solved = linalg.triangular_inverse(model.lower) @ columns
+        quadratic = jnp.sum(jnp.exp(-2.0 * model.log_diag) * jnp.sum(solved**2, axis=1))
+        nll = 0.5 * (self.dim * jnp.log(2.0 * jnp.pi) + quadratic) + jnp.sum(model.log_diag)
+        singular = jnp.any(jnp.isneginf(model.log_diag))
+        return jnp.where(singular, jnp.inf, nll + log_scale)
+
+    def _standard_moments(self, key: Key[Array, ""]) -> Moments:
+        """Moments of `n_samples` standard normal rows, drawn from their own law."""
+        n = jnp.asarray(self.n_samples, jnp.float32)
+        log_diag, below, mean = bartlett(key, n - 1.0, self.dim, normals=self.dim)
+        live = jnp.isfinite(log_diag)
+        below = below * jnp.exp(-jnp.where(live, log_diag, 0.0))
+        lower = below + jnp.eye(self.dim)
+        return Moments(n, Normal(mean / jnp.sqrt(n), lower, log_diag - 0.5 * jnp.log(n)))
+
+
+def _apply(scale: Any, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:
+    """Multiply by a factor given as a number, a diagonal or a matrix."""
+    scale = jnp.asarray(scale, jnp.float32)
+    if scale.ndim == 2:
+        return scale @ x
+    return (scale if scale.ndim == 0 or x.ndim == 1 else scale[:, None]) * x
+
+
+def _is_default(value: Any, default: float) -> bool:
+    return isinstance(value, float) and value == default
+
+
+def _checked_mean(mean: Any, dim: int) -> Any:
+    if checks.is_traced(mean):
+        return mean
+    mean = checks.finite_array("mean", mean, ndim=(0, 1))
+    if mean.ndim == 1 and mean.shape != (dim,):
+        raise ValueError(f"mean must be a number or have shape ({dim},), got shape {mean.shape}")
+    return mean
+
+
+def _checked_covariance(covariance: Any, dim: int) -> tuple[Any, Any]:
+    """The covariance and a lower triangular factor of it, each a number, a diagonal or a matrix."""
+    if checks.is_traced(covariance):
+        is_matrix = covariance.ndim == 2
+        return covariance, linalg.cholesky(covariance) if is_matrix else jnp.sqrt(covariance)
+    array = checks.finite_array("covariance", covariance, ndim=(0, 1, 2))
+    if array.ndim < 2:
+        if array.ndim == 1 and array.shape != (dim,):
+            raise ValueError(f"covariance must have shape ({dim},), got shape {array.shape}")
+        if np.any(array <= 0.0):
+            raise ValueError(f"covariance must be positive, got {float(array.min())}")
+        return array, np.sqrt(array)
+    if array.shape != (dim, dim):
+        raise ValueError(f"covariance must have shape ({dim}, {dim}), got shape {array.shape}")
+    if not np.allclose(array, array.T, rtol=1e-6, atol=1e-9 * np.abs(array).max()):
+        raise ValueError("covariance must be symmetric, and differs from its transpose by up to "
+                         f"{np.abs(array - array.T).max():g}")
+    spectrum, vectors = np.linalg.eigh(array)
+    if spectrum[0] < -1e-8 * max(spectrum[-1], 0.0) or spectrum[-1] <= 0.0:
+        raise ValueError(
+            "covariance must be positive semi-definite and not zero, got eigenvalues from "
+            f"{spectrum[0]:g} to {spectrum[-1]:g}"
+        )
+    root = vectors * np.sqrt(np.clip(spectrum, 0.0, None))
+    upper = np.linalg.qr(root.T)[1]
+    return array, upper.T * np.where(np.diag(upper) < 0.0, -1.0, 1.0)
