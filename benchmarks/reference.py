@@ -5,8 +5,8 @@ them. They follow arXiv 2410.16713 and its published code step by step: every ro
 fitted again, with the library call that the authors chose. They depart from it in two places:
 
 * Linear regression is solved by `lstsq` instead of `pinv`. The solution is the same (the one of
-  minimum norm), it comes sooner, and the default cut-off for small singular values also holds for
-  stacked copies of a design matrix that has fewer rows than columns.
+  minimum norm), it comes sooner, and its cut-off for small singular values also holds for stacked
+  copies of a design matrix with fewer rows than columns, where that of `pinv` is too small.
 * The test set of "blobs" has the centres of the training set; the authors draw new ones.
 
 Each function runs one chain and returns one array of shape `[n_generations]` per metric. Entry
@@ -53,9 +53,9 @@ def gaussian(
         `squared_error_mean`, the squared Euclidean distance of the fitted mean from the truth;
         `trace_ratio`, the trace of the fitted covariance over that of the truth; `log_det_ratio`,
         the log-determinant of the fitted covariance minus that of the truth. The last is -inf in
-        every generation if `n_samples <= dim`, because all rows then lie in a proper subspace. It
-        is as accurate as `slogdet` can be: of no value once the condition number of the covariance
-        exceeds about 1e15.
+        every generation if `n_samples <= dim` (all rows lie in a proper subspace), and of no value
+        once rounding hides the smallest variance: at 1e-15 of the largest one (10 generations of
+        "replace" with 31 dimensions and 32 rows), or at 1e-30 of the squared mean.
 
     Raises:
         ValueError: If `workflow` is not one of `WORKFLOWS`.

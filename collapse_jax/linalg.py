@@ -5,7 +5,8 @@ jaxlib 0.10.2), and one call per small matrix is slow besides. Recursion turns n
 into matrix products.
 """
 
-import jax
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
@@ -81,8 +82,9 @@ def triangular_inverse(lower: Float[Array, "d d"]) -> Float[Array, "d d"]:
 def _reflector(x: Float[Array, " m"], k) -> Float[Array, " m"]:
     """Unit vector `v`, zero before `k`, such that `I - 2vv'` maps the rest of `x` to its entry k."""
     tail = jnp.where(jnp.arange(x.shape[0]) >= k, x, 0.0)
+    tail = tail / jnp.maximum(jnp.max(jnp.abs(tail)), jnp.finfo(x.dtype).tiny)  # no underflow below
     v = tail.at[k].add(jnp.where(tail[k] < 0.0, -1.0, 1.0) * jnp.linalg.norm(tail))
-    return v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(x.dtype).tiny)
+    return v / jnp.maximum(jnp.linalg.norm(v), 0.5)  # 0 for a tail of zeros
 
 
 def qr_lower(rows: Float[Array, "n d"], rank: int | None = None) -> Float[Array, "d d"]:
@@ -164,26 +166,24 @@ def singular_values(a: Float[Array, "d d"]) -> Float[Array, " d"]:
     return scale * 0.5 * (low + high)
 
 
-def minimum_norm_solve(
-    gram: Float[Array, "d d"], right: Float[Array, " d"]
-) -> Float[Array, " d"]:
-    """Solution of least norm of `gram @ w = right`, for `gram` positive semi-definite.
+def minimum_norm_solver(
+    gram: Float[Array, "d d"],
+) -> Callable[[Float[Array, " d"]], Float[Array, " d"]]:
+    """A function that maps `b` to the solution of least norm of `gram @ w = b`.
 
-    `right` must lie in the range of `gram`. By a Cholesky factorisation with complete pivoting,
-    whose columns stop at the rank, and a second one of their product.
+    `gram` is positive semi-definite, and `b` must lie in its range. By a Cholesky factorisation
+    with complete pivoting, whose columns stop at the rank, and a second one of their product.
     """
     factor, live = _pivoted_cholesky(gram)
     inner = factor.T @ factor + jnp.diag(jnp.where(live, 0.0, 1.0))
     inverse = triangular_inverse(cholesky(inner))
-
-    def solve_inner(b):
-        return inverse.T @ (inverse @ b)
+    root = factor @ inverse.T
 
     def solve(b):
-        return factor @ solve_inner(solve_inner(factor.T @ b))
+        # With F of full column rank, (F F')^+ = F (F'F)^-1 (F'F)^-1 F'.
+        return root @ (inverse @ (inverse.T @ (root.T @ b)))
 
-    w = solve(right)
-    return w + solve(right - gram @ w)  # one step of refinement
+    return solve
 
 
 def _pivoted_cholesky(

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -21,7 +20,7 @@ class Form(NamedTuple):
     capacity: int
 
 
-class Pool(eqx.Module):
+class Pool(NamedTuple):
     """Batches of data, the real batch first."""
 
     statistic: Statistic | None

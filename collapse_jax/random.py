@@ -6,7 +6,7 @@ from enum import IntEnum
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt32
 
 # Room for new roles: the key of a draw must not change when a role is added.
 _ROLES_PER_GENERATION = 16
@@ -21,7 +21,7 @@ class Role(IntEnum):
     SELECT = 3
 
 
-def chain_key(seed: Int[Array, ""]) -> Key[Array, ""]:
+def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
     """The key of the chain with this seed. Always Threefry, whatever JAX's default generator."""
     return jax.random.key(seed, impl="threefry2x32")
 

@@ -13,8 +13,9 @@ from collapse_jax.random import bootstrap_labels, categorical_labels, multinomia
 from collapse_jax.subsample import subset
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
 
-# A binomial draw costs about ten times as much as a label (measured on a CPU).
-_LABELS_PER_BINOMIAL = 10
+# A binomial draw costs about ten times as much as a label (measured on a CPU), and takes longer to
+# compile; far beyond that ratio it is worth both.
+_LABELS_PER_BINOMIAL = 50
 
 
 class Categorical(AbstractTask):

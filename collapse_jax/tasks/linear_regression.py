@@ -226,7 +226,7 @@ class LinearRegression(AbstractTask):
         step = (
             second.weight / weight * gap
             if weight.ndim == 0
-            else linalg.minimum_norm_solve(weight, second.weight @ gap)
+            else linalg.minimum_norm_solver(weight)(second.weight @ gap)
         )
         return LeastSquares(weight, first.coefficients + step)
 
@@ -249,10 +249,10 @@ class LinearRegression(AbstractTask):
     ) -> LeastSquares:
         x = world.x[rows.index] if isinstance(rows, FixedRows) else rows.x
         gram = x.T @ x
-        coefficients = linalg.minimum_norm_solve(gram, x.T @ rows.y)
-        # The residuals of rows are more accurate than those of the normal equations.
-        residual = rows.y - x @ coefficients
-        coefficients = coefficients + linalg.minimum_norm_solve(gram, x.T @ residual)
+        solve = linalg.minimum_norm_solver(gram)
+        coefficients = solve(x.T @ rows.y)
+        # One step of refinement; residuals of rows are more accurate than the normal equations'.
+        coefficients = coefficients + solve(x.T @ (rows.y - x @ coefficients))
         return LeastSquares(gram, coefficients)
 
     def fit(self, world: RegressionWorld, training: Training) -> Float[Array, " d"]:

@@ -15,7 +15,7 @@ arXiv 2305.17493; the formulas are derived from the moments of chi-square and Wi
 import math
 
 import numpy as np
-from scipy.special import digamma, gammaln, polygamma
+from scipy.special import digamma, gammaln, poch, polygamma
 
 from collapse_jax.theory._checks import (
     Estimator,
@@ -137,7 +137,11 @@ def variance_power_mean(
     divisor = n - 1 if check_estimator(estimator) else n
     check_number("power", power, minimum=-(n - 1) / 2, strict=True)
     shape = (n - 1) / 2
-    log_factor = power * math.log(2 / divisor) + gammaln(shape + power) - gammaln(shape)
+    if shape > 1e4 * abs(power):  # the difference below would cancel; here poch is a series
+        log_ratio = math.log(poch(shape, power) / shape**power)
+    else:
+        log_ratio = gammaln(shape + power) - gammaln(shape) - power * math.log(shape)
+    log_factor = power * math.log((n - 1) / divisor) + log_ratio
     return np.exp(log_factor * generations(n_generations))
 
 

@@ -97,9 +97,10 @@ def test_limits_are_those_of_the_sequences(n):
     accumulate = gaussian.accumulate_moments(n, horizon).covariance[-1]
     assert gaussian.accumulate_limit(n) == pytest.approx(accumulate, abs=2 / horizon)
     for with_replacement in (False, True):
-        options = {"with_replacement": with_replacement}
-        last = gaussian.accumulate_subsample_moments(n, horizon, **options).covariance[-1]
-        limit = gaussian.accumulate_subsample_limit(n, **options)
+        last = gaussian.accumulate_subsample_moments(
+            n, horizon, with_replacement=with_replacement
+        ).covariance[-1]
+        limit = gaussian.accumulate_subsample_limit(n, with_replacement=with_replacement)
         assert limit == pytest.approx(last, abs=4 / horizon)
     if n > 1:
         unbiased = gaussian.accumulate_moments(n, horizon, "unbiased").covariance[-1]

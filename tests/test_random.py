@@ -1,0 +1,120 @@
+"""Draws against SciPy's distributions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from statistics_helpers import assert_law, assert_mean
+
+from collapse_jax import random
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 9, 99, 10_000])
+def test_log_chi_square_has_its_law(degrees):
+    draw = jax.jit(lambda key: random.log_chi_square(key, jnp.full(20_000, float(degrees)))[0])
+    sample = np.exp(np.asarray(draw(jax.random.key(degrees)), np.float64))
+    assert_law(sample, stats.chi2(degrees).cdf, comparisons=6)
+
+
+def test_chi_square_without_degrees_of_freedom_is_zero():
+    log_draw, normals = random.log_chi_square(jax.random.key(0), jnp.array([0.0, -3.0]), normals=4)
+    assert np.all(np.isneginf(log_draw))
+    assert normals.shape == (4,)
+
+
+@pytest.mark.parametrize(("n", "d"), [(5, 3), (3, 3), (2, 4), (40, 1)])
+def test_bartlett_factor_gives_a_wishart_matrix(n, d):
+    def scatter(key):
+        log_diag, below, _ = random.bartlett(key, float(n), d)
+        factor = below + jnp.diag(jnp.exp(log_diag))
+        return factor @ factor.T, factor
+
+    keys = jax.random.split(jax.random.key(n + d), 40_000)
+    matrix, factor = jax.vmap(scatter)(keys)
+    assert_mean(matrix, n * np.eye(d))
+    # Var W_ij = n (1 + [i = j]) for the standard Wishart law.
+    centred = np.asarray(matrix) - n * np.eye(d)
+    assert_mean(centred**2, n * (1 + np.eye(d)))
+    assert np.all(np.asarray(factor)[:, :, n:] == 0.0)
+
+
+def test_strictly_lower_places_every_entry_once():
+    for d in range(1, 8):
+        m = d * (d - 1) // 2
+        matrix = random._strictly_lower(jnp.arange(1.0, m + 1), d)
+        assert sorted(np.asarray(matrix)[np.tril_indices(d, -1)]) == list(range(1, m + 1))
+        assert np.all(np.triu(matrix) == 0.0)
+
+
+@pytest.mark.parametrize(
+    ("n", "p"),
+    [
+        (7, [0.5, 0.3, 0.15, 0.05]),
+        (7, [1.0]),
+        (100_000, [0.2, 0.0, 0.8]),
+        (1_000_000, [1e-5, 1 - 1e-5]),
+    ],
+)
+def test_multinomial_moments(n, p):
+    p = np.array(p)
+    keys = jax.random.split(jax.random.key(n), 4000)
+    counts = np.asarray(
+        jax.jit(jax.vmap(lambda key: random.multinomial(key, n, jnp.asarray(p, jnp.float32))))(keys)
+    )
+    assert np.all(counts.sum(axis=1) == n)
+    assert np.all(counts[:, p == 0.0] == 0.0)
+    assert_mean(counts, n * p, rounding=1e-6)
+    deviations = (counts - n * p)[:, :, None] * (counts - n * p)[:, None, :]
+    # float32 probabilities are off by up to 6e-8, which shows in n p only for huge n.
+    assert_mean(deviations, n * (np.diag(p) - np.outer(p, p)), rounding=1e-3)
+
+
+def test_multinomial_marginal_is_binomial():
+    keys = jax.random.split(jax.random.key(1), 20_000)
+    p = jnp.array([0.1, 0.2, 0.3, 0.4])
+    counts = np.asarray(jax.jit(jax.vmap(lambda key: random.multinomial(key, 50, p)))(keys))
+    for j in range(4):
+        observed = np.bincount(counts[:, j].astype(int), minlength=51)
+        expected = stats.binom(50, float(p[j])).pmf(np.arange(51)) * len(keys)
+        keep = expected > 5
+        table = np.append(observed[keep], observed[~keep].sum())
+        theory = np.append(expected[keep], expected[~keep].sum())
+        assert stats.chisquare(table, theory * table.sum() / theory.sum()).pvalue > 1e-5
+
+
+def test_bootstrap_labels_follow_counts():
+    counts = jnp.array([3, 0, 5, 2, 0])
+    labels = np.asarray(random.bootstrap_labels(jax.random.key(0), 100_000, counts))
+    observed = np.bincount(labels, minlength=5)
+    assert observed[1] == observed[4] == 0
+    assert stats.chisquare(observed[[0, 2, 3]], 1e4 * np.array([3, 5, 2])).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("k", [2, 3, 10, 1000, 100_000])
+def test_categorical_labels_follow_probabilities(k):
+    weights = np.random.default_rng(k).exponential(size=k)
+    weights[-1] = 0.0 if k > 2 else weights[-1]
+    p = weights / weights.sum()
+    labels = random.categorical_labels(jax.random.key(k), 200_000, jnp.asarray(p, jnp.float32))
+    observed = np.bincount(labels, minlength=k)
+    assert np.all(observed[p == 0.0] == 0)
+    groups = np.arange(k) * min(k, 50) // k  # so that every expected count is large
+    observed = np.bincount(groups, weights=observed)
+    expected = 200_000 * np.bincount(groups, weights=p)
+    possible = expected > 0
+    assert stats.chisquare(observed[possible], expected[possible]).pvalue > 1e-5
+
+
+def test_streams_are_distinct():
+    key = random.chain_key(jnp.uint32(7))
+    words = {
+        tuple(jax.random.key_data(random.stream(key, t, role)).tolist())
+        for t in range(50)
+        for role in random.Role
+    }
+    assert len(words) == 50 * len(random.Role)
+
+
+def test_chain_keys_are_threefry():
+    assert str(jax.random.key_impl(random.chain_key(jnp.uint32(3)))) == "threefry2x32"

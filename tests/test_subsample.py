@@ -1,0 +1,90 @@
+"""The subset sampler against the exact uniform law."""
+
+from itertools import combinations
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from collapse_jax.subsample import subset
+
+
+def many(population, size, n_draws, seed=0):
+    keys = jax.random.split(jax.random.key(seed), n_draws)
+    draw = jax.jit(jax.vmap(lambda key: subset(key, population, size)))
+    return np.asarray(draw(keys))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 100_000), st.integers(0, 2**31))
+def test_indices_are_distinct_and_in_range(size, extra, seed):
+    indices = np.asarray(jax.jit(subset, static_argnums=2)(jax.random.key(seed), size + extra, size))
+    assert len(set(indices.tolist())) == size
+    assert indices.min() >= 0
+    assert indices.max() < size + extra
+
+
+@pytest.mark.parametrize(
+    ("population", "size"), [(2, 1), (3, 2), (4, 2), (6, 3), (8, 4), (9, 3), (10, 5), (12, 2)]
+)
+def test_every_subset_is_equally_likely(population, size):
+    indices = np.sort(many(population, size, 60_000), axis=1)
+    number = {s: i for i, s in enumerate(combinations(range(population), size))}
+    observed = np.bincount([number[tuple(row)] for row in indices.tolist()], minlength=len(number))
+    assert stats.chisquare(observed).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("population", "size"), [(6, 3), (12, 4), (200, 100)])
+def test_every_position_is_uniform(population, size):
+    """The order is random too: each place in the subset is a uniform index."""
+    indices = many(population, size, 40_000, seed=1)
+    for place in (0, size // 2, size - 1):
+        observed = np.bincount(indices[:, place], minlength=population)
+        assert stats.chisquare(observed).pvalue > 1e-5
+
+
+@pytest.mark.parametrize(("blocks", "size"), [(2, 100), (3, 32), (10, 100), (40, 10)])
+def test_counts_per_block_are_hypergeometric(blocks, size):
+    """How many rows of the first block are picked, the share of real data, has its exact law."""
+    picked = np.sum(many(blocks * size, size, 20_000, seed=2) < size, axis=1)
+    law = stats.hypergeom(blocks * size, size, size)
+    support = np.arange(size + 1)
+    expected = law.pmf(support) * len(picked)
+    observed = np.bincount(picked, minlength=size + 1)
+    keep = expected > 5
+    table = np.append(observed[keep], observed[~keep].sum())
+    theory = np.append(expected[keep], expected[~keep].sum())
+    if theory[-1] < 1e-9:
+        table, theory = table[:-1], theory[:-1]
+    assert stats.chisquare(table, theory * table.sum() / theory.sum()).pvalue > 1e-5
+
+
+@pytest.mark.parametrize(("population", "size"), [(64, 32), (1000, 100)])
+def test_pairs_are_picked_together_at_the_exact_rate(population, size):
+    n_draws = 20_000
+    indices = many(population, size, n_draws, seed=3)
+    chosen = np.zeros((n_draws, population), np.float32)
+    chosen[np.arange(n_draws)[:, None], indices] = 1.0
+    together = (chosen.T @ chosen)[np.triu_indices(population, 1)]
+    rate = size * (size - 1) / (population * (population - 1))
+    z = (together - n_draws * rate) / np.sqrt(n_draws * rate * (1 - rate))
+    # Under the uniform law the z are nearly standard normal: neither too wide nor too narrow.
+    limit = stats.norm.isf(1e-5 / len(z))
+    assert np.abs(z).max() < limit
+    assert abs(np.mean(z**2) - 1.0) < 0.15
+
+
+def test_the_population_may_be_traced():
+    traces = []
+
+    @jax.jit
+    def draw(key, population):
+        traces.append(population)
+        return subset(key, population, 4)
+
+    largest = [int(draw(jax.random.key(0), n).max()) for n in (4, 50, 1000)]
+    assert len(traces) == 1
+    assert largest[0] == 3
