@@ -1,6 +1,6 @@
 """A laboratory for model collapse: generative models trained on data that models generated."""
 
-from collapse_jax import config
+from collapse_jax import config, theory
 from collapse_jax.devices import use_all_cores
 from collapse_jax.rollout import rollout
 from collapse_jax.simulate import simulate
@@ -18,5 +18,6 @@ __all__ = [
     "config",
     "rollout",
     "simulate",
+    "theory",
     "use_all_cores",
 ]

@@ -83,26 +83,31 @@ def log_chi_square(
             value = jnp.where(accepted[i], log_cube[i], value)
         return value, jnp.any(accepted, axis=0)
 
-    def draw(key, extra=0):
-        uniform = uniform_open(key, (extra + 2 * _PROPOSALS * m,))
-        z = to_normal(uniform[: extra + _PROPOSALS * m])
-        u = 0.5 * (1.0 + uniform[extra + _PROPOSALS * m :])
-        return z[:extra], z[extra:].reshape(_PROPOSALS, m), u.reshape(_PROPOSALS, m)
+    def attempt(state):
+        trial, log_cube, done, standard, square = state
+        n_normals = normals + _PROPOSALS * m
+        uniform = uniform_open(jax.random.fold_in(key, trial), (n_normals + _PROPOSALS * m,))
+        z = to_normal(uniform[:n_normals])
+        proposals = z[normals:].reshape(_PROPOSALS, m)
+        proposed, accepted = propose(
+            proposals, 0.5 * (1.0 + uniform[n_normals:]).reshape(_PROPOSALS, m)
+        )
+        first = trial == 0
+        return (
+            trial + 1,
+            jnp.where(done, log_cube, proposed),
+            done | accepted,
+            jnp.where(first, z[:normals], standard),
+            jnp.where(first, proposals[0], square),
+        )
 
-    def retry(state):
-        attempt, log_cube, accepted = state
-        _, z, u = draw(jax.random.fold_in(key, attempt))
-        again, accepted_now = propose(z, u)
-        return attempt + 1, jnp.where(accepted, log_cube, again), accepted | accepted_now
-
-    standard, z, u = draw(key, normals)
-    log_cube, accepted = propose(z, u)
-    single = degrees < 2.0  # the square of a normal; its proposals are not used
-    _, log_cube, _ = lax.while_loop(
-        lambda state: ~jnp.all(state[2]), retry, (1, log_cube, accepted | single)
+    single = degrees < 2.0  # then the square of a normal; proposals are not used
+    state = (0, jnp.zeros(m), single, jnp.zeros(normals), jnp.zeros(m))
+    _, log_cube, _, standard, square = lax.while_loop(
+        lambda state: (state[0] == 0) | ~jnp.all(state[2]), attempt, state
     )
     log_gamma = log_cube + jnp.log(d) + jnp.log(2.0)
-    log_draw = jnp.where(single, 2.0 * jnp.log(jnp.abs(z[0])), log_gamma)
+    log_draw = jnp.where(single, 2.0 * jnp.log(jnp.abs(square)), log_gamma)
     return jnp.where(degrees < 1.0, -jnp.inf, log_draw), standard
 
 

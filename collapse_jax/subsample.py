@@ -43,11 +43,13 @@ def subset(key: Key[Array, ""], population: Int[Array, ""] | int, size: int) -> 
             row = _add_modulo(row, _hash(column, round_keys[k + 1]), height)
         return row * width + column
 
-    def walk(x):
-        return jnp.where(x < population, x, permute(x))
+    def walk(state):
+        x, inside = state
+        x = jnp.where(inside, x, permute(x))
+        return x, x < population
 
-    start = permute(jnp.arange(size, dtype=jnp.int32))
-    return lax.while_loop(lambda x: jnp.any(x >= population), walk, start)
+    start = (jnp.arange(size, dtype=jnp.int32), jnp.zeros(size, bool))
+    return lax.while_loop(lambda state: ~jnp.all(state[1]), walk, start)[0]
 
 
 def _hash(x: Int[Array, " size"], key: UInt[Array, ""]) -> UInt[Array, " size"]:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax import checks
 from collapse_jax.data import sample_size, split
+from collapse_jax.kernels import log_kernel_sums
 from collapse_jax.subsample import subset
 from collapse_jax.tasks import datasets
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
@@ -211,24 +212,3 @@ class KernelDensity(AbstractTask):
             return jnp.asarray(self.bandwidth, jnp.float32)
         n = n_train if self.bandwidth == "scott" else n_train * (self.dim + 2.0) / 4.0
         return jnp.asarray(n, jnp.float32) ** (-1.0 / (self.dim + 4.0))
-
-
-def log_kernel_sums(
-    test: Float[Array, "m d"],
-    rows: Float[Array, "n d"],
-    bandwidth: Float[Array, ""],
-    kernel: str,
-) -> Float[Array, " m"]:
-    """Logarithm of the sum of unnormalised kernels centred at the rows, at each test row.
-
-    Squared distances come from explicit differences: the expanded form loses all digits at small
-    bandwidths.
-    """
-    squared = jnp.zeros((test.shape[0], rows.shape[0]))
-    for k in range(test.shape[1]):
-        squared = squared + (test[:, k, None] - rows[None, :, k]) ** 2
-    if kernel == "tophat":
-        return jnp.log(jnp.sum(squared < bandwidth**2, axis=1, dtype=jnp.float32))
-    nearest = jnp.min(squared, axis=1)
-    rate = 0.5 / bandwidth**2
-    return jnp.log(jnp.sum(jnp.exp(rate * (nearest[:, None] - squared)), axis=1)) - rate * nearest

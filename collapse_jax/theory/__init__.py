@@ -10,7 +10,8 @@ the formulas, each usable alone, in NumPy and SciPy and double precision:
   `wright_fisher`: categorical models under Replace, exactly;
 - `predictions`: what is known per task and workflow, the layer below `expected`.
 
-Generations are counted t = 1..T, and generation 1 is fitted to real data.
+Generations are counted t = 1..T, and generation 1 is fitted to real data. Numbers out of range
+raise `ValueError`, arguments of the wrong type `TypeError`.
 """
 
 from collapse_jax.theory import (

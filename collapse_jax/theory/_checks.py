@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+Number: TypeAlias = float | int
+Numbers: TypeAlias = npt.ArrayLike | float | int
+"""What NumPy makes an array of (with the numbers spelt out for checks at run time)."""
 Estimator: TypeAlias = Literal["mle", "unbiased"]
 
 
@@ -16,14 +19,15 @@ def check_count(name: str, value: int, minimum: int = 1) -> int:
     """Returns `value` as an int.
 
     Raises:
-        ValueError: if it is not an integer or is below `minimum`.
+        TypeError: if it is not an integer.
+        ValueError: if it is below `minimum`.
     """
     try:
         count = operator.index(value)
     except TypeError:
-        count = None
-    if count is None or count < minimum:
-        raise ValueError(f"{name}={value!r}: must be an integer >= {minimum}.")
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if count < minimum:
+        raise ValueError(f"{name} must be {minimum} or more, got {count}")
     return count
 
 
@@ -34,7 +38,7 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> str:
         ValueError: if it is not one of `allowed`.
     """
     if value not in allowed:
-        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}.")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return value
 
 
@@ -49,7 +53,7 @@ def check_estimator(estimator: str) -> bool:
 
 def check_number(
     name: str,
-    value: float,
+    value: Number,
     minimum: float = 0.0,
     maximum: float = math.inf,
     *,
@@ -66,12 +70,12 @@ def check_number(
     if not (math.isfinite(number) and inside):
         left, right = ("(", ")") if strict else ("[", "]")
         raise ValueError(
-            f"{name}={value!r}: must be a finite number in {left}{minimum}, {maximum}{right}."
+            f"{name} must be a finite number in {left}{minimum}, {maximum}{right}, got {value!r}"
         )
     return number
 
 
-def check_sizes(name: str, sizes: npt.ArrayLike, length: int, minimum: int = 1) -> FloatArray:
+def check_sizes(name: str, sizes: Numbers, length: int, minimum: int = 1) -> FloatArray:
     """Returns sample sizes as a float array `[length]`; one number stands for all of them.
 
     Raises:
@@ -80,13 +84,13 @@ def check_sizes(name: str, sizes: npt.ArrayLike, length: int, minimum: int = 1) 
     """
     array = np.asarray(sizes, dtype=np.float64)
     if array.shape not in ((), (length,)):
-        raise ValueError(f"{name} has shape {array.shape}: must be () or ({length},).")
+        raise ValueError(f"{name} must have shape () or ({length},), got {array.shape}")
     if not np.all(np.isfinite(array) & (array >= minimum) & (array == np.round(array))):
-        raise ValueError(f"{name}={sizes!r}: must hold integers >= {minimum}.")
+        raise ValueError(f"{name} must hold integers of {minimum} or more, got {sizes!r}")
     return np.broadcast_to(array, (length,)).copy()
 
 
-def check_probabilities(probabilities: npt.ArrayLike) -> FloatArray:
+def check_probabilities(probabilities: Numbers) -> FloatArray:
     """Returns probabilities as a float64 array `[outcome]` that sums to one exactly.
 
     Raises:
@@ -95,11 +99,11 @@ def check_probabilities(probabilities: npt.ArrayLike) -> FloatArray:
     """
     array = np.asarray(probabilities, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"probabilities has shape {array.shape}: must be a non-empty vector.")
+        raise ValueError(f"probabilities must be a non-empty vector, got the shape {array.shape}")
     total = float(array.sum())
     if not (np.all(array >= 0) and abs(total - 1) <= 1e-4):
         raise ValueError(
-            f"probabilities has minimum {array.min()} and sum {total}: must be >= 0 and sum to 1."
+            f"probabilities must be >= 0 and sum to 1, got minimum {array.min()} and sum {total}"
         )
     return array / total
 
@@ -114,7 +118,7 @@ def population_counts(probabilities: FloatArray, population: int) -> npt.NDArray
     exact = probabilities * population
     rows = np.round(exact)
     if np.any(np.abs(rows - exact) > max(1e-2, 1e-6 * population)):
-        raise ValueError(f"probabilities: must be frequencies among population={population} rows.")
+        raise ValueError(f"probabilities must be frequencies among population={population} rows")
     return rows.astype(np.int64)
 
 
@@ -122,6 +126,6 @@ def generations(n_generations: int) -> FloatArray:
     """Returns the generations 1..T as floats, `[generation]`.
 
     Raises:
-        ValueError: if `n_generations` is not a positive integer.
+        ValueError: if `n_generations` is below 1.
     """
     return np.arange(1, check_count("n_generations", n_generations) + 1, dtype=np.float64)

@@ -63,7 +63,7 @@ class Expected:
             right for large samples; "bound"), `source`, `long_name`, `units`.
 
         Raises:
-            ValueError: if `n_generations` is not a positive integer.
+            ValueError: if `n_generations` is below 1.
         """
         check_count("n_generations", n_generations)
         predictions: Predictions = {}

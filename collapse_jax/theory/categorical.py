@@ -10,11 +10,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import xlog1py
 
 from collapse_jax.theory._checks import (
     FloatArray,
+    Numbers,
     check_count,
     check_probabilities,
     generations,
@@ -28,16 +28,16 @@ class Bounds(NamedTuple):
     upper: FloatArray
 
 
-def collision(probabilities: npt.ArrayLike, covariance: npt.ArrayLike) -> FloatArray:
+def collision(probabilities: Numbers, covariance: Numbers) -> FloatArray:
     """E sum_i p_{t,i}^2, exact for every workflow whose covariance factor is known.
 
     Args:
         probabilities: `[outcome]`, the truth.
-        covariance: `[generation]`, covariance factors of maximum-likelihood models (no correction
-            of bias), e.g. `gaussian.accumulate_moments(n, T).covariance`.
+        covariance: `[generation]` or a number, the factors of maximum-likelihood models (without
+            correction of bias), e.g. `gaussian.accumulate_moments(n, T).covariance`.
 
     Returns:
-        `[generation]`.
+        Of the shape of `covariance`.
 
     Raises:
         ValueError: if the probabilities are not valid.
@@ -51,11 +51,11 @@ def collision(probabilities: npt.ArrayLike, covariance: npt.ArrayLike) -> FloatA
         [0.55  0.595]
     """
     p = check_probabilities(probabilities)
-    return 1 - (1 - p @ p) * np.asarray(covariance, dtype=np.float64)
+    return np.asarray(1 - (1 - p @ p) * np.asarray(covariance, dtype=np.float64))
 
 
 def partially_synthetic_collision(
-    probabilities: npt.ArrayLike, n_real: int, n_synthetic: int, n_generations: int
+    probabilities: Numbers, n_real: int, n_synthetic: int, n_generations: int
 ) -> FloatArray:
     """E sum_i p_{t,i}^2 with N fixed real draws and n from the latest model, in closed form.
 
@@ -93,7 +93,7 @@ def partially_synthetic_collision(
     return (noise + signal) / (1 + (1 + 1 / n_r) * alpha)
 
 
-def fixation_bounds(probabilities: npt.ArrayLike, n_samples: int, n_generations: int) -> Bounds:
+def fixation_bounds(probabilities: Numbers, n_samples: int, n_generations: int) -> Bounds:
     """Bounds on the probability that generation t has a single outcome left, under Replace.
 
     A model that is not fixed has 2(n - 1)/n^2 <= 1 - sum p^2 <= 1 - 1/s, where s is the largest
@@ -129,7 +129,7 @@ def fixation_bounds(probabilities: npt.ArrayLike, n_samples: int, n_generations:
     return Bounds(np.clip(1 - spread * n**2 / (2 * (n - 1)), 0, 1), np.clip(upper, 0, 1))
 
 
-def collapse_time(probabilities: npt.ArrayLike, n_samples: int) -> float:
+def collapse_time(probabilities: Numbers, n_samples: int) -> float:
     """Mean number of generations until one outcome is left, diffusion approximation, Replace.
 
     -2n sum_i (1 - p_i) log(1 - p_i), which tends to 2n for many rare outcomes. The standard
@@ -154,7 +154,7 @@ def collapse_time(probabilities: npt.ArrayLike, n_samples: int) -> float:
     return float(-2 * check_count("n_samples", n_samples) * np.sum(xlog1py(1 - p, -p)))
 
 
-def collapse_time_bounds(probabilities: npt.ArrayLike, n_samples: int) -> tuple[float, float]:
+def collapse_time_bounds(probabilities: Numbers, n_samples: int) -> tuple[float, float]:
     """Rigorous (lower, upper) bounds on the mean time until one outcome is left, under Replace.
 
     The sums over generations of the bounds behind `fixation_bounds`, each term of the upper one

@@ -9,12 +9,12 @@ are relative to the true covariance, hence free of the dimension.
 import math
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import gammaln
 
 from collapse_jax.theory._checks import (
     Estimator,
     FloatArray,
+    Numbers,
     check_count,
     check_estimator,
     check_sizes,
@@ -24,7 +24,7 @@ from collapse_jax.theory.moments import SecondMoments
 
 
 def replace_moments(
-    n_samples: npt.ArrayLike, n_generations: int, estimator: Estimator = "mle"
+    n_samples: Numbers, n_generations: int, estimator: Estimator = "mle"
 ) -> SecondMoments:
     """Moments under Replace: each generation is fitted to samples of the one before it.
 
@@ -59,7 +59,7 @@ def replace_moments(
 
 
 def accumulate_moments(
-    n_samples: npt.ArrayLike, n_generations: int, estimator: Estimator = "mle"
+    n_samples: Numbers, n_generations: int, estimator: Estimator = "mle"
 ) -> SecondMoments:
     """Moments under Accumulate: each generation is fitted to all data so far.
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from collapse_jax.theory._checks import (
     FloatArray,
+    Number,
     check_count,
     check_number,
     generations,
@@ -37,7 +38,7 @@ class KernelMoments(NamedTuple):
     pool_covariance: FloatArray
 
 
-def replace_moments(n_samples: int, n_generations: int, *, bandwidth: float) -> KernelMoments:
+def replace_moments(n_samples: int, n_generations: int, *, bandwidth: Number) -> KernelMoments:
     """Moments under Replace; the variance tends to n h^2, the mean error grows by h^2 a generation.
 
     Args:
@@ -49,7 +50,7 @@ def replace_moments(n_samples: int, n_generations: int, *, bandwidth: float) -> 
         The moments of generations 1..T.
 
     Raises:
-        ValueError: if a size is not a positive integer or the bandwidth negative.
+        ValueError: if a size is below 1 or the bandwidth negative.
 
     Example:
         >>> result = replace_moments(10, 30, bandwidth=0.5)
@@ -63,7 +64,7 @@ def replace_moments(n_samples: int, n_generations: int, *, bandwidth: float) -> 
     return KernelMoments(1 + (t - 1) * h2 - variance, variance + h2, variance)
 
 
-def accumulate_moments(n_samples: int, n_generations: int, *, bandwidth: float) -> KernelMoments:
+def accumulate_moments(n_samples: int, n_generations: int, *, bandwidth: Number) -> KernelMoments:
     """Moments under Accumulate; the variance grows like h^2 log t.
 
     Args:
@@ -75,7 +76,7 @@ def accumulate_moments(n_samples: int, n_generations: int, *, bandwidth: float) 
         The moments of generations 1..T.
 
     Raises:
-        ValueError: if a size is not a positive integer or the bandwidth negative.
+        ValueError: if a size is below 1 or the bandwidth negative.
 
     Example:
         >>> result = accumulate_moments(10, 30, bandwidth=0.5)
@@ -88,7 +89,7 @@ def accumulate_moments(n_samples: int, n_generations: int, *, bandwidth: float) 
 
 
 def accumulate_subsample_moments(
-    n_samples: int, n_generations: int, *, bandwidth: float
+    n_samples: int, n_generations: int, *, bandwidth: Number
 ) -> KernelMoments:
     """Moments under Accumulate-Subsample, n of t n rows drawn without replacement.
 
@@ -101,7 +102,7 @@ def accumulate_subsample_moments(
         The moments of generations 1..T.
 
     Raises:
-        ValueError: if a size is not a positive integer or the bandwidth negative.
+        ValueError: if a size is below 1 or the bandwidth negative.
 
     Example:
         >>> result = accumulate_subsample_moments(10, 30, bandwidth=0.5)
@@ -114,7 +115,7 @@ def accumulate_subsample_moments(
     return _recursion(n, h2, displacement, 1 - displacement)
 
 
-def _variance(bandwidth: float) -> float:
+def _variance(bandwidth: Number) -> float:
     return check_number("bandwidth", bandwidth) ** 2
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from collapse_jax.theory._checks import (
     Estimator,
     FloatArray,
+    Number,
     check_choice,
     check_count,
     check_estimator,
@@ -29,7 +30,7 @@ def mixed_moments(
     n_generations: int,
     *,
     real: RealData = "fixed",
-    sampling_scale: float = 1.0,
+    sampling_scale: Number = 1.0,
     estimator: Estimator = "mle",
 ) -> SecondMoments:
     """Moments of a chain that sees n_r real rows in every generation.
@@ -71,7 +72,7 @@ def mixed_limit(
     n_synthetic: int,
     *,
     real: RealData = "fixed",
-    sampling_scale: float = 1.0,
+    sampling_scale: Number = 1.0,
     estimator: Estimator = "mle",
 ) -> tuple[float, float]:
     """Limit of `mixed_moments` as t grows: (mean error, covariance factor).
@@ -100,12 +101,12 @@ def mixed_limit(
     """
     _, step, constant = _linear_map(n_real, n_synthetic, real, sampling_scale, estimator)
     if np.max(np.abs(np.linalg.eigvals(step))) >= 1:
-        raise ValueError(f"sampling_scale={sampling_scale!r}: the chain diverges, no limit.")
+        raise ValueError(f"sampling_scale must let the chain converge, got {sampling_scale!r}")
     mean_error, covariance = np.linalg.solve(np.eye(2) - step, constant)
     return float(mean_error.round(15)), float(covariance.round(15))
 
 
-def weighted_limit(real_weight: float, n_real: int, n_synthetic: int) -> float:
+def weighted_limit(real_weight: Number, n_real: int, n_synthetic: int) -> float:
     """Limit of the error of an estimate that averages fresh real and synthetic estimates.
 
     Generation t + 1 is w times an estimate from n_r fresh real rows plus 1 - w times one from n_s
@@ -132,7 +133,7 @@ def weighted_limit(real_weight: float, n_real: int, n_synthetic: int) -> float:
     """
     w = check_number("real_weight", real_weight, maximum=1.0)
     if w == 0:
-        raise ValueError("real_weight=0: must be positive, as a chain without real data diverges.")
+        raise ValueError("real_weight must be positive, or the chain diverges, got 0")
     n_r, n_s = check_count("n_real", n_real), check_count("n_synthetic", n_synthetic)
     return (w**2 / n_r + (1 - w) ** 2 / n_s) / (1 - (1 - w) ** 2)
 
@@ -147,7 +148,7 @@ def optimal_real_weight(n_real: int, n_synthetic: int) -> float:
         n_synthetic: synthetic rows per generation.
 
     Raises:
-        ValueError: if a size is not a positive integer.
+        ValueError: if a size is below 1.
 
     Source:
         He, Xu & Cheng, arXiv 2502.18049 (the golden ratio); derived for any ratio of sizes.
@@ -162,7 +163,7 @@ def optimal_real_weight(n_real: int, n_synthetic: int) -> float:
 
 
 def _linear_map(
-    n_real: int, n_synthetic: int, real: str, sampling_scale: float, estimator: str
+    n_real: int, n_synthetic: int, real: str, sampling_scale: Number, estimator: str
 ) -> tuple[int, FloatArray, FloatArray]:
     """The map (mean error, covariance) -> step @ (...) + constant of one generation."""
     unbiased = check_estimator(estimator)

@@ -24,6 +24,8 @@ import numpy.typing as npt
 from collapse_jax.theory._checks import (
     Estimator,
     FloatArray,
+    Number,
+    Numbers,
     check_count,
     check_estimator,
     check_number,
@@ -45,13 +47,13 @@ class SecondMoments(NamedTuple):
 
 
 def second_moments(
-    weights: npt.ArrayLike,
-    sizes: npt.ArrayLike,
-    sources: npt.ArrayLike | None = None,
+    weights: Numbers,
+    sizes: Numbers,
+    sources: Numbers | None = None,
     *,
-    sampling_scale: float = 1.0,
+    sampling_scale: Number = 1.0,
     estimator: Estimator = "mle",
-    kernel_variance: float = 0.0,
+    kernel_variance: Number = 0.0,
 ) -> SecondMoments:
     """Exact second moments of a chain whose models are weighted moments of batches.
 
@@ -100,7 +102,7 @@ def second_moments(
         concentration = np.sum(weights**2 / sizes, axis=1)
         if np.any(concentration > 1 - 1e-12):
             raise ValueError(
-                "estimator='unbiased': every generation must be fitted to at least two rows."
+                "sizes must give every generation two rows or more if estimator='unbiased'"
             )
         correction = 1 / (1 - concentration)
 
@@ -110,9 +112,7 @@ def second_moments(
     return _propagate(weights, sizes, batch_sources, covariance, scale)
 
 
-def risk_ratio(
-    weights: npt.ArrayLike, sizes: npt.ArrayLike = 1, sources: npt.ArrayLike | None = None
-) -> FloatArray:
+def risk_ratio(weights: Numbers, sizes: Numbers = 1, sources: Numbers | None = None) -> FloatArray:
     """Asymptotic risk of each generation, relative to a fit on the first batch's size of real data.
 
     For estimators that are asymptotically linear (maximum likelihood in smooth families, least
@@ -141,7 +141,7 @@ def risk_ratio(
     weights, batch_sources = _check_weights(weights, sources)
     relative = np.asarray(sizes, dtype=np.float64)
     if relative.shape not in ((), (weights.shape[1],)) or not np.all(relative > 0):
-        raise ValueError(f"sizes={sizes!r}: must be positive, of shape () or (batches,).")
+        raise ValueError(f"sizes must be positive, of shape () or (batches,), got {sizes!r}")
     relative = np.broadcast_to(relative, (weights.shape[1],))
     return _propagate(weights, relative, batch_sources, lambda t, spread: 1.0, 1.0).mean_error
 
@@ -150,7 +150,7 @@ def replace_weights(n_generations: int) -> FloatArray:
     """Weights `[generation, batch]` of Replace: each generation sees the newest batch only.
 
     Raises:
-        ValueError: if `n_generations` is not a positive integer.
+        ValueError: if `n_generations` is below 1.
 
     Example:
         >>> print(replace_weights(2))
@@ -160,7 +160,7 @@ def replace_weights(n_generations: int) -> FloatArray:
     return window_weights(n_generations, 1)
 
 
-def accumulate_weights(n_generations: int, sizes: npt.ArrayLike = 1) -> FloatArray:
+def accumulate_weights(n_generations: int, sizes: Numbers = 1) -> FloatArray:
     """Weights `[generation, batch]` of Accumulate: every row so far counts the same.
 
     Args:
@@ -168,7 +168,7 @@ def accumulate_weights(n_generations: int, sizes: npt.ArrayLike = 1) -> FloatArr
         sizes: `[]` or `[generation]`, rows per batch.
 
     Raises:
-        ValueError: if an argument is not a positive integer (or an array of them).
+        ValueError: if an argument is below 1 or not integral.
 
     Example:
         >>> print(accumulate_weights(2, sizes=[3, 1]))
@@ -178,7 +178,7 @@ def accumulate_weights(n_generations: int, sizes: npt.ArrayLike = 1) -> FloatArr
     return window_weights(n_generations, n_generations, sizes)
 
 
-def window_weights(n_generations: int, window: int, sizes: npt.ArrayLike = 1) -> FloatArray:
+def window_weights(n_generations: int, window: int, sizes: Numbers = 1) -> FloatArray:
     """Weights `[generation, batch]` where every row of the last `window` batches counts the same.
 
     Args:
@@ -187,7 +187,7 @@ def window_weights(n_generations: int, window: int, sizes: npt.ArrayLike = 1) ->
         sizes: `[]` or `[generation]`, rows per batch.
 
     Raises:
-        ValueError: if an argument is not a positive integer (or an array of them).
+        ValueError: if an argument is below 1 or not integral.
 
     Example:
         >>> print(window_weights(3, 2))
@@ -203,22 +203,22 @@ def window_weights(n_generations: int, window: int, sizes: npt.ArrayLike = 1) ->
 
 
 def _check_weights(
-    weights: npt.ArrayLike, sources: npt.ArrayLike | None
+    weights: Numbers, sources: Numbers | None
 ) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     array = np.asarray(weights, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"weights has shape {array.shape}: must be [generation, batch].")
+        raise ValueError(f"weights must be [generation, batch], got the shape {array.shape}")
     n_generations, n_batches = array.shape
     given = np.arange(n_batches) if sources is None else np.asarray(sources)
     if given.shape != (n_batches,) or not np.issubdtype(given.dtype, np.integer):
-        raise ValueError(f"sources={sources!r}: must be {n_batches} integers, one per batch.")
+        raise ValueError(f"sources must be {n_batches} integers, one per batch, got {sources!r}")
     if np.any(given < 0):
-        raise ValueError(f"sources={sources!r}: must be >= 0 (0 for real rows).")
+        raise ValueError(f"sources must be >= 0 (0 for real rows), got {sources!r}")
     if not (np.all(array >= 0) and np.allclose(array.sum(axis=1), 1, rtol=0, atol=1e-9)):
-        raise ValueError("weights: must be >= 0, and every row must sum to 1.")
+        raise ValueError(f"weights must be >= 0, and every row must sum to 1, got {array}")
     unborn = given[None, :] >= np.arange(1, n_generations + 1)[:, None]
     if np.any(array[unborn] > 0):
-        raise ValueError("weights: generation t may only use batches whose source is below t.")
+        raise ValueError("weights must be 0 unless the source of the batch is below the generation")
     return array, given.astype(np.int64)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from collapse_jax.theory import (
     categorical,
@@ -20,7 +19,14 @@ from collapse_jax.theory import (
     wishart,
     wright_fisher,
 )
-from collapse_jax.theory._checks import Estimator, FloatArray, check_probabilities, generations
+from collapse_jax.theory._checks import (
+    Estimator,
+    FloatArray,
+    Number,
+    Numbers,
+    check_probabilities,
+    generations,
+)
 from collapse_jax.theory.moments import SecondMoments
 
 _LARGE_SAMPLE = 10  # asymptotic results are given for n >= 10 d
@@ -88,7 +94,7 @@ def predict_gaussian(
     *,
     n_samples: int,
     dim: int,
-    covariance: npt.ArrayLike = 1.0,
+    covariance: Numbers = 1.0,
     estimator: Estimator = "mle",
     population: int | None = None,
 ) -> Predictions:
@@ -166,7 +172,7 @@ def predict_regression(
     *,
     n_samples: int,
     dim: int,
-    noise: float = 1.0,
+    noise: Number = 1.0,
     design: regression.Design = "fixed",
 ) -> Predictions:
     """Test error of linear regression with isotropic rows and w* ~ N(0, I).
@@ -206,7 +212,7 @@ def predict_categorical(
     n_generations: int,
     *,
     n_samples: int,
-    probabilities: npt.ArrayLike,
+    probabilities: Numbers,
     population: int | None = None,
 ) -> Predictions:
     """Metrics of categorical models.
@@ -260,7 +266,7 @@ def predict_categorical(
     return known
 
 
-def _spectrum(covariance: npt.ArrayLike, dim: int) -> tuple[float, float]:
+def _spectrum(covariance: Numbers, dim: int) -> tuple[float, float]:
     """Trace and log-determinant of a covariance given as a number, variances or a matrix."""
     array = np.asarray(covariance, dtype=np.float64)
     if array.ndim == 2:

@@ -13,6 +13,7 @@ import numpy as np
 
 from collapse_jax.theory._checks import (
     FloatArray,
+    Number,
     check_choice,
     check_count,
     check_number,
@@ -23,7 +24,7 @@ from collapse_jax.theory.risk import accumulate_risk_ratio, accumulate_subsample
 Design: TypeAlias = Literal["fixed", "fresh"]
 
 
-def noise_error(n_samples: int, dim: int, noise: float = 1.0) -> float:
+def noise_error(n_samples: int, dim: int, noise: Number = 1.0) -> float:
     """What the label noise adds to the test error in one least-squares fit.
 
     The trace of the inverse Gram matrix (of its dual where n < d), an inverse-Wishart mean:
@@ -35,7 +36,7 @@ def noise_error(n_samples: int, dim: int, noise: float = 1.0) -> float:
         noise: variance of the label noise.
 
     Raises:
-        ValueError: if a size is not a positive integer or the variance negative.
+        ValueError: if a size is below 1 or the variance negative.
 
     Source:
         Gerstgrasser et al., arXiv 2404.01413, for n > d; the other side by symmetry.
@@ -56,9 +57,9 @@ def replace_error(
     dim: int,
     n_generations: int,
     *,
-    noise: float = 1.0,
+    noise: Number = 1.0,
     design: Design = "fixed",
-    signal: float = 1.0,
+    signal: Number = 1.0,
 ) -> FloatArray:
     """Test error under Replace.
 
@@ -100,9 +101,9 @@ def accumulate_error(
     dim: int,
     n_generations: int,
     *,
-    noise: float = 1.0,
+    noise: Number = 1.0,
     design: Design = "fixed",
-    signal: float = 1.0,
+    signal: Number = 1.0,
 ) -> FloatArray:
     """Test error under Accumulate.
 
@@ -144,7 +145,7 @@ def accumulate_error(
 
 
 def accumulate_subsample_error(
-    n_samples: int, dim: int, n_generations: int, *, noise: float = 1.0
+    n_samples: int, dim: int, n_generations: int, *, noise: Number = 1.0
 ) -> FloatArray:
     """Test error under Accumulate-Subsample for n much larger than d, with either design.
 
@@ -177,7 +178,7 @@ def accumulate_subsample_error(
 
 
 def _check(
-    n_samples: int, dim: int, n_generations: int, noise: float, design: str, signal: float
+    n_samples: int, dim: int, n_generations: int, noise: Number, design: str, signal: Number
 ) -> tuple[int, int, FloatArray, float, float]:
     check_choice("design", design, ("fixed", "fresh"))
     per_fit = noise_error(n_samples, dim, noise)

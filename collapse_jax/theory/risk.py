@@ -24,7 +24,7 @@ def replace_risk_ratio(n_generations: int) -> FloatArray:
     """Risk ratio t of Replace, `[generation]`.
 
     Raises:
-        ValueError: if `n_generations` is not a positive integer.
+        ValueError: if `n_generations` is below 1.
 
     Source:
         Dey & Donoho, arXiv 2410.22812 ("discard").
@@ -40,7 +40,7 @@ def accumulate_risk_ratio(n_generations: int) -> FloatArray:
     """Risk ratio 1 + 1/4 + ... + 1/t^2 of Accumulate, `[generation]`; tends to pi^2/6.
 
     Raises:
-        ValueError: if `n_generations` is not a positive integer.
+        ValueError: if `n_generations` is below 1.
 
     Source:
         Gerstgrasser et al., arXiv 2404.01413; Dey & Donoho, arXiv 2410.22812 ("augment").
@@ -66,7 +66,7 @@ def accumulate_subsample_risk_ratio(
         with_replacement: whether a row may be drawn more than once (then also in generation 1).
 
     Raises:
-        ValueError: if `n_generations` is not a positive integer.
+        ValueError: if `n_generations` is below 1.
 
     Source:
         Derived here as the limit of `gaussian.accumulate_subsample_moments`; the workflow is that

@@ -8,11 +8,12 @@ n are in `wright_fisher`.
 import math
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import hypergeom
 
 from collapse_jax.theory._checks import (
     FloatArray,
+    Number,
+    Numbers,
     check_count,
     check_number,
     check_probabilities,
@@ -32,7 +33,7 @@ def branching_survival(n_generations: int) -> FloatArray:
         `[generation]`.
 
     Raises:
-        ValueError: if `n_generations` is not a positive integer.
+        ValueError: if `n_generations` is below 1.
 
     Source:
         Suresh et al., arXiv 2412.17646.
@@ -47,7 +48,7 @@ def branching_survival(n_generations: int) -> FloatArray:
     return survival
 
 
-def survival_bounds(probability: float, n_samples: int, n_generations: int) -> Bounds:
+def survival_bounds(probability: Number, n_samples: int, n_generations: int) -> Bounds:
     """Bounds on the probability that an outcome still has draws at generation t, under Replace.
 
     Args:
@@ -79,9 +80,7 @@ def survival_bounds(probability: float, n_samples: int, n_generations: int) -> B
     return Bounds(lower, 1 - factor * np.exp(-n * p * survival))
 
 
-def n_unseen(
-    probabilities: npt.ArrayLike, n_samples: int, *, population: int | None = None
-) -> float:
+def n_unseen(probabilities: Numbers, n_samples: int, *, population: int | None = None) -> float:
     """Exact expected number of outcomes that do not show among n real draws.
 
     They are lost for good: under Accumulate exactly these are extinct, in every generation.
@@ -107,7 +106,7 @@ def n_unseen(
     return float(copies @ hypergeom.pmf(0, population, values, n))
 
 
-def n_extinct(probabilities: npt.ArrayLike, n_samples: int, n_generations: int) -> FloatArray:
+def n_extinct(probabilities: Numbers, n_samples: int, n_generations: int) -> FloatArray:
     """Approximate expected number of outcomes with probability 0 under Replace, any n.
 
     sum_i (1 - p_i g_t)^n: exact in generation 1, an upper bound in all, and sharp as long as the

@@ -20,6 +20,7 @@ from scipy.special import digamma, gammaln, poch, polygamma
 from collapse_jax.theory._checks import (
     Estimator,
     FloatArray,
+    Number,
     check_count,
     check_estimator,
     check_number,
@@ -45,7 +46,7 @@ def log_det_mean(
         `[generation]`; minus infinity where n <= d, as every fit is singular then.
 
     Raises:
-        ValueError: if a size is not a positive integer or the estimator unknown.
+        ValueError: if a size is below 1 or the estimator unknown.
 
     Example:
         >>> print(log_det_mean(10, 1, 2).round(6))
@@ -79,7 +80,7 @@ def log_det_variance(n_samples: int, dim: int, n_generations: int) -> FloatArray
     """
     n, d, _ = _check_fit(n_samples, dim, "mle")
     if n <= d:
-        raise ValueError(f"n_samples={n}: must be greater than dim={d}.")
+        raise ValueError(f"n_samples must be greater than dim={d}, got {n}")
     freedom = n - np.arange(1, d + 1)
     return generations(n_generations) * np.sum(polygamma(1, freedom / 2))
 
@@ -99,7 +100,7 @@ def determinant_mean(
         `[generation]`; zero where n <= d.
 
     Raises:
-        ValueError: if a size is not a positive integer or the estimator unknown.
+        ValueError: if a size is below 1 or the estimator unknown.
 
     Example:
         >>> print(determinant_mean(10, 2, 2).round(6))
@@ -111,7 +112,7 @@ def determinant_mean(
 
 
 def variance_power_mean(
-    n_samples: int, power: float, n_generations: int, estimator: Estimator = "mle"
+    n_samples: int, power: Number, n_generations: int, estimator: Estimator = "mle"
 ) -> FloatArray:
     """E (sigma_t^2 / sigma_0^2)^power of a one-dimensional Gaussian under Replace.
 
@@ -174,7 +175,7 @@ def nll(
     n_generations: int,
     estimator: Estimator = "mle",
     *,
-    log_det_truth: float = 0.0,
+    log_det_truth: Number = 0.0,
 ) -> FloatArray:
     """E of the negative log-likelihood of real data under the model of generation t, Replace.
 
@@ -193,7 +194,7 @@ def nll(
         `[generation]`, nats per point; infinite where n <= d + 2.
 
     Raises:
-        ValueError: if a size is not a positive integer or the estimator unknown.
+        ValueError: if a size is below 1 or the estimator unknown.
 
     Example:
         >>> print(nll(20, 1, 2).round(4))

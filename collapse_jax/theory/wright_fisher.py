@@ -15,6 +15,7 @@ from scipy.stats import binom, hypergeom
 
 from collapse_jax.theory._checks import (
     FloatArray,
+    Numbers,
     check_count,
     check_probabilities,
     population_counts,
@@ -24,7 +25,7 @@ _BLOCK = 2_000_000  # numbers held at once when the counts of generation 1 are t
 
 
 def count_spectrum(
-    probabilities: npt.ArrayLike,
+    probabilities: Numbers,
     n_samples: int,
     n_generations: int,
     *,
@@ -70,7 +71,7 @@ def count_spectrum(
     return spectrum
 
 
-def entropy(spectrum: npt.ArrayLike) -> FloatArray:
+def entropy(spectrum: Numbers) -> FloatArray:
     """Exact E of the entropy of each generation, in nats, from `count_spectrum`.
 
     Args:
@@ -87,7 +88,7 @@ def entropy(spectrum: npt.ArrayLike) -> FloatArray:
     return counts @ entr(np.linspace(0, 1, counts.shape[1]))
 
 
-def mean_collapse_time(probabilities: npt.ArrayLike, n_samples: int) -> float:
+def mean_collapse_time(probabilities: Numbers, n_samples: int) -> float:
     """Exact mean of the first generation whose model has a single outcome left, under Replace.
 
     Cost: a linear system of n - 1 unknowns.

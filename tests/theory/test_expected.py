@@ -107,7 +107,7 @@ def test_the_unknown_gives_an_empty_dataset():
 
 
 def test_rejects():
-    with pytest.raises(ValueError, match="n_generations=0: must be an integer >= 1"):
+    with pytest.raises(ValueError, match="n_generations must be 1 or more, got 0"):
         expected(workflows.Replace(), tasks.Gaussian(), 0)
 
 

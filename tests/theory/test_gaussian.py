@@ -204,20 +204,32 @@ def test_whole_data_set_as_truth_is_reproduced_by_generation_1():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: gaussian.replace_moments(0, 3), "n_samples=0: must hold integers >= 1"),
-        (lambda: gaussian.replace_moments(1, 3, "unbiased"), "n_samples=1: .* >= 2"),
-        (lambda: gaussian.replace_moments([3, 4], 3), r"n_samples has shape \(2,\)"),
-        (lambda: gaussian.accumulate_moments(3, 0), "n_generations=0: must be an integer >= 1"),
-        (lambda: gaussian.accumulate_moments(3, 2, "map"), "estimator='map'"),  # pyright: ignore
-        (lambda: gaussian.accumulate_subsample_moments(2.5, 3), "n_samples=2.5"),  # pyright: ignore
-        (lambda: gaussian.accumulate_limit(1, "unbiased"), "n_samples=1: .* >= 2"),
-        (lambda: gaussian.accumulate_subsample_limit(0), "n_samples=0"),
+        (
+            lambda: gaussian.replace_moments(0, 3),
+            "n_samples .* of 1 or more, got 0",
+        ),
+        (
+            lambda: gaussian.replace_moments(1, 3, "unbiased"),
+            "n_samples .* of 2 or more, got 1",
+        ),
+        (lambda: gaussian.replace_moments([3, 4], 3), r"n_samples must have shape .* got \(2,\)"),
+        (lambda: gaussian.accumulate_moments(3, 0), "n_generations must be 1 or more, got 0"),
+        (lambda: gaussian.accumulate_limit(1, "unbiased"), "n_samples must be 2 or more, got 1"),
+        (lambda: gaussian.accumulate_subsample_limit(0), "n_samples .* got 0"),
         (
             lambda: gaussian.from_finite_population(gaussian.replace_moments(1, 1), 1),
-            "population=1: must be an integer >= 2",
+            "population must be 2 or more, got 1",
         ),
     ],
 )
 def test_rejects(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_rejects_wrong_types():
+    # both errors: with types checked at run time it is a TypeError
+    with pytest.raises((ValueError, TypeError), match="estimator"):
+        gaussian.accumulate_moments(3, 2, "map")  # pyright: ignore
+    with pytest.raises(TypeError, match="n_samples"):
+        gaussian.accumulate_subsample_moments(2.5, 3)  # pyright: ignore

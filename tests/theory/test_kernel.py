@@ -69,9 +69,12 @@ def test_replace_saturates_while_its_mean_walks():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: kernel.replace_moments(0, 3, bandwidth=1), "n_samples=0"),
-        (lambda: kernel.accumulate_moments(3, 0, bandwidth=1), "n_generations=0"),
-        (lambda: kernel.accumulate_subsample_moments(3, 3, bandwidth=-1), "bandwidth=-1"),
+        (lambda: kernel.replace_moments(0, 3, bandwidth=1), "n_samples must be 1 or more"),
+        (lambda: kernel.accumulate_moments(3, 0, bandwidth=1), "n_generations must be 1 or more"),
+        (
+            lambda: kernel.accumulate_subsample_moments(3, 3, bandwidth=-1),
+            "bandwidth .* got -1",
+        ),
     ],
 )
 def test_rejects(call, message):

@@ -127,18 +127,17 @@ def test_risk_ratios_of_the_named_workflows():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (([1.0], 2), {}, r"weights has shape \(1,\)"),
+        (([1.0], 2), {}, r"weights must be .* shape \(1,\)"),
         (([[0.5, 0.4]], 2, [0, 0]), {}, "every row must sum to 1"),
         (([[1.5, -0.5]], 2, [0, 0]), {}, "must be >= 0"),
-        (([[0.5, 0.5]], 2), {}, "whose source is below t"),
-        (([[1.0]], 2.5), {}, r"sizes=2.5: must hold integers >= 1"),
-        (([[1.0]], [1, 2]), {}, r"sizes has shape \(2,\)"),
+        (([[0.5, 0.5]], 2), {}, "must be 0 unless the source"),
+        (([[1.0]], 2.5), {}, "sizes must hold integers of 1 or more, got 2.5"),
+        (([[1.0]], [1, 2]), {}, r"sizes must have shape .* got \(2,\)"),
         (([[1.0]], 2, [0.0]), {}, "must be 1 integers"),
         (([[1.0]], 2, [-1]), {}, "0 for real rows"),
-        (([[1.0]], 2), {"estimator": "map"}, "estimator='map': must be one of 'mle', 'unbiased'"),
-        (([[1.0]], 1), {"estimator": "unbiased"}, "at least two rows"),
-        (([[1.0]], 2), {"sampling_scale": -1}, "sampling_scale=-1: must be a finite number"),
-        (([[1.0]], 2), {"kernel_variance": np.nan}, "kernel_variance=nan"),
+        (([[1.0]], 1), {"estimator": "unbiased"}, "two rows or more"),
+        (([[1.0]], 2), {"sampling_scale": -1}, "sampling_scale must be a finite number .* got -1"),
+        (([[1.0]], 2), {"kernel_variance": np.nan}, "kernel_variance .* got nan"),
     ],
 )
 def test_oracle_rejects(arguments, options, message):
@@ -147,9 +146,13 @@ def test_oracle_rejects(arguments, options, message):
 
 
 def test_other_functions_reject():
-    with pytest.raises(ValueError, match=r"n_generations=0: must be an integer >= 1"):
+    with pytest.raises(ValueError, match="n_generations must be 1 or more, got 0"):
         moments.replace_weights(0)
-    with pytest.raises(ValueError, match=r"window=1.5"):
+    with pytest.raises(ValueError, match="window must be 1 or more"):
+        moments.window_weights(3, 0)
+    with pytest.raises(TypeError, match="window"):
         moments.window_weights(3, 1.5)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match=r"sizes=0: must be positive"):
+    with pytest.raises((ValueError, TypeError), match="estimator"):  # TypeError: run-time checks
+        moments.second_moments([[1.0]], 2, estimator="map")  # pyright: ignore
+    with pytest.raises(ValueError, match=r"sizes must be positive.* got 0"):
         moments.risk_ratio([[1.0]], 0)

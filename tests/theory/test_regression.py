@@ -97,17 +97,21 @@ def test_infinite_cases():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: regression.replace_error(0, 5, 2), "n_samples=0"),
-        (lambda: regression.replace_error(9, 5, 2, noise=-1), "noise=-1"),
-        (lambda: regression.replace_error(9, 5, 2, signal=-1), "signal=-1"),
+        (lambda: regression.replace_error(0, 5, 2), "n_samples must be 1 or more, got 0"),
+        (lambda: regression.replace_error(9, 5, 2, noise=-1), "noise must .* got -1"),
+        (lambda: regression.replace_error(9, 5, 2, signal=-1), "signal must .* got -1"),
+        (lambda: regression.accumulate_error(9, 5, 0), "n_generations must be 1 or more"),
         (
-            lambda: regression.accumulate_error(9, 5, 2, design="new"),  # pyright: ignore
-            "design='new': must be one of 'fixed', 'fresh'",
+            lambda: regression.accumulate_subsample_error(6, 5, 2),
+            "n_samples .* 7 or more, got 6",
         ),
-        (lambda: regression.accumulate_error(9, 5, 0), "n_generations=0"),
-        (lambda: regression.accumulate_subsample_error(6, 5, 2), "n_samples=6: .* >= 7"),
     ],
 )
 def test_rejects(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_rejects_unknown_options():
+    with pytest.raises((ValueError, TypeError), match="design"):  # TypeError: run-time checks
+        regression.accumulate_error(9, 5, 2, design="new")  # pyright: ignore

@@ -1,0 +1,64 @@
+"""Sums of kernels, the whole cost of kernel density estimation."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+_LOG2_E = 1.4426950408889634
+# 2**f on [-1/2, 1/2], lowest power first, by Chebyshev interpolation; relative error 1e-7.
+_EXP2 = (1.00000007545, 0.693147188026, 0.240221074853, 0.0555035711, 0.0096760319, 0.0013390863)
+
+
+def log_kernel_sums(
+    test: Float[Array, "m d"],
+    rows: Float[Array, "n d"],
+    bandwidth: Float[Array, ""],
+    kernel: str,
+) -> Float[Array, " m"]:
+    """Logarithm of the sum of unnormalised kernels centred at the rows, at each test row.
+
+    Squared distances come from explicit differences: the expanded form loses all digits at small
+    bandwidths. The nearest row's kernel is factored out, so that no sum underflows.
+
+    **Arguments:**
+
+    - `test`: where the sums are evaluated. `[m, d]`
+    - `rows`: centres of the kernels. `[n, d]`
+    - `bandwidth`: standard deviation of the Gaussian kernel, radius of the tophat.
+    - `kernel`: `"gaussian"` or `"tophat"`.
+
+    **Returns:** logarithms, `-inf` where no tophat reaches. `[m]`
+    """
+    if kernel == "tophat":
+        inside = _squared_distances(test, rows) < bandwidth**2
+        return jnp.log(jnp.sum(inside, axis=1, dtype=jnp.float32))
+    # Scaled so that the kernel is a power of two of the squared distance.
+    scale = jnp.sqrt(0.5 * _LOG2_E) / bandwidth
+    squared = _squared_distances(scale * test, scale * rows)
+    nearest = jnp.min(squared, axis=1)
+    # A product with ones, because XLA's CPU compiler does not vectorise the sum.
+    total = _exp2(nearest[:, None] - squared) @ jnp.ones(rows.shape[0])
+    return (jnp.log2(total) - nearest) / _LOG2_E
+
+
+def _squared_distances(a: Float[Array, "m d"], b: Float[Array, "n d"]) -> Float[Array, "m n"]:
+    squared = jnp.zeros((a.shape[0], b.shape[0]))
+    for k in range(a.shape[1]):
+        squared = squared + (a[:, k, None] - b[None, :, k]) ** 2
+    return squared
+
+
+def _exp2(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """2**x for x <= 0 to a relative error of 2e-7; 2**-126 below that.
+
+    Exponentials are half of the time of a kernel sum. This takes two thirds of the time of
+    `jnp.exp` on a CPU: whole powers of two are added to the bits of a polynomial.
+    """
+    x = jnp.maximum(x, -126.0)
+    whole = jnp.round(x)
+    fraction = x - whole
+    power = jnp.full_like(x, _EXP2[-1])
+    for coefficient in reversed(_EXP2[:-1]):
+        power = power * fraction + coefficient
+    bits = lax.bitcast_convert_type(power, jnp.int32)
+    return lax.bitcast_convert_type(bits + (whole.astype(jnp.int32) << 23), jnp.float32)

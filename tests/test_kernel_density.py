@@ -1,0 +1,213 @@
+"""Kernel densities and toy data sets against scikit-learn, and chains against a plain loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import datasets as sk
+from sklearn.neighbors import KernelDensity as SklearnKernelDensity
+from statistics_helpers import assert_mean, assert_same_law
+
+import collapse_jax as cj
+from benchmarks import reference
+from collapse_jax import pool as pools
+from collapse_jax.kernels import _exp2, log_kernel_sums
+from collapse_jax.rollout import generation, make_world, pool_form
+from collapse_jax.tasks import Training, datasets
+from collapse_jax.tasks.kernel_density import KernelWorld
+
+WORKFLOWS = {
+    "replace": cj.Replace(),
+    "accumulate": cj.Accumulate(),
+    "accumulate-subsample": cj.AccumulateSubsample(),
+}
+
+
+def test_power_of_two():
+    x = -np.concatenate([np.linspace(0, 130, 100_001), [1e6, np.inf]]).astype(np.float32)
+    exact = np.maximum(2.0 ** x.astype(np.float64), 2.0**-126)
+    np.testing.assert_allclose(jax.jit(_exp2)(jnp.asarray(x)), exact, rtol=3e-7)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "tophat"])
+@pytest.mark.parametrize("bandwidth", [0.01, 0.1, 1.0, 100.0])
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_nll_agrees_with_sklearn(kernel, bandwidth, dim):
+    rng = np.random.default_rng(dim)
+    # Numbers that float32 holds exactly, so that both sides see the same rows.
+    rows, test = (np.round(rng.standard_normal((m, dim)), 3) for m in (60, 40))
+    rows, test = rows.astype(np.float32), test.astype(np.float32)
+    estimator = SklearnKernelDensity(kernel=kernel, bandwidth=bandwidth).fit(rows)
+    with np.errstate(divide="ignore"):
+        exact = -estimator.score_samples(test).mean()
+    task = cj.KernelDensity(bandwidth=bandwidth, kernel=kernel, data=np.tile(rows, (2, 1)))
+    world = KernelWorld(jnp.asarray(test), jnp.zeros((3, 2)))
+
+    @jax.jit
+    def nll(rows):
+        size = jnp.asarray(len(rows))
+        statistic = task.summarise(world, rows, size)
+        return task.measure(world, task.fit(world, Training(statistic, rows, size, size)))["nll"]
+
+    np.testing.assert_allclose(nll(jnp.asarray(rows)), exact, rtol=3e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["scott", "silverman"])
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_bandwidth_rules_are_those_of_sklearn(rule, dim):
+    rows = np.random.default_rng(0).standard_normal((37, dim))
+    expected = SklearnKernelDensity(bandwidth=rule).fit(rows).bandwidth_
+    task = cj.KernelDensity(data=np.tile(rows, (2, 1)), bandwidth=rule)
+    np.testing.assert_allclose(task._bandwidth_of(jnp.asarray(37)), expected, rtol=1e-5)
+
+
+def sklearn_draw(name, n, noise, seed, centers=None):
+    if name == "blobs":
+        return sk.make_blobs(n, centers=centers, random_state=seed)[0]
+    if name == "swiss_roll":
+        return sk.make_swiss_roll(n, noise=noise, random_state=seed)[0]
+    maker = {"circles": sk.make_circles, "moons": sk.make_moons}[name]
+    return maker(n, noise=noise, random_state=seed)[0]
+
+
+@pytest.mark.parametrize("name", list(datasets.DIMENSIONS))
+@pytest.mark.parametrize("noise", [0.05, 0.3])
+def test_data_sets_have_sklearn_distributions(name, noise):
+    """Along random directions and in distance from the origin, where shapes differ most."""
+    n = 4000
+    centers = np.array([[-4.0, 3.0], [5.0, 5.0], [0.0, -6.0]])
+    ours = np.asarray(
+        datasets.draw(name, jax.random.key(1), n, noise, jnp.asarray(centers, jnp.float32))
+    )
+    theirs = sklearn_draw(name, n, noise, 2, centers)
+    assert ours.shape == theirs.shape
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        direction = rng.standard_normal(ours.shape[1])
+        assert_same_law(ours @ direction, theirs @ direction, comparisons=7)
+    assert_same_law(np.linalg.norm(ours, axis=1), np.linalg.norm(theirs, axis=1), comparisons=7)
+
+
+@pytest.mark.parametrize("name", ["circles", "moons"])
+@pytest.mark.parametrize("n", [1, 2, 7, 10])
+def test_noiseless_curves_are_sklearn_points(name, n):
+    ours = np.asarray(datasets.draw(name, jax.random.key(0), n, 0.0, jnp.zeros((3, 2))))
+    theirs = sklearn_draw(name, n, None, 0)
+    ours, theirs = (x[np.lexsort(np.round(x, 4).T)] for x in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 11])
+def test_blobs_have_equal_sizes(n):
+    centers = jnp.array([[-1e4, 0.0], [0.0, 0.0], [1e4, 0.0]])
+    points = np.asarray(datasets.draw("blobs", jax.random.key(0), n, 0.0, centers))
+    sizes = np.bincount(np.round(points[:, 0] / 1e4).astype(int) + 1, minlength=3)
+    labels = sk.make_blobs(n, random_state=0)[1]
+    assert sorted(sizes) == sorted(np.bincount(labels, minlength=3))
+
+
+def chains(workflow, task, generations, seeds, **options):
+    return cj.simulate(workflow, task, generations, seeds, progress=False, **options).nll.values
+
+
+@pytest.mark.parametrize("workflow", list(WORKFLOWS))
+def test_agrees_in_law_with_a_plain_sklearn_loop(workflow):
+    generations, n = 5, 12
+    twin = np.array(
+        [
+            reference.kernel_density(workflow, "moons", 0.2, n, generations, seed, n_test=40)["nll"]
+            for seed in range(250)
+        ]
+    )
+    task = cj.KernelDensity("moons", n_samples=n, bandwidth=0.2, n_test=40)
+    ours = chains(WORKFLOWS[workflow], task, generations, 3000)
+    for t in (0, 2, 4):
+        assert_same_law(ours[:, t], twin[:, t], comparisons=3)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "tophat"])
+@pytest.mark.parametrize("workflow", ["replace", "accumulate"])
+def test_rows_give_the_same_chain_as_running_sums(workflow, kernel):
+    """Not only in law: both ways draw the same rows, and differ by rounding alone."""
+    task = cj.KernelDensity("circles", n_samples=20, bandwidth=0.5, kernel=kernel, n_test=30)
+    by_sums = chains(WORKFLOWS[workflow], task, 8, 20)
+    by_rows = chains(WORKFLOWS[workflow], task, 8, 20, storage="rows")
+    np.testing.assert_allclose(by_sums, by_rows, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["scott", "silverman"])
+def test_rules_shrink_the_bandwidth_as_data_accumulate(rule):
+    """Under Accumulate a rule re-weighs all old rows: the last fit against scikit-learn's."""
+    task = cj.KernelDensity("moons", n_samples=15, bandwidth=rule, n_test=25)
+    generations, key = 6, jax.random.key(5, impl="threefry2x32")
+    form = pool_form(cj.Accumulate(), task, generations)
+    assert form.rows
+    assert not form.statistic
+    world = make_world(task, form, key)
+    pool = pools.begin(task, world, form, key)
+    for t in range(1, generations + 1):
+        rows = np.asarray(pools.flatten(pool.rows))[: t * 15]
+        pool, metrics = generation(
+            cj.Accumulate(), task, world, pool, key, jnp.asarray(t), ("nll", "n_train")
+        )
+        estimator = SklearnKernelDensity(bandwidth=rule).fit(rows)
+        exact = -estimator.score_samples(np.asarray(world.test)).mean()
+        np.testing.assert_allclose(metrics["nll"], exact, rtol=1e-4)
+        assert int(metrics["n_train"]) == t * 15
+
+
+class MomentsOfRows(cj.KernelDensity):
+    """Measures moments of the pool in place of likelihoods, to compare them with theory."""
+
+    def measure(self, world, model):
+        valid = (jnp.arange(len(model.rows)) < model.n_train)[:, None]
+        mean = jnp.sum(valid * model.rows, axis=0) / model.n_train
+        variance = jnp.sum(valid * (model.rows - mean) ** 2, axis=0) / model.n_train
+        return {"nll": jnp.sum(variance), "mean": jnp.sum(mean**2)}
+
+
+@pytest.mark.parametrize("workflow", list(WORKFLOWS))
+def test_moments_of_kernel_densities_follow_theory(workflow):
+    n, bandwidth, generations = 10, 0.5, 20
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((40_000, 1))
+    task = MomentsOfRows(data=rows, n_samples=n, bandwidth=bandwidth, test_fraction=0.001)
+    variance = chains(WORKFLOWS[workflow], task, generations, 6000)
+    exact = {
+        "replace": cj.theory.kernel.replace_moments,
+        "accumulate": cj.theory.kernel.accumulate_moments,
+        "accumulate-subsample": cj.theory.kernel.accumulate_subsample_moments,
+    }[workflow]
+    moments = exact(n, generations, bandwidth=bandwidth)
+    # The training rows are a large sample of N(0, 1), not the law itself.
+    assert_mean(variance, np.asarray(moments.covariance) - bandwidth**2, rounding=0.02)
+
+
+def test_published_blobs_have_unrelated_centres():
+    shared = chains(cj.Replace(), cj.KernelDensity("blobs", bandwidth=1.0), 1, 200)
+    task = cj.KernelDensity("blobs", bandwidth=1.0, shared_centers=False)
+    independent = chains(cj.Replace(), task, 1, 200)
+    assert np.median(shared) < 6.0
+    assert np.median(independent) > 10.0
+
+
+def test_tophat_reports_infinite_likelihood_honestly():
+    nll = chains(cj.Replace(), cj.KernelDensity(kernel="tophat", bandwidth=1e-3), 3, 5)
+    assert np.all(np.isposinf(nll))
+
+
+def test_distant_rows_do_not_underflow():
+    """400 bandwidths away from every row exp(-80000) is zero, and its logarithm is not."""
+    rows, test = jnp.zeros((5, 1)), jnp.full((1, 1), 4.0)
+    log_sum = log_kernel_sums(test, rows, jnp.float32(0.01), "gaussian")
+    np.testing.assert_allclose(log_sum, np.log(5.0) - 80_000.0, rtol=1e-6)
+
+
+def test_real_rows_are_drawn_from_the_training_split_without_replacement():
+    rows = np.arange(80.0)[:, None]
+    task = cj.KernelDensity(data=rows, n_samples=30)
+    world = task.world(jax.random.key(0), rows=True)
+    drawn = np.asarray(task.real_rows(world, jax.random.key(1)))[:, 0]
+    assert len(set(drawn)) == 30
+    assert not set(drawn) & set(np.asarray(world.test)[:, 0])
+    assert task.n_test == 20
