@@ -1,6 +1,7 @@
 """A laboratory for model collapse: generative models trained on data that models generated."""
 
 from collapse_jax import config, theory
+from collapse_jax.analysis import collapse_time
 from collapse_jax.devices import use_all_cores
 from collapse_jax.rollout import rollout
 from collapse_jax.simulate import simulate
@@ -15,6 +16,7 @@ __all__ = [
     "KernelDensity",
     "LinearRegression",
     "Replace",
+    "collapse_time",
     "config",
     "rollout",
     "simulate",

@@ -67,7 +67,7 @@ def finite_array(name: str, value: Any, ndim: int | tuple[int, ...]) -> np.ndarr
         ranks = " or ".join(f"{n}" for n in ndims)
         raise ValueError(f"{name} must have {ranks} dimensions, got shape {array.shape}")
     bad = np.argwhere(~np.isfinite(array))
-    if bad.size:
+    if len(bad):
         first = tuple(int(i) for i in bad[0])
         where = ", ".join(
             f"{axis} {i}" for axis, i in zip(("row", "column"), first, strict=False)

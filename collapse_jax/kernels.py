@@ -5,6 +5,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 _LOG2_E = 1.4426950408889634
+_BLOCK = 128
 # 2**f on [-1/2, 1/2], lowest power first, by Chebyshev interpolation; relative error 1e-7.
 _EXP2 = (1.00000007545, 0.693147188026, 0.240221074853, 0.0555035711, 0.0096760319, 0.0013390863)
 
@@ -29,9 +30,25 @@ def log_kernel_sums(
 
     **Returns:** logarithms, `-inf` where no tophat reaches. `[m]`
     """
-    if kernel == "tophat":
-        inside = _squared_distances(test, rows) < bandwidth**2
-        return jnp.log(jnp.sum(inside, axis=1, dtype=jnp.float32))
+    log_sums = _log_tophat_sums if kernel == "tophat" else _log_gaussian_sums
+    m, d = test.shape
+    n_blocks = max(2, -(-m // _BLOCK))
+    size = -(-m // n_blocks)
+    padded = jnp.pad(test, ((0, n_blocks * size - m), (0, 0)), mode="edge")
+    # A loop over blocks of test rows, even a short one, keeps the matrix of distances in the cache,
+    # and keeps the compiler from computing the rows (random draws!) anew for every test row.
+    blocks = lax.map(
+        lambda block: log_sums(block, rows, bandwidth), padded.reshape(n_blocks, size, d)
+    )
+    return blocks.reshape(-1)[:m]
+
+
+def _log_tophat_sums(test, rows, bandwidth):
+    inside = _squared_distances(test, rows) < bandwidth**2
+    return jnp.log(jnp.sum(inside, axis=1, dtype=jnp.float32))
+
+
+def _log_gaussian_sums(test, rows, bandwidth):
     # Scaled so that the kernel is a power of two of the squared distance.
     scale = jnp.sqrt(0.5 * _LOG2_E) / bandwidth
     squared = _squared_distances(scale * test, scale * rows)

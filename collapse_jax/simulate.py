@@ -74,13 +74,17 @@ def simulate(
     _check_instance("task", task, AbstractTask)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     seed_list = _checked_seeds(seeds)
-    for name in metrics or ():
-        checks.one_of("metrics", name, (*SIZES, *task.variables))
+    _check_metrics(task, metrics)
     checks.one_of("storage", storage, ("auto", "rows"))
     mesh = seed_mesh(devices)
     limit = default_memory_limit(mesh) if memory_limit is None else memory_limit
     checks.whole_number("memory_limit", limit, maximum=2**62)
     form = pool_form(workflow, task, n_generations, storage)
+    if form.rows and task.n_samples * form.capacity >= 2**30:
+        raise ValueError(
+            "n_samples * n_generations must be below 2**30 where rows are kept, got "
+            f"{task.n_samples * form.capacity:,}"
+        )
     per_chain = engine.bytes_per_chain(task, form)
     if per_chain * mesh.size > limit:
         advice = "n_samples or n_generations" if form.rows else "the size of the task"
@@ -191,6 +195,8 @@ def _run_batch(
 
 def _checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
     """Seeds as an array of distinct 32-bit words."""
+    if isinstance(seeds, str):
+        raise TypeError(f"seeds must be a number of chains or a sequence of seeds, got {seeds!r}")
     if np.ndim(seeds) == 0:
         return np.arange(checks.whole_number("seeds", seeds), dtype=np.uint32)
     values = [checks.whole_number("seeds", s, minimum=0, maximum=2**32 - 1) for s in seeds]
@@ -200,6 +206,17 @@ def _checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
     if counts.max() > 1:
         raise ValueError(f"seeds must be distinct, got {unique[counts.argmax()]} more than once")
     return np.asarray(values, dtype=np.uint32)
+
+
+def _check_metrics(task: AbstractTask, metrics: Sequence[str] | None) -> None:
+    if metrics is None:
+        return
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics must be a sequence of names, got {metrics!r}")
+    if not metrics:
+        raise ValueError("metrics must not be empty; leave it out for all of them")
+    for name in metrics:
+        checks.one_of("metrics", name, (*SIZES, *task.variables))
 
 
 def _check_instance(name: str, value: Any, kind: type) -> None:
