@@ -47,22 +47,31 @@ def default_memory_limit(mesh: Mesh) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-# Bytes of pool and working arrays per device that a batch should not exceed by much: about the
-# size of a core's cache. A batch should not be so narrow either that starting an operation costs
-# more than running it.
+# A batch's arrays should fit a core's cache, but a batch should not be so narrow that starting an
+# operation costs more than running it. Measured on a CPU with 1 MiB of second-level cache.
 _CACHE_BYTES = 2**21
 _NARROWEST, _WIDEST = 32, 16384
 
 
-def batch_width(n_seeds: int, mesh: Mesh, bytes_per_chain: int, memory_limit: int) -> int:
+def batch_width(
+    n_seeds: int, mesh: Mesh, *, pool_bytes: int, scratch_bytes: int, memory_limit: int
+) -> int:
     """How many chains run at a time, a multiple of the number of devices.
 
-    Wide enough to amortise the start of operations, narrow enough for the cache (on CPUs) and for
-    the memory limit; and balanced, so that the last batch is about as full as the others.
+    **Arguments:**
+
+    - `n_seeds`: number of chains in all.
+    - `mesh`: the devices.
+    - `pool_bytes`: size of one chain's pool.
+    - `scratch_bytes`: size of the largest array that one chain works on.
+    - `memory_limit`: bytes that pools and such arrays may take.
+
+    **Returns:** a width that respects the limit and, on CPUs, the cache; balanced, so that the last
+    batch is about as full as the others.
     """
-    most = memory_limit // (bytes_per_chain * mesh.size)
+    most = memory_limit // ((pool_bytes + scratch_bytes) * mesh.size)
     if mesh.devices.flat[0].platform == "cpu":
-        most = min(most, max(_NARROWEST, min(_WIDEST, _CACHE_BYTES // bytes_per_chain)))
+        most = min(most, max(_NARROWEST, min(_WIDEST, _CACHE_BYTES // scratch_bytes)))
     per_device = -(-n_seeds // mesh.size)
     n_batches = -(-per_device // max(most, 1))
     return -(-per_device // n_batches) * mesh.size

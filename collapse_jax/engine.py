@@ -78,7 +78,8 @@ def _begin(task: AbstractTask, form: Form, seed: jax.Array) -> Pool:
     return pools.begin(task, make_world(task, form, key), form, key)
 
 
-@eqx.filter_jit
+# Runs once per batch: quick to compile matters more than quick to run.
+@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})
 def _start(chains: Chains) -> Pool:
     def share(chains, seeds):
         begin = partial(_begin, chains.task, chains.form)

@@ -5,7 +5,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 _LOG2_E = 1.4426950408889634
-_BLOCK = 128
+BLOCK = 128
+"""Test rows whose kernels are evaluated together."""
 # 2**f on [-1/2, 1/2], lowest power first, by Chebyshev interpolation; relative error 1e-7.
 _EXP2 = (1.00000007545, 0.693147188026, 0.240221074853, 0.0555035711, 0.0096760319, 0.0013390863)
 
@@ -32,7 +33,7 @@ def log_kernel_sums(
     """
     log_sums = _log_tophat_sums if kernel == "tophat" else _log_gaussian_sums
     m, d = test.shape
-    n_blocks = max(2, -(-m // _BLOCK))
+    n_blocks = max(2, -(-m // BLOCK))
     size = -(-m // n_blocks)
     padded = jnp.pad(test, ((0, n_blocks * size - m), (0, 0)), mode="edge")
     # A loop over blocks of test rows, even a short one, keeps the matrix of distances in the cache,

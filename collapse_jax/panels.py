@@ -88,9 +88,11 @@ def draw(
         if curve.kind:
             style: Any = _THEORY_STYLES[curve.kind]
             line = {"color": curve.colour, "lw": 1.5, "ls": style, "label": f"_{curve.kind}"}
-            ax.plot(curve.generation, _drawable(curve.theory), **line)
+            alone = "_" if len(curve.generation) == 1 else None
+            ax.plot(curve.generation, _drawable(curve.theory), marker=alone, ms=14, **line)
     if not any(np.isfinite(curve.line).any() for curve in curves):
         ax.text(0.5, 0.5, "infinite", transform=ax.transAxes, ha="center", va="center")
+        ax.set_yticks([])
     attributes = curves[0].run.ds[name].attrs
     label = str(attributes.get("long_name", name)) + (", median" * (centre == "median"))
     units = str(attributes.get("units", "1")).replace("^2", "²")
@@ -153,11 +155,11 @@ def _curve(run: Run, colour: str, name: str, quantiles: Sequence[float]) -> Curv
 
 def _rare_chains_carry_a_mean(curves: Sequence[Curve]) -> bool:
     """Whether a mean is infinite, or visibly outside the range of most chains."""
-    means = np.concatenate([curve.mean for curve in curves])
-    if not np.isfinite(means).all():
+    means = [curve.mean for curve in curves]
+    if not np.isfinite(np.concatenate(means)).all():
         return True
     forward = np.log if _wants_logarithm(means) else np.asarray
-    tolerance = _VISIBLE * float(np.ptp(forward(means)))
+    tolerance = _VISIBLE * float(np.ptp(forward(np.concatenate(means))))
     with np.errstate(divide="ignore"):
         return any(
             np.any(forward(curve.mean) > forward(curve.tails[1]) + tolerance)
@@ -186,8 +188,10 @@ def _scale_x(ax: "matplotlib.axes.Axes", generation: np.ndarray) -> None:
         ax.xaxis.set_major_locator(LogLocator(subs=subs))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
-    else:
+    elif last > first:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    else:
+        ax.set_xticks([first])
     ax.set_xlim((first, last) if last > first else (first - 0.5, last + 0.5))
 
 
@@ -199,8 +203,10 @@ def _scale_y(ax: "matplotlib.axes.Axes", curves: Sequence[Curve]) -> tuple[float
     everything = _finite([x for curve in curves for x in (curve.line, curve.low, curve.high)])
     predicted = _finite([curve.theory for curve in curves])
     forward, backward = np.asarray, np.asarray
-    if _wants_logarithm(lines):
+    if _wants_logarithm([curve.line for curve in curves]):
         ax.set_yscale("log")
+        parts = [x[_nonzero_from(curve) :] for curve in curves for x in (curve.line, curve.low)]
+        everything = _finite([*parts, *(curve.high for curve in curves)])
         everything, predicted = everything[everything > 0.0], predicted[predicted > 0.0]
         forward, backward = np.log, np.exp
     shown = forward(everything)
@@ -217,8 +223,17 @@ def _scale_y(ax: "matplotlib.axes.Axes", curves: Sequence[Curve]) -> tuple[float
     return limits
 
 
-def _wants_logarithm(values: np.ndarray) -> bool:
-    return bool(values.min() > 0.0 and values.max() > _LOG_Y_FROM * values.min())
+def _wants_logarithm(curves: Sequence[np.ndarray]) -> bool:
+    """Whether values are positive and span decades, in later generations than the first."""
+    everything, later = _finite(curves), _finite([curve[1:] for curve in curves])
+    if not later.size:
+        return False
+    return bool(everything.min() > 0.0 and later.max() > _LOG_Y_FROM * later.min())
+
+
+def _nonzero_from(curve: Curve) -> int:
+    """1 where generation 1 is exact but for rounding, as for a fit to all of the true data."""
+    return int(curve.line[0] < 1e-6 * np.min(curve.line[1:], initial=math.inf))
 
 
 def _drawable(values: np.ndarray) -> np.ndarray:

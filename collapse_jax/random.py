@@ -6,6 +6,7 @@ from enum import IntEnum
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 # Room for new roles: the key of a draw must not change when a role is added.
@@ -35,15 +36,31 @@ def stream(key: Key[Array, ""], generation: Int[Array, ""] | int, role: Role) ->
     return jax.random.fold_in(key, generation * _ROLES_PER_GENERATION + role)
 
 
+def words(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+    """Random 32-bit words, by Threefry in counter mode.
+
+    Uses both words of each block of the cipher. `jax.random.bits` folds them into one, so that the
+    words of an array do not depend on its length; that is not needed here, and costs a factor of two
+    where random numbers are most of the work.
+    """
+    count = lax.iota(jnp.uint32, math.prod(shape))
+    return threefry_2x32(jax.random.key_data(key), count).reshape(shape)
+
+
 def uniform_open(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Uniform draws on the open interval (-1, 1)."""
-    low = jnp.nextafter(jnp.float32(-1.0), jnp.float32(0.0))
-    return jax.random.uniform(key, shape, minval=low, maxval=1.0)
+    """Uniform draws on the open interval (-1, 1): the odd multiples of 2**-23."""
+    mantissa = (words(key, shape) >> 9) | jnp.uint32(0x3F800000)
+    return 2.0 * lax.bitcast_convert_type(mantissa, jnp.float32) - jnp.float32(3.0 - 2.0**-23)
 
 
 def to_normal(uniform: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Map draws of `uniform_open` to standard normal ones (as `jax.random.normal` does)."""
     return jnp.sqrt(jnp.float32(2.0)) * lax.erf_inv(uniform)
+
+
+def normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Standard normal draws, twice as fast on a CPU as `jax.random.normal`."""
+    return to_normal(uniform_open(key, shape))
 
 
 # Proposals of Marsaglia and Tsang's method that are drawn together. One is accepted with

@@ -131,10 +131,13 @@ def _settings(config: dict[str, Any]) -> dict[str, str]:
     data = given.pop("data", None)
     given.pop("type", None)
     shown = {} if data is None else {f"data of {data['rows']} rows": ""}
-    if data is not None:
-        given.pop("dataset", None)
+    dataset = given.pop("dataset", None)
+    if data is None and dataset is not None:
+        shown[str(dataset)] = ""
     parameters = inspect.signature(KNOWN[name]).parameters if name in KNOWN else {}
     for key, value in given.items():
+        if data is not None and key == "n_test":  # the data decide it
+            continue
         default = key in parameters and _is_hidden_default(parameters[key], value)
         uniform = isinstance(value, list) and all(entry == value[0] for entry in value)
         if value is not None and not default and not uniform:

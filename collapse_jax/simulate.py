@@ -85,14 +85,21 @@ def simulate(
             "n_samples * n_generations must be below 2**30 where rows are kept, got "
             f"{task.n_samples * form.capacity:,}"
         )
-    per_chain = engine.bytes_per_chain(task, form)
-    if per_chain * mesh.size > limit:
+    pool_bytes, scratch_bytes = engine.bytes_per_chain(task, form), task.scratch_bytes
+    needed = (pool_bytes + scratch_bytes) * mesh.size
+    if needed > limit:
         advice = "n_samples or n_generations" if form.rows else "the size of the task"
         raise ValueError(
             f"memory_limit of {limit:,} bytes must hold one chain per device, and {mesh.size} "
-            f"chain(s) of this run need {per_chain * mesh.size:,} bytes; reduce {advice}"
+            f"chain(s) of this run need {needed:,} bytes; reduce {advice}"
         )
-    width = batch_width(len(seed_list), mesh, per_chain, limit)
+    width = batch_width(
+        len(seed_list),
+        mesh,
+        pool_bytes=pool_bytes,
+        scratch_bytes=scratch_bytes,
+        memory_limit=limit,
+    )
     names = metric_names(task, metrics)
 
     started = time.perf_counter()

@@ -91,8 +91,10 @@ def _estimate(values: np.ndarray) -> str:
     with np.errstate(invalid="ignore"):
         mean = float(values.mean())
         error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    if not math.isfinite(mean) or not math.isfinite(error) or error == 0.0:
-        return f"{mean:.4g}"
+    if not math.isfinite(mean) or not math.isfinite(error):
+        return f"{mean:.5g}"
+    if error <= 1e-5 * abs(mean):  # rounding
+        return f"{mean:.5g}"
     if not 1e-3 <= max(abs(mean), error) < 1e5:
         return f"{mean:.1e} ± {error:.0e}"
     decimals = max(0, 1 - math.floor(math.log10(error)))

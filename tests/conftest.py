@@ -1,4 +1,10 @@
-"""Shared by all tests: two CPU devices, and shapes checked at run time."""
+"""Shared by all tests: two CPU devices, shapes checked at run time, and quick compilation."""
+
+import os
+
+# Before JAX is imported. Half of the suite's time would be the optimiser of machine code; the tests
+# of the command line run in processes of their own without this.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import jax
 from jaxtyping import install_import_hook

@@ -32,7 +32,9 @@ def test_agrees_with_theory(workflow, n):
     assert "collision" in expected
     for name, curve in expected.items():
         if curve.attrs["kind"] == "exact":
-            assert_mean(ds[name].values, curve.values, rounding=1e-5)
+            # Counts of events too rare to have been seen have no standard error.
+            seen = curve.values * ds.sizes["seed"] > 100
+            assert_mean(ds[name].values[:, seen], curve.values[seen], rounding=1e-5)
 
 
 def test_metrics_agree_with_scipy():

@@ -11,7 +11,7 @@ import collapse_jax as cj
 from benchmarks import reference
 from collapse_jax import theory
 from collapse_jax.tasks import Training
-from collapse_jax.tasks.gaussian import Moments, Normal
+from collapse_jax.tasks.normal import Moments, Normal
 
 WORKFLOWS = {
     "replace": cj.Replace(),

@@ -64,6 +64,14 @@ class AbstractTask(eqx.Module):
     def dynamic_size(self) -> bool:
         """Whether `n_samples` may be a traced number when only statistics are kept."""
 
+    @property
+    @abstractmethod
+    def scratch_bytes(self) -> int:
+        """Bytes of the largest array that a generation of one chain works on, pools apart.
+
+        Only a hint: so many chains run at a time that these fit the cache.
+        """
+
     @abstractmethod
     def additive(self, grows: bool) -> bool:
         """Whether statistics of batches can be merged into that of a training set.

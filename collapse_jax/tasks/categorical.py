@@ -61,7 +61,7 @@ class Categorical(AbstractTask):
     def __init__(
         self,
         n_outcomes: int | None = None,
-        n_samples: int | None = None,
+        n_samples: int | Array | None = None,
         *,
         probabilities: Any = None,
         data: Any = None,
@@ -113,6 +113,10 @@ class Categorical(AbstractTask):
         if checks.is_traced(self.n_samples):
             return True
         return self.n_samples >= _LABELS_PER_BINOMIAL * self.n_outcomes
+
+    @property
+    def scratch_bytes(self) -> int:
+        return 4 * self.n_outcomes
 
     def additive(self, grows: bool) -> bool:
         return True

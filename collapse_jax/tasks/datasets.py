@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from collapse_jax import random
+
 DIMENSIONS = {"blobs": 2, "circles": 2, "moons": 2, "swiss_roll": 3}
 """The data sets by name, with their dimension."""
 
@@ -40,7 +42,7 @@ def draw(
     key, noise_key = jax.random.split(key)
     if dataset == "blobs":
         points = jnp.repeat(centers, jnp.asarray(_group_sizes(n)), axis=0, total_repeat_length=n)
-        return points + jax.random.normal(noise_key, (n, 2))
+        return points + random.normal(noise_key, (n, 2))
     if dataset == "swiss_roll":
         angle, height = jax.random.uniform(key, (2, n))
         t = 1.5 * jnp.pi * (1.0 + 2.0 * angle)
@@ -53,7 +55,7 @@ def draw(
         upper = _arc(jnp.linspace(0.0, jnp.pi, n // 2))
         lower = jnp.array([1.0, 0.5]) - _arc(jnp.linspace(0.0, jnp.pi, n - n // 2))
         points = jnp.concatenate([upper, lower])
-    return points + noise * jax.random.normal(noise_key, points.shape)
+    return points + noise * random.normal(noise_key, points.shape)
 
 
 def _arc(angle: Float[Array, " n"]) -> Float[Array, "n 2"]:

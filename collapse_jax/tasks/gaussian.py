@@ -1,6 +1,6 @@
 """Maximum likelihood for a multivariate normal distribution."""
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -8,57 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax import checks, linalg
+from collapse_jax import checks, linalg, random
 from collapse_jax.data import sample_size, split
-from collapse_jax.random import bartlett
 from collapse_jax.subsample import subset
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.normal import Moments, Normal
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
-
-
-class Normal(NamedTuple):
-    """A normal distribution, singular ones included, by the log-Cholesky form of its covariance.
-
-    The covariance is `F F'` with `F = lower * exp(log_diag)`. Where variances shrink exponentially
-    and at different rates, `lower` stays of order one, and the log-determinant is exact.
-    """
-
-    mean: Float[Array, " d"]
-    lower: Float[Array, "d d"]
-    """Lower triangular with ones on the diagonal."""
-    log_diag: Float[Array, " d"]
-    """Logarithms of the diagonal of `F`; -inf for a column of zeros."""
-
-    @property
-    def factor(self) -> Float[Array, "d d"]:
-        """The lower triangular `F`."""
-        return self.lower * jnp.exp(self.log_diag)
-
-    @classmethod
-    def from_factor(cls, mean: Float[Array, " d"], factor: Float[Array, "d d"]) -> "Normal":
-        """From any lower triangular factor whose diagonal is not negative."""
-        diagonal = jnp.diag(factor)
-        dead = diagonal <= 0.0
-        lower = jnp.where(dead, jnp.eye(len(mean)), factor / jnp.where(dead, 1.0, diagonal))
-        return cls(mean, lower, jnp.log(jnp.where(dead, 0.0, diagonal)))
-
-    def transform(self, standard: "Normal") -> "Normal":
-        """The law of `mean + F u` when `u` has the law `standard`."""
-        gap = self.log_diag[:, None] - jnp.where(jnp.isneginf(self.log_diag), 0.0, self.log_diag)
-        below = jnp.tril(standard.lower * jnp.exp(jnp.minimum(gap, 80.0)))
-        return Normal(
-            mean=self.mean + self.factor @ standard.mean,
-            lower=self.lower @ (jnp.tril(below, -1) + jnp.eye(len(self.mean))),
-            log_diag=self.log_diag + standard.log_diag,
-        )
-
-
-class Moments(NamedTuple):
-    """Mean and biased covariance of a data set, the sufficient statistic of its rows."""
-
-    n: Float[Array, ""]
-    normal: Normal
 
 
 class Gaussian(AbstractTask):
@@ -116,7 +72,7 @@ class Gaussian(AbstractTask):
     def __init__(
         self,
         dim: int | None = None,
-        n_samples: int | None = None,
+        n_samples: int | Array | None = None,
         *,
         mean: Any = 0.0,
         covariance: Any = 1.0,
@@ -186,6 +142,10 @@ class Gaussian(AbstractTask):
     def dynamic_size(self) -> bool:
         return self.train is None
 
+    @property
+    def scratch_bytes(self) -> int:
+        return 4 * self.dim**2
+
     def additive(self, grows: bool) -> bool:
         return True
 
@@ -237,13 +197,14 @@ class Gaussian(AbstractTask):
     def real_rows(self, world: None, key: Key[Array, ""]) -> Float[Array, "n d"]:
         if self.train is not None:
             return self.train[subset(key, len(self.train), self.n_samples)]
-        return jax.random.normal(key, (self.n_samples, self.dim))
+        return random.normal(key, (self.dim, self.n_samples)).T
 
     def sample_rows(
         self, world: None, model: Normal, key: Key[Array, ""]
     ) -> Float[Array, "n d"]:
-        standard = jax.random.normal(key, (self.n_samples, self.dim))
-        return model.mean + standard @ model.factor.T
+        # Drawn with the long axis last, which is what the compiler vectorises.
+        standard = random.normal(key, (self.dim, self.n_samples))
+        return model.mean + jnp.einsum("kn,dk->nd", standard, model.factor)
 
     def summarise(
         self, world: None, rows: Float[Array, "n d"], n_train: Int[Array, ""]
@@ -292,7 +253,7 @@ class Gaussian(AbstractTask):
     def _standard_moments(self, key: Key[Array, ""]) -> Moments:
         """Moments of `n_samples` standard normal rows, drawn from their own law."""
         n = jnp.asarray(self.n_samples, jnp.float32)
-        log_diag, below, mean = bartlett(key, n - 1.0, self.dim, normals=self.dim)
+        log_diag, below, mean = random.bartlett(key, n - 1.0, self.dim, normals=self.dim)
         live = jnp.isfinite(log_diag)
         below = below * jnp.exp(-jnp.where(live, log_diag, 0.0))
         lower = below + jnp.eye(self.dim)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax import checks
+from collapse_jax import checks, random
 from collapse_jax.data import sample_size, split
-from collapse_jax.kernels import log_kernel_sums
+from collapse_jax.kernels import BLOCK, log_kernel_sums
 from collapse_jax.subsample import subset
 from collapse_jax.tasks import datasets
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
@@ -89,7 +89,7 @@ class KernelDensity(AbstractTask):
     def __init__(
         self,
         dataset: str = "moons",
-        n_samples: int | None = None,
+        n_samples: int | Array | None = None,
         *,
         bandwidth: Any = 0.1,
         kernel: Literal["gaussian", "tophat"] = "gaussian",
@@ -138,6 +138,10 @@ class KernelDensity(AbstractTask):
     def dynamic_size(self) -> bool:
         return False
 
+    @property
+    def scratch_bytes(self) -> int:
+        return 4 * BLOCK * self.n_samples
+
     def additive(self, grows: bool) -> bool:
         return not (grows and isinstance(self.bandwidth, str))
 
@@ -181,7 +185,7 @@ class KernelDensity(AbstractTask):
     ) -> Float[Array, "n d"]:
         pick, jitter = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         index = jax.random.randint(pick, (self.n_samples,), 0, model.n_train)
-        noise = jax.random.normal(jitter, (self.n_samples, self.dim))
+        noise = random.normal(jitter, (self.dim, self.n_samples)).T
         if self.kernel == "tophat":  # uniform in the unit ball
             radius = jax.random.uniform(jax.random.fold_in(key, 2), (self.n_samples, 1))
             length = jnp.linalg.norm(noise, axis=1, keepdims=True)

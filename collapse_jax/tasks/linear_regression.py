@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax import checks, linalg
+from collapse_jax import checks, linalg, random
 from collapse_jax.data import sample_size, split
-from collapse_jax.random import bartlett
 from collapse_jax.subsample import subset
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
 
@@ -117,7 +116,7 @@ class LinearRegression(AbstractTask):
     def __init__(
         self,
         dim: int | None = None,
-        n_samples: int | None = None,
+        n_samples: int | Array | None = None,
         *,
         noise: Any = None,
         design: Literal["fixed", "fresh"] = "fixed",
@@ -172,6 +171,10 @@ class LinearRegression(AbstractTask):
     def dynamic_size(self) -> bool:
         return self.train_x is None
 
+    @property
+    def scratch_bytes(self) -> int:
+        return 4 * self.dim**2
+
     def additive(self, grows: bool) -> bool:
         return True
 
@@ -181,11 +184,11 @@ class LinearRegression(AbstractTask):
             index = subset(design_key, len(self.train_x), self.n_samples)
             x, y = self.train_x[index], self.train_y[index]
             return RegressionWorld(None, None, _design(linalg.qr_lower(x)), x, y)
-        weights = jax.random.normal(weights_key, (self.dim,))
+        weights = random.normal(weights_key, (self.dim,))
         test_factor = _wishart_factor(test_key, self.n_test, self.dim) / jnp.sqrt(self.n_test)
         design, x = None, None
         if self.design == "fixed" and rows:
-            x = jax.random.normal(design_key, (self.n_samples, self.dim))
+            x = random.normal(design_key, (self.n_samples, self.dim))
             design = _design(linalg.qr_lower(x))
         elif self.design == "fixed":
             design = _design(_wishart_factor(design_key, self.n_samples, self.dim))
@@ -204,7 +207,7 @@ class LinearRegression(AbstractTask):
         if design is None:
             factor = _wishart_factor(jax.random.fold_in(key, 1), self.n_samples, self.dim)
             design = _design(factor)
-        noise = jnp.sqrt(self.noise) * jax.random.normal(key, (self.dim,))
+        noise = jnp.sqrt(self.noise) * random.normal(key, (self.dim,))
         coefficients = design.basis @ (design.basis.T @ model) + design.spread @ noise
         weight = design.gram if world.design is None else jnp.ones(())
         return LeastSquares(weight, coefficients)
@@ -238,10 +241,10 @@ class LinearRegression(AbstractTask):
     def sample_rows(
         self, world: RegressionWorld, model: Float[Array, " d"], key: Key[Array, ""]
     ) -> FixedRows | FreshRows:
-        noise = jnp.sqrt(self.noise) * jax.random.normal(key, (self.n_samples,))
+        noise = jnp.sqrt(self.noise) * random.normal(key, (self.n_samples,))
         if world.x is not None:
             return FixedRows(jnp.arange(self.n_samples), world.x @ model + noise)
-        x = jax.random.normal(jax.random.fold_in(key, 1), (self.n_samples, self.dim))
+        x = random.normal(jax.random.fold_in(key, 1), (self.n_samples, self.dim))
         return FreshRows(x, x @ model + noise)
 
     def summarise(
@@ -268,7 +271,7 @@ class LinearRegression(AbstractTask):
 
 def _wishart_factor(key: Key[Array, ""], n: Any, dim: int) -> Float[Array, "d d"]:
     """Lower factor of X'X for a design X of `n` standard normal rows."""
-    log_diag, below, _ = bartlett(key, jnp.asarray(n, jnp.float32), dim)
+    log_diag, below, _ = random.bartlett(key, jnp.asarray(n, jnp.float32), dim)
     return below + jnp.diag(jnp.exp(log_diag))
 
 

@@ -1,0 +1,243 @@
+"""`python -m benchmarks`: our chains against plain NumPy and scikit-learn loops, in one run.
+
+Prints a table in Markdown. Times are per chain of 100 generations, in the steady state: the median
+of several repeats, ours and the loop's in turn; compilation is separate. The loop is the published
+procedure, one chain at a time, on one thread, so that its time does not depend on how busy the other
+cores are.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+# The loop's BLAS must not spread over cores: for such small matrices that only costs.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+
+import collapse_jax as cj  # noqa: E402
+from benchmarks import limits, reference  # noqa: E402
+
+GENERATIONS = 100
+PUBLISHED = ("squared_error_mean", "trace_ratio", "log_det_ratio")
+WORKFLOWS = {
+    "replace": cj.Replace(),
+    "accumulate": cj.Accumulate(),
+    "accumulate-subsample": cj.AccumulateSubsample(),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    workflow: str
+    task: cj.Gaussian | cj.KernelDensity
+    loop: Callable[[int], object]
+    chains: int
+    goal: float
+    limit: Callable[[int], float]
+
+    @property
+    def name(self) -> str:
+        if isinstance(self.task, cj.Gaussian):
+            return f"Gaussian d={self.task.dim} n={self.task.n_samples}"
+        return f"KDE {self.task.dataset} n={self.task.n_samples} h={self.task.bandwidth:g}"
+
+    def ours(self) -> None:
+        metrics = PUBLISHED if isinstance(self.task, cj.Gaussian) else None
+        cj.simulate(
+            WORKFLOWS[self.workflow],
+            self.task,
+            GENERATIONS,
+            self.chains,
+            metrics=metrics,
+            progress=False,
+        )
+
+
+def gaussian(workflow: str, dim: int, n: int, chains: int, goal: float) -> Case:
+    """A Gaussian row; its limit is the time to draw the random numbers that it needs."""
+    statistic = dim * (dim + 1) // 2 + 2 * dim  # mean and triangle, and a chi-square's two words
+    rows = n * dim
+    words = rows if workflow == "accumulate-subsample" else statistic
+    return Case(
+        workflow,
+        cj.Gaussian(dim=dim, n_samples=n),
+        lambda seed: reference.gaussian(workflow, dim, n, GENERATIONS, seed),
+        chains,
+        goal,
+        lambda devices: GENERATIONS * words / limits.normals_per_second(),
+    )
+
+
+def kernel(workflow: str, n: int, bandwidth: float, chains: int, goal: float) -> Case:
+    """A kernel-density row; its limit is the time to evaluate the kernels at the test rows."""
+    task = cj.KernelDensity("moons", n_samples=n, bandwidth=bandwidth)
+    return Case(
+        workflow,
+        task,
+        lambda seed: reference.kernel_density(workflow, "moons", bandwidth, n, GENERATIONS, seed),
+        chains,
+        goal,
+        lambda devices: GENERATIONS * n * task.n_test / limits.exponentials_per_second(),
+    )
+
+
+CASES = [
+    gaussian("replace", 1, 100, 32_768, 400),
+    gaussian("replace", 10, 100, 4096, 80),
+    gaussian("accumulate", 10, 100, 4096, 200),
+    gaussian("accumulate", 31, 316, 1024, 300),
+    gaussian("accumulate-subsample", 31, 316, 128, 10),
+    gaussian("accumulate", 100, 1000, 256, 450),
+    kernel("replace", 100, 0.1, 256, 90),
+    kernel("accumulate", 100, 0.1, 256, 1800),
+    kernel("accumulate-subsample", 100, 0.1, 256, 75),
+]
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def compare(case: Case, repeats: int) -> dict[str, object]:
+    """Time ours and the loop in turn; medians of the repeats, and of the ratios pair by pair."""
+    first = seconds(case.ours)
+    pairs = [
+        (seconds(case.ours) / case.chains, seconds(lambda i=i: case.loop(i)))
+        for i in range(repeats)
+    ]
+    ours, loop = (float(np.median(column)) for column in zip(*pairs, strict=True))
+    ratios = [theirs / mine for mine, theirs in pairs]
+    return {
+        "case": case.name,
+        "workflow": case.workflow,
+        "chains": case.chains,
+        "loop_ms": 1e3 * loop,
+        "ours_ms": 1e3 * ours,
+        "ratio": float(np.median(ratios)),
+        "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+        "goal": case.goal,
+        "compile_s": max(first - ours * case.chains, 0.0),
+        "times_limit": ours / case.limit(jax.device_count()),
+    }
+
+
+def exponent(sizes: list[int], run: Callable[[int], None], repeats: int = 3) -> float:
+    """Slope of log time against log size."""
+    times = []
+    for size in sizes:
+        run(size)
+        times.append(min(seconds(lambda s=size: run(s)) for _ in range(repeats)))
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+
+
+def growth() -> dict[str, float]:
+    """Measured exponents of the time of a run in the number of generations and of samples."""
+
+    def gaussian_accumulate(n: int) -> None:
+        task = cj.Gaussian(dim=10, n_samples=n)
+        cj.simulate(cj.Accumulate(), task, 400, 1024, metrics=PUBLISHED, progress=False)
+
+    def kernel_accumulate(t: int) -> None:
+        cj.simulate(cj.Accumulate(), cj.KernelDensity(n_samples=50), t, 32, progress=False)
+
+    def gaussian_subsample(t: int) -> None:
+        task = cj.Gaussian(dim=10, n_samples=100)
+        workflow = cj.AccumulateSubsample()
+        cj.simulate(workflow, task, t, 32, metrics=PUBLISHED, progress=False)
+
+    generations = [250, 500, 1000, 2000]
+    return {
+        "Gaussian Accumulate, in n (100 to 100,000)": exponent(
+            [100, 1000, 10_000, 100_000], gaussian_accumulate
+        ),
+        "KDE Accumulate, in generations (250 to 2,000)": exponent(generations, kernel_accumulate),
+        "Gaussian AccumulateSubsample, in generations": exponent(generations, gaussian_subsample),
+    }
+
+
+def grid() -> dict[str, float]:
+    """The paper's whole Gaussian grid, compilation included: 5 d x 5 n x 3 workflows x 100 seeds."""
+    import resource
+
+    def run() -> None:
+        for dim in (1, 3, 10, 31, 100):
+            for n in (10, 32, 100, 316, 1000):
+                for workflow in WORKFLOWS.values():
+                    task = cj.Gaussian(dim=dim, n_samples=n)
+                    cj.simulate(workflow, task, 100, 100, metrics=PUBLISHED, progress=False)
+
+    wall = seconds(run)
+    return {
+        "seconds": wall,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """The comparison as a Markdown table."""
+    lines = [
+        "| task | workflow | loop, ms/chain | ours, ms/chain | times faster (range) | goal "
+        "| compile, s | times the limit |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in rows:
+        lines.append(
+            f"| {r['case']} | {r['workflow']} | {r['loop_ms']:.4g} | {r['ours_ms']:.4g} "
+            f"| {r['ratio']:.0f} ({r['ratio_low']:.0f} to {r['ratio_high']:.0f}) | {r['goal']:.0f} "
+            f"| {r['compile_s']:.1f} | {r['times_limit']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5, help="pairs of runs per row")
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--no-growth", action="store_true", help="skip the growth exponents")
+    parser.add_argument("--grid", action="store_true", help="run the paper's whole Gaussian grid")
+    parser.add_argument("--out", type=Path, help="write the results as JSON")
+    options = parser.parse_args()
+    cj.use_all_cores()
+    device = jax.devices()[0]
+    print(
+        f"{platform.processor() or platform.machine()}, {jax.device_count()} x "
+        f"{device.platform} ({device.device_kind}), jax {jax.__version__}, "
+        f"numpy {np.__version__}, {GENERATIONS} generations\n"
+    )
+    result: dict[str, object] = {"device": device.device_kind, "n_devices": jax.device_count()}
+    if options.grid:
+        result["grid"] = whole = grid()
+        print(f"Gaussian grid: {whole['seconds']:.0f} s, peak {whole['peak_gib']:.1f} GiB\n")
+    rows = []
+    for case in CASES:
+        if options.only in f"{case.name} {case.workflow}":
+            rows.append(compare(case, options.repeats))
+            print(table(rows).splitlines()[-1], flush=True)
+    print("\n" + table(rows))
+    result["rows"] = rows
+    if not options.no_growth:
+        result["growth"] = exponents = growth()
+        print()
+        for name, value in exponents.items():
+            print(f"* growth of time, {name}: exponent {value:.2f}")
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

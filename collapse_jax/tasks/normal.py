@@ -1,0 +1,50 @@
+"""Normal distributions in a form that survives thousands of generations."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Normal(NamedTuple):
+    """A normal distribution, singular ones included, by the log-Cholesky form of its covariance.
+
+    The covariance is `F F'` with `F = lower * exp(log_diag)`. Where variances shrink exponentially
+    and at different rates, `lower` stays of order one, and the log-determinant is exact.
+    """
+
+    mean: Float[Array, " d"]
+    lower: Float[Array, "d d"]
+    """Lower triangular with ones on the diagonal."""
+    log_diag: Float[Array, " d"]
+    """Logarithms of the diagonal of `F`; -inf for a column of zeros."""
+
+    @property
+    def factor(self) -> Float[Array, "d d"]:
+        """The lower triangular `F`."""
+        return self.lower * jnp.exp(self.log_diag)
+
+    @classmethod
+    def from_factor(cls, mean: Float[Array, " d"], factor: Float[Array, "d d"]) -> "Normal":
+        """From any lower triangular factor whose diagonal is not negative."""
+        diagonal = jnp.diag(factor)
+        dead = diagonal <= 0.0
+        lower = jnp.where(dead, jnp.eye(len(mean)), factor / jnp.where(dead, 1.0, diagonal))
+        return cls(mean, lower, jnp.log(jnp.where(dead, 0.0, diagonal)))
+
+    def transform(self, standard: "Normal") -> "Normal":
+        """The law of `mean + F u` when `u` has the law `standard`."""
+        gap = self.log_diag[:, None] - jnp.where(jnp.isneginf(self.log_diag), 0.0, self.log_diag)
+        below = jnp.tril(standard.lower * jnp.exp(jnp.minimum(gap, 80.0)))
+        return Normal(
+            mean=self.mean + self.factor @ standard.mean,
+            lower=self.lower @ (jnp.tril(below, -1) + jnp.eye(len(self.mean))),
+            log_diag=self.log_diag + standard.log_diag,
+        )
+
+
+class Moments(NamedTuple):
+    """Mean and biased covariance of a data set, the sufficient statistic of its rows."""
+
+    n: Float[Array, ""]
+    normal: Normal
