@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
@@ -17,6 +18,9 @@ from collapse_jax.table import summary
 from collapse_jax.tasks import Categorical, Gaussian, KernelDensity, LinearRegression
 from collapse_jax.tasks.base import AbstractTask
 from collapse_jax.workflows import AbstractWorkflow
+
+if TYPE_CHECKING:  # loaded when a figure is made
+    import matplotlib.figure
 
 FIGURES = (".png", ".pdf", ".svg")
 """Suffixes of figure files."""
@@ -88,17 +92,17 @@ def run(
     for (name, _, _), done in zip(pairs, running, strict=True):
         groups[name].append(done.result())
     rich.print(summary(*groups.values()))
-    save_figure(path, groups)
-    rich.print(f"Figure: {path}")
+    image, suffix = figure(groups), path.suffix[1:].lower()
+    files.write_atomically(path, lambda name: image.savefig(name, format=suffix, dpi=200))
+    print(f"Figure: {path}")
     return groups
 
 
-def save_figure(path: Path, groups: Mapping[str, Runs]) -> None:
-    """Save one panel per group of runs.
+def figure(groups: Mapping[str, Runs]) -> "matplotlib.figure.Figure":
+    """One panel per group of runs, with a common legend.
 
     **Arguments:**
 
-    - `path`: file of the figure.
     - `groups`: runs by the metric to show of them.
     """
     import matplotlib
@@ -108,14 +112,15 @@ def save_figure(path: Path, groups: Mapping[str, Runs]) -> None:
     rows = -(-len(groups) // columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.8 * columns, 2.75 * rows), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).flat
+        panels = list(figure.subplots(rows, columns, squeeze=False).flat)
         curves = []
-        for ax, (name, group) in zip(panels, groups.items(), strict=True):
+        for ax, (name, group) in zip(panels, groups.items(), strict=False):
             runs = collect(group)
             curves += draw(ax, name, runs, _BAND)
             task, _, settings = title(runs).partition(": ")
-            ax.set_title(f"{task}\n", fontweight="bold", loc="left")
+            ax.set_title(task, fontweight="bold", loc="left", pad=19)
             ax.text(0.0, 1.03, settings, transform=ax.transAxes, va="bottom", fontsize=9.0)
+        for ax in panels[len(groups) :]:
+            ax.set_axis_off()
         add_legend(figure, curves, _BAND)
-        suffix = path.suffix[1:].lower()
-        files.write_atomically(path, lambda name: figure.savefig(name, format=suffix, dpi=200))
+    return figure

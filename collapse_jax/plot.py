@@ -70,9 +70,10 @@ def plot(
     !!! example
 
         >>> import collapse_jax as cj
-        >>> task = cj.LinearRegression(dim=2, n_samples=20)
-        >>> runs = [cj.simulate(w, task, 5, 10) for w in (cj.Replace(), cj.Accumulate())]
-        >>> plot(runs).savefig("/dev/null", format="png")
+        >>> ds = cj.simulate(cj.Replace(), cj.Categorical(3, 20), n_generations=5, seeds=10)
+        >>> figure = plot(ds, variables=["entropy"])
+        >>> figure.axes[0].get_ylabel()
+        'entropy of the model [nat]'
     """
     import matplotlib
     from matplotlib.figure import Figure

@@ -47,10 +47,19 @@ def words(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     return threefry_2x32(jax.random.key_data(key), count).reshape(shape)
 
 
+def to_uniform(words: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Map random words to uniform numbers on the open interval (-1, 1).
+
+    They are the odd multiples of 2**-23, which float32 holds exactly; never -1 or 1, which would
+    become infinite normals.
+    """
+    whole = (words >> 9).astype(jnp.int32).astype(jnp.float32)
+    return whole * jnp.float32(2.0**-22) - jnp.float32(1.0 - 2.0**-23)
+
+
 def uniform_open(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Uniform draws on the open interval (-1, 1): the odd multiples of 2**-23."""
-    mantissa = (words(key, shape) >> 9) | jnp.uint32(0x3F800000)
-    return 2.0 * lax.bitcast_convert_type(mantissa, jnp.float32) - jnp.float32(3.0 - 2.0**-23)
+    """Uniform draws on the open interval (-1, 1)."""
+    return to_uniform(words(key, shape))
 
 
 def to_normal(uniform: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

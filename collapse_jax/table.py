@@ -87,15 +87,20 @@ def _kind(run: Run) -> str:
 
 
 def _estimate(values: np.ndarray) -> str:
-    """Mean and standard error, to two digits of the latter."""
+    """Mean and standard error, to two digits of the latter but no more than four of the mean."""
     with np.errstate(invalid="ignore"):
         mean = float(values.mean())
         error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    if not math.isfinite(mean) or not math.isfinite(error):
-        return f"{mean:.5g}"
-    if error <= 1e-5 * abs(mean):  # rounding
-        return f"{mean:.5g}"
-    if not 1e-3 <= max(abs(mean), error) < 1e5:
+    size = max(abs(mean), error)
+    if not math.isfinite(size) or error <= 1e-5 * size:  # nothing but rounding
+        return f"{mean:.4g}"
+    if not 1e-3 <= size < 1e5:
         return f"{mean:.1e} ± {error:.0e}"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
+    decimals = max(0, min(1 - _exponent(error), 3 - _exponent(size)))
+    if error < 0.5 * 10.0**-decimals:
+        return f"{mean:.{decimals}f}"
     return f"{mean:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _exponent(number: float) -> int:
+    return math.floor(math.log10(number))

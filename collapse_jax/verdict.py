@@ -185,7 +185,7 @@ def _grows(errors: np.ndarray, share: float) -> bool:
     first, middle, late = errors
     if not (np.isfinite(first) and late > first):
         return False
-    return not np.isfinite(late) or late - middle >= share * (late - first)
+    return bool(not np.isfinite(late) or late - middle >= share * (late - first))
 
 
 class _Bound(NamedTuple):
@@ -193,7 +193,7 @@ class _Bound(NamedTuple):
     unseen: float
 
     def holds(self, errors: np.ndarray) -> bool:
-        first, _, late = errors
+        first, _, late = map(float, errors)
         if not self.scale.is_ratio:
             return late <= first + MOST_LOSS
         if self.scale.small is None:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.random import threefry_2x32
 from scipy import stats
 from statistics_helpers import assert_law, assert_mean
 
@@ -104,6 +105,37 @@ def test_categorical_labels_follow_probabilities(k):
     expected = 200_000 * np.bincount(groups, weights=p)
     possible = expected > 0
     assert stats.chisquare(observed[possible], expected[possible]).pvalue > 1e-5
+
+
+def test_uniform_numbers_fill_the_open_interval():
+    words = np.array([0, 2**9 - 1, 2**9, 2**31, 2**32 - 1], np.uint32)
+    uniform = np.asarray(jax.jit(random.to_uniform)(jnp.asarray(words)), np.float64)
+    step = 2.0**-22
+    np.testing.assert_array_equal(
+        uniform, [-1 + step / 2, -1 + step / 2, -1 + 1.5 * step, step / 2, 1 - step / 2]
+    )
+    normals = jax.jit(lambda w: random.to_normal(random.to_uniform(w)))(jnp.asarray(words))
+    assert np.all(np.isfinite(normals))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_words_are_threefry_of_the_key(size):
+    """Against JAX's own implementation of the cipher, block by block."""
+    key = random.chain_key(jnp.uint32(3))
+    padded = np.arange(size + size % 2, dtype=np.uint32)
+    padded[size:] = 0
+    expected = threefry_2x32(jax.random.key_data(key), jnp.asarray(padded))[:size]
+    np.testing.assert_array_equal(random.words(key, (size,)), expected)
+
+
+def test_normals_have_their_law():
+    draw = np.asarray(random.normal(jax.random.key(8), (1000, 200)))
+    assert_law(draw, stats.norm.cdf)
+    assert_law(draw.mean(axis=1) * np.sqrt(200), stats.norm.cdf)
+    # Neither neighbours nor the two halves of the counter are correlated.
+    flat = draw.ravel()
+    for lag in (1, 2, flat.size // 2):
+        assert abs(np.corrcoef(flat[:-lag], flat[lag:])[0, 1]) < 4.5 / np.sqrt(flat.size - lag)
 
 
 def test_streams_are_distinct():

@@ -1,0 +1,268 @@
+"""The command line: what it runs, what it writes, and how it refuses bad input."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import jaxtyping
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import collapse_jax as cj
+from collapse_jax import cli, demo, files
+from collapse_jax.cli import main
+from collapse_jax.config import run_arguments
+from collapse_jax.panels import PALETTE
+
+GAUSSIAN = ["simulate", "gaussian", "--workflow", "replace", "--generations", "6", "--seeds", "4"]
+KDE = ["simulate", "kde", *GAUSSIAN[2:]]
+REGRESSION = ["simulate", "linear-regression", *GAUSSIAN[2:]]
+CATEGORICAL = ["simulate", "categorical", *GAUSSIAN[2:]]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    """Runs in a folder with tables of all kinds, without the run-time checks of the tests."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.normal(size=(60, 3)), columns=["height", "width", "weight"])
+    frame["colour"] = generator.choice(["red", "green", "blue"], size=60)
+    frame.to_csv("table.csv", index=False)
+    frame.to_parquet("table.parquet")
+    np.save("table.npy", frame[["height", "width", "weight"]].to_numpy())
+    frame.loc[3, "width"] = np.nan
+    frame.to_csv("holes.csv", index=False)
+    for name in ("empty.csv", "broken.npy", "broken.parquet", "notes.txt"):
+        (tmp_path / name).write_text("")
+
+
+def run(arguments, capsys):
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_a_run_is_the_same_as_in_python(capsys):
+    options = ["--dim", "2", "--n-samples", "20", "--covariance", "1", "3", "--mean", "5"]
+    code, out, err = run([*GAUSSIAN, *options, "--out", "run.nc", "--figure", "run.png"], capsys)
+    assert (code, err) == (0, "")
+    assert "Gaussian, Replace: dim=2, n_samples=20, mean=5, covariance=[1.0, 3.0]" in out
+    assert out.endswith("Chains: run.nc\nFigure: run.png\n")
+    loaded = xr.load_dataset("run.nc", engine="h5netcdf")
+    task = cj.Gaussian(2, 20, mean=5.0, covariance=[1.0, 3.0])
+    xr.testing.assert_equal(loaded, cj.simulate(cj.Replace(), task, 6, 4, progress=False))
+    assert run_arguments(loaded)["seeds"] == [0, 1, 2, 3]
+    assert set(os.listdir()) >= {"run.nc", "run.png"}
+    assert not [name for name in os.listdir() if name.startswith(".")]
+    with open("run.png", "rb") as file:
+        assert file.read(4) == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (
+            [*REGRESSION, "--data", "table.parquet", "--target", "weight", "--no-fit-intercept"],
+            "LinearRegression, Replace: data of 45 rows, dim=2, n_samples=45",
+        ),
+        (
+            [*KDE, "--data", "table.npy", "--columns", "0", "2", "--bandwidth", "scott"],
+            "KernelDensity, Replace: data of 45 rows, n_samples=45, bandwidth=scott",
+        ),
+        (
+            [*CATEGORICAL, "--data", "table.csv", "--columns", "colour", "--metrics", "entropy"],
+            "Categorical, Replace: data of 60 rows, n_outcomes=3, n_samples=60",
+        ),
+    ],
+    ids=["linear-regression", "kde", "categorical"],
+)
+def test_tables_of_the_users_own(arguments, shown, capsys):
+    code, out, err = run([*arguments, "--figure", "run.svg"], capsys)
+    assert (code, err) == (0, "")
+    assert shown in out
+    assert os.path.getsize("run.svg") > 5000
+
+
+def test_target_is_left_out_of_the_other_columns():
+    options = cli._parse([*REGRESSION, "--data", "table.csv", "--target", "width"])
+    assert isinstance(options, cli.Options)
+    x, y = options.read_pair()
+    frame = pd.read_csv("table.csv")
+    np.testing.assert_array_equal(x, frame[["height", "weight"]])
+    np.testing.assert_array_equal(y, frame["width"])
+
+
+BAD = [
+    ([], "command must be given: demo or simulate"),
+    (["simulat"], "command must be one of .*did you mean 'simulate'"),
+    (["--verson"], "did you mean '--version'"),
+    (["simulate"], "task must follow simulate: gaussian, kde, linear-regression, categorical"),
+    (["simulate", "--workflow", "replace", "gaussian"], "task must follow simulate"),
+    (["simulate", "gausian"], "task must be one of .*did you mean 'gaussian'"),
+    (["simulate", "gaussian"], "--workflow must be given"),
+    ([*GAUSSIAN, "--workflow", "repalce"], "workflow must be one of .*did you mean 'replace'"),
+    ([*GAUSSIAN, "--dimm", "3"], "Unrecognized options: --dimm, 3; did you mean --dim?"),
+    ([*GAUSSIAN, "--dim", "2.5"], "--dim must be INT, got '2.5'"),
+    ([*GAUSSIAN, "--seeds", "many"], "--seeds must be INT, got 'many'"),
+    ([*KDE, "--noise", "loud"], "--noise must be FLOAT, got 'loud'"),
+    ([*GAUSSIAN, "--dim"], "Missing value for argument '--dim'"),
+    ([*GAUSSIAN, "--dim", "0"], "dim must be between 1 and .*, got 0"),
+    ([*GAUSSIAN, "--seeds", "0"], "seeds must be between 1 and .*, got 0"),
+    ([*GAUSSIAN, "--generations", "-1"], "n_generations must be between 1 and .*, got -1"),
+    ([*GAUSSIAN, "--n-samples", "1"], "n_samples must be between 2 and .*, got 1"),
+    ([*GAUSSIAN, "--mean", "1", "2"], "mean must be a number or have shape"),
+    ([*GAUSSIAN, "--covariance", "-1"], "covariance must be positive, got -1"),
+    ([*GAUSSIAN, "--estimator", "mel"], "estimator must be one of .*did you mean 'mle'"),
+    ([*GAUSSIAN, "--metrics", "trace"], "metrics must be one of .*did you mean 'trace_ratio'"),
+    ([*KDE, "--dataset", "moon"], "dataset must be one of .*did you mean 'moons'"),
+    ([*KDE, "--kernel", "gausian"], "kernel must be one of .*did you mean 'gaussian'"),
+    ([*KDE, "--bandwidth", "scot"], "bandwidth must be one of .*did you mean 'scott'"),
+    ([*KDE, "--bandwidth", "-1"], "bandwidth must be a finite positive number, got -1"),
+    ([*REGRESSION, "--design", "fix"], "design must be one of .*did you mean 'fixed'"),
+    ([*REGRESSION, "--target", "weight"], "target can only be chosen together with data"),
+    ([*REGRESSION, "--data", "table.csv"], "target must be given together with data"),
+    ([*CATEGORICAL, "--probabilities", "0.5", "0.6"], "probabilities must sum to 1"),
+    ([*CATEGORICAL, "--data", "table.csv"], "columns must name the one column of labels, of 3"),
+    ([*GAUSSIAN, "--columns", "a"], "columns can only be chosen together with data, got a"),
+    ([*GAUSSIAN, "--data", "missing.csv"], "data .* there is no file missing.csv"),
+    ([*GAUSSIAN, "--data", "notes.txt"], "suffix of data must be one of .*, got '.txt'"),
+    ([*GAUSSIAN, "--data", "empty.csv"], "data must be a readable file; empty.csv is not"),
+    ([*GAUSSIAN, "--data", "broken.npy"], "data must be a readable file; broken.npy is not"),
+    ([*GAUSSIAN, "--data", "broken.parquet"], "data must be a readable file; broken.parquet"),
+    ([*GAUSSIAN, "--data", "holes.csv"], "data must be finite, got nan at row 3, column 1"),
+    ([*GAUSSIAN, "--data", "table.csv", "--columns", "widht"], "did you mean 'width'"),
+    ([*GAUSSIAN, "--data", "table.csv", "--columns", "colour"], "data must be an array of numbers"),
+    ([*REGRESSION, "--data", "table.csv", "--target", "wieght"], "did you mean 'weight'"),
+    (
+        [*REGRESSION, "--data", "table.csv", "--target", "width", "--columns", "width"],
+        "columns must hold another one than the target 'width'",
+    ),
+    ([*GAUSSIAN, "--out", "run.csv"], "suffix of out must be one of '.nc', got '.csv'"),
+    ([*GAUSSIAN, "--out", "missing/run.nc"], "out must be in a folder that exists"),
+    ([*GAUSSIAN, "--figure", "run.gif"], "suffix of figure must be one of .*, got '.gif'"),
+    ([*GAUSSIAN, "--figure", "notes.txt/run.png"], "figure must be in a folder that exists"),
+    (["demo", "--out", "run.gif"], "suffix of out must be one of .*, got '.gif'"),
+    (["demo", "--sed", "3"], "Unrecognized options: --sed, 3; did you mean --seeds"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[message[:45] for _, message in BAD])
+def test_bad_input_is_one_line(arguments, message, capsys):
+    files_before = sorted(os.listdir())
+    code, out, err = run(arguments, capsys)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"collapse-jax: .*{message}.*\n", err), err
+    assert sorted(os.listdir()) == files_before
+
+
+def test_a_folder_is_no_file(capsys):
+    os.mkdir("run.nc")
+    assert run([*GAUSSIAN, "--out", "run.nc"], capsys)[0] == 2
+
+
+BOXED = """
+╭─ Value error ──────────────────────────────────────╮
+│ Error parsing --dim: no type matching {None}|INT   │
+│ could be instantiated from ['x'].                  │
+│                                                    │
+│ Got errors:                                        │
+│ - <class 'int'>: invalid literal for int(): 'x'    │
+│ ────────────────────────────────────────────────── │
+│ Argument helptext:                                 │
+│     --dim INT                                      │
+╰────────────────────────────────────────────────────╯
+"""
+
+
+def test_messages_do_not_depend_on_the_terminal():
+    plain = BOXED.replace("╭─ Value error ", " Value error \n").translate(
+        dict.fromkeys(map(ord, "╭╮╰╯│"))
+    )
+    for text in (BOXED, plain.replace("─", "-"), f"\x1b[31m{BOXED}\x1b[0m"):
+        assert cli._one_line(text) == "--dim must be INT, got 'x'"
+    assert cli._one_line("") == "cannot understand the arguments"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device"), 1, "[Errno 28] No space left on device"),
+    ],
+)
+def test_what_else_may_end_a_run(raised, code, line, capsys, monkeypatch):
+    def stop(*_):
+        raise raised
+
+    monkeypatch.setattr(cli, "_simulate", stop)
+    assert run(GAUSSIAN, capsys) == (code, "", f"collapse-jax: {line}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["demo"], ["simulate"], *(["simulate", t] for t in cli.TASKS)]
+)
+def test_help_explains_every_option(arguments, capsys):
+    code, out, err = run([*arguments, "--help"], capsys)
+    assert (code, err) == (0, "")
+    assert "usage: collapse-jax" in out
+    assert "None" not in out
+    assert "(default: )" not in out
+    if len(arguments) == 2:
+        assert "--workflow" in out
+        assert "(required)" in out
+
+
+def test_version_in_a_process_of_its_own():
+    command = [sys.executable, "-m", "collapse_jax.cli"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == "collapse-jax 0.1.0\n"
+    done = subprocess.run(
+        [*command, "simulate", "kda"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+
+
+def test_demo(capsys, monkeypatch):
+    task = cj.Categorical(3, 20)
+    monkeypatch.setattr(demo, "tasks", lambda: {"entropy_ratio": task})
+    code, out, err = run(["demo", "--generations", "9", "--seeds", "20", "--out", "d.pdf"], capsys)
+    assert (code, err) == (0, "")
+    assert "Categorical: n_outcomes=3, n_samples=20" in out
+    assert os.path.getsize("d.pdf") > 5000
+    groups = demo.run("d.png", 9, 20, progress=False)
+    assert [ds.attrs["workflow"] for ds in groups["entropy_ratio"]] == list(PALETTE)
+    alone = cj.simulate(cj.Accumulate(), task, 9, 20, metrics=["entropy_ratio"], progress=False)
+    xr.testing.assert_equal(groups["entropy_ratio"][1], alone)
+
+
+def test_demonstrated_tasks_have_the_metrics_shown():
+    for name, task in demo.tasks().items():
+        assert name in task.variables
+
+
+def test_files_are_whole_or_not_there(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_atomically(path, lambda name: pathlib.Path(name).write_text("old"))
+    before = sorted(os.listdir())
+
+    def fail(name):
+        pathlib.Path(name).write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        files.write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert sorted(os.listdir()) == before
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
