@@ -147,13 +147,13 @@ def predict_gaussian(
     fits = n_generations if exact else 1
     log_det = wishart.log_det_mean(n, d, fits, estimator)
     distance = wishart.wasserstein2(n, fits, estimator)
-    nll = wishart.nll(n, d, fits, estimator, log_det_truth=log_det_truth)
+    nll = wishart.nll(n, d, fits, estimator)
     if not exact:
         ratio = _RISK[regime](n_generations)
         level = d * np.log(moments.covariance)
         log_det = level + (log_det - level[0]) * ratio
         distance = distance * ratio
-        floor = 0.5 * (d * np.log(2 * np.pi) + log_det_truth + d)
+        floor = 0.5 * (d * np.log(2 * np.pi) + d)  # of a perfect model, but for the truth's spread
         nll = floor + (nll - floor) * ratio
     kind = "exact" if exact else "asymptotic"
     source = _PAPER + "wishart" if exact else _RATIO
@@ -161,8 +161,8 @@ def predict_gaussian(
         known["log_det_ratio"] = Prediction(log_det, kind, source)
     if d == 1:
         known["wasserstein2"] = Prediction(trace * distance, kind, source)
-    if n > d + 2:
-        known["nll"] = Prediction(nll, kind, source)
+    if n > d + 2 and np.isfinite(log_det_truth):
+        known["nll"] = Prediction(nll + log_det_truth / 2, kind, source)
     return known
 
 
