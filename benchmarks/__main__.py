@@ -2,8 +2,8 @@
 
 Prints a table in Markdown. Times are per chain of 100 generations, in the steady state: the median
 of several repeats, ours and the loop's in turn; compilation is separate. The loop is the published
-procedure, one chain at a time, on one thread, so that its time does not depend on how busy the other
-cores are.
+procedure, one chain at a time, on one thread, so that its time does not depend on how busy the
+other cores are.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Case:
     loop: Callable[[int], object]
     chains: int
     goal: float
-    limit: Callable[[int], float]
+    limit: Callable[[], float]
 
     @property
     def name(self) -> str:
@@ -63,7 +63,7 @@ class Case:
         )
 
 
-def gaussian(workflow: str, dim: int, n: int, chains: int, goal: float) -> Case:
+def gaussian(workflow: reference.Workflow, dim: int, n: int, chains: int, goal: float) -> Case:
     """A Gaussian row; its limit is the time to draw the random numbers that it needs."""
     statistic = dim * (dim + 1) // 2 + 2 * dim  # mean and triangle, and a chi-square's two words
     rows = n * dim
@@ -74,11 +74,13 @@ def gaussian(workflow: str, dim: int, n: int, chains: int, goal: float) -> Case:
         lambda seed: reference.gaussian(workflow, dim, n, GENERATIONS, seed),
         chains,
         goal,
-        lambda devices: GENERATIONS * words / limits.normals_per_second(),
+        lambda: GENERATIONS * words / limits.normals_per_second(),
     )
 
 
-def kernel(workflow: str, n: int, bandwidth: float, chains: int, goal: float) -> Case:
+def kernel(
+    workflow: reference.Workflow, n: int, bandwidth: float, chains: int, goal: float
+) -> Case:
     """A kernel-density row; its limit is the time to evaluate the kernels at the test rows."""
     task = cj.KernelDensity("moons", n_samples=n, bandwidth=bandwidth)
     return Case(
@@ -87,7 +89,7 @@ def kernel(workflow: str, n: int, bandwidth: float, chains: int, goal: float) ->
         lambda seed: reference.kernel_density(workflow, "moons", bandwidth, n, GENERATIONS, seed),
         chains,
         goal,
-        lambda devices: GENERATIONS * n * task.n_test / limits.exponentials_per_second(),
+        lambda: GENERATIONS * n * task.n_test / limits.exponentials_per_second(),
     )
 
 
@@ -131,7 +133,7 @@ def compare(case: Case, repeats: int) -> dict[str, object]:
         "ratio_high": max(ratios),
         "goal": case.goal,
         "compile_s": max(first - ours * case.chains, 0.0),
-        "times_limit": ours / case.limit(jax.device_count()),
+        "times_limit": ours / case.limit(),
     }
 
 
@@ -170,7 +172,7 @@ def growth() -> dict[str, float]:
 
 
 def grid() -> dict[str, float]:
-    """The paper's whole Gaussian grid, compilation included: 5 d x 5 n x 3 workflows x 100 seeds."""
+    """The paper's Gaussian grid, compilation included: 5 d x 5 n x 3 workflows x 100 seeds."""
     import resource
 
     def run() -> None:

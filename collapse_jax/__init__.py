@@ -3,9 +3,12 @@
 from collapse_jax import config, theory
 from collapse_jax.analysis import collapse_time
 from collapse_jax.devices import use_all_cores
+from collapse_jax.plot import plot
 from collapse_jax.rollout import rollout
 from collapse_jax.simulate import simulate
+from collapse_jax.table import summary
 from collapse_jax.tasks import Categorical, Gaussian, KernelDensity, LinearRegression
+from collapse_jax.verdict import verdict
 from collapse_jax.workflows import Accumulate, AccumulateSubsample, Replace
 
 __all__ = [
@@ -18,8 +21,11 @@ __all__ = [
     "Replace",
     "collapse_time",
     "config",
+    "plot",
     "rollout",
     "simulate",
+    "summary",
     "theory",
     "use_all_cores",
+    "verdict",
 ]

@@ -6,13 +6,13 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 
 def is_traced(value: Any) -> bool:
     """Whether a value is known only inside a transformed function, and cannot be checked."""
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def whole_number(name: str, value: Any, minimum: int = 1, maximum: int = 2**31 - 1) -> Any:
@@ -69,9 +69,7 @@ def finite_array(name: str, value: Any, ndim: int | tuple[int, ...]) -> np.ndarr
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         first = tuple(int(i) for i in bad[0])
-        where = ", ".join(
-            f"{axis} {i}" for axis, i in zip(("row", "column"), first, strict=False)
-        )
+        where = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column"), first, strict=False))
         where = f" at {where}" if where else ""
         raise ValueError(
             f"{name} must be finite, got {array[first]}{where}"

@@ -56,8 +56,7 @@ def sample_size(n_samples: Any, available: int, minimum: int = 1) -> int:
 def digest(*arrays: Any) -> str:
     """A short fingerprint of arrays, by which a dataset remembers what data it came from."""
     sha = hashlib.sha256()
-    for array in arrays:
-        array = np.ascontiguousarray(array)
+    for array in map(np.ascontiguousarray, arrays):
         sha.update(f"{array.dtype}{array.shape}".encode())
         sha.update(array.tobytes())
     return sha.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,12 +26,12 @@ def use_all_cores(n_cores: int | None = None) -> None:
     if n_cores is None:
         n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         n_cores = n_cores or os.cpu_count() or 1
-    if jax.config.jax_num_cpu_devices == n_cores:
+    if jax.config.read("jax_num_cpu_devices") == n_cores:
         return
     jax.config.update("jax_num_cpu_devices", n_cores)
 
 
-def seed_mesh(devices: Sequence[jax.Device] | None) -> Mesh:
+def seed_mesh(devices: Sequence[Any] | None) -> Mesh:
     """A mesh with one axis, over which seeds are split; default all devices of this process."""
     chosen = jax.local_devices() if devices is None else list(devices)
     if not chosen:

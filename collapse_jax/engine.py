@@ -11,10 +11,10 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from collapse_jax import pool as pools
-from collapse_jax.rollout import Metrics, generation, make_world
 from collapse_jax.devices import AXIS
 from collapse_jax.pool import Form, Pool
 from collapse_jax.random import chain_key
+from collapse_jax.rollout import Metrics, generation, make_world
 from collapse_jax.tasks.base import AbstractTask
 from collapse_jax.workflows import AbstractWorkflow
 
@@ -26,7 +26,7 @@ _SPECS: Any = Pool(_SPLIT, _SPLIT, _WHOLE, _WHOLE)  # pyright: ignore
 
 
 class Chains(eqx.Module):
-    """What a batch of chains is, apart from its pool. Arrays are traced, the rest is compiled in."""
+    """A batch of chains, apart from its pool. Arrays are traced, the rest is compiled in."""
 
     workflow: AbstractWorkflow
     task: AbstractTask
@@ -61,7 +61,7 @@ def bytes_per_chain(task: AbstractTask, form: Form) -> int:
 
 def start(chains: Chains) -> Pool:
     """The pools of all chains before generation 1, `[seed, ...]`."""
-    return _start(chains)
+    return _start(chains)  # pyright: ignore
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
@@ -70,7 +70,7 @@ def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, M
     **Returns:** the pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid.
     The pool handed in is used up.
     """
-    return _advance((chains, np.asarray(first, np.int32), np.asarray(steps, np.int32)), pool)
+    return _advance((chains, jnp.asarray(first, jnp.int32), jnp.asarray(steps, jnp.int32)), pool)
 
 
 def _begin(task: AbstractTask, form: Form, seed: jax.Array) -> Pool:
@@ -79,7 +79,7 @@ def _begin(task: AbstractTask, form: Form, seed: jax.Array) -> Pool:
 
 
 # Runs once per batch: quick to compile matters more than quick to run.
-@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})
+@partial(eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore
 def _start(chains: Chains) -> Pool:
     def share(chains, seeds):
         begin = partial(_begin, chains.task, chains.form)
@@ -89,9 +89,7 @@ def _start(chains: Chains) -> Pool:
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _advance(
-    context: tuple[Chains, jax.Array, jax.Array], pool: Pool
-) -> tuple[Pool, Metrics]:
+def _advance(context: tuple[Chains, jax.Array, jax.Array], pool: Pool) -> tuple[Pool, Metrics]:
     chains, first, steps = context
 
     def share(chains, seeds, pool, first, steps):

@@ -45,7 +45,9 @@ def _cholesky(a, with_inverse):
     factor = _stack_lower(top, below, corner)
     if not with_inverse:
         return factor, None
-    return factor, _stack_lower(top_inverse, -corner_inverse @ (below @ top_inverse), corner_inverse)
+    return factor, _stack_lower(
+        top_inverse, -corner_inverse @ (below @ top_inverse), corner_inverse
+    )
 
 
 def _cholesky_columns(a):
@@ -80,7 +82,7 @@ def triangular_inverse(lower: Float[Array, "d d"]) -> Float[Array, "d d"]:
 
 
 def _reflector(x: Float[Array, " m"], k) -> Float[Array, " m"]:
-    """Unit vector `v`, zero before `k`, such that `I - 2vv'` maps the rest of `x` to its entry k."""
+    """Unit `v`, zero before `k`, for which `I - 2vv'` maps `x[k:]` to a multiple of `e_k`."""
     tail = jnp.where(jnp.arange(x.shape[0]) >= k, x, 0.0)
     tail = tail / jnp.maximum(jnp.max(jnp.abs(tail)), jnp.finfo(x.dtype).tiny)  # no underflow below
     v = tail.at[k].add(jnp.where(tail[k] < 0.0, -1.0, 1.0) * jnp.linalg.norm(tail))

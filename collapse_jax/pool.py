@@ -102,9 +102,7 @@ def subset(
 ) -> Training:
     """Train on a uniform subset of the rows kept, drawn without replacement."""
     index = uniform_subset(key, pool.n_batches * task.n_samples, size)
-    rows = jax.tree.map(
-        lambda b: b.at[index].get(mode="promise_in_bounds"), flatten(pool.rows)
-    )
+    rows = jax.tree.map(lambda b: b.at[index].get(mode="promise_in_bounds"), flatten(pool.rows))
     n_train = jnp.asarray(size, jnp.int32)
     statistic = task.summarise(world, rows, n_train)
     n_real = jnp.sum(index < pool.n_real_batches * task.n_samples, dtype=jnp.int32)

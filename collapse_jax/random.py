@@ -39,8 +39,8 @@ def stream(key: Key[Array, ""], generation: Int[Array, ""] | int, role: Role) ->
 def words(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     """Random 32-bit words, by Threefry in counter mode.
 
-    Uses both words of each block of the cipher. `jax.random.bits` folds them into one, so that the
-    words of an array do not depend on its length; that is not needed here, and costs a factor of two
+    Uses both words of each block of the cipher. `jax.random.bits` folds them into one, so that an
+    array's words do not depend on its length; that is not needed here, and costs a factor of two
     where random numbers are most of the work.
     """
     count = lax.iota(jnp.uint32, math.prod(shape))
@@ -184,20 +184,20 @@ def multinomial(
     counts = jnp.reshape(jnp.asarray(n, jnp.float32), (1,))
     for level in reversed(range(levels)):
         left, right = mass[level].reshape(-1, 2).T
-        share = left / jnp.where(mass[level + 1] > 0.0, mass[level + 1], 1.0)
+        # The lesser half is drawn: its share keeps its digits, and stays off the sampler's end at 1.
+        lesser = jnp.minimum(left, right)
+        share = lesser / jnp.where(mass[level + 1] > 0.0, mass[level + 1], 1.0)
         drawn = jax.random.binomial(
-            jax.random.fold_in(key, level), counts, jnp.clip(share, 1e-6, 1.0 - 1e-6)
+            jax.random.fold_in(key, level), counts, jnp.maximum(share, 1e-12)
         )
-        # The ends are exact, and outside the range where the library's sampler may be trusted.
-        drawn = jnp.where(left <= 0.0, 0.0, jnp.where(right <= 0.0, counts, drawn))
+        drawn = jnp.where(lesser > 0.0, drawn, 0.0)
+        drawn = jnp.where(left <= right, drawn, counts - drawn)
         counts = jnp.stack([drawn, counts - drawn], axis=1).reshape(-1)
     return counts[:k]
 
 
-def bootstrap_labels(
-    key: Key[Array, ""], n: int, counts: Int[Array, " k"]
-) -> Int[Array, " n"]:
-    """`n` labels drawn with replacement from a data set in which label `j` occurs `counts[j]` times.
+def bootstrap_labels(key: Key[Array, ""], n: int, counts: Int[Array, " k"]) -> Int[Array, " n"]:
+    """`n` labels drawn with replacement from data in which label `j` occurs `counts[j]` times.
 
     In whole numbers throughout, so exact however many labels there are. O(k + n log k).
     """

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -32,7 +32,7 @@ def simulate(
     *,
     metrics: Sequence[str] | None = None,
     storage: Storage = "auto",
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
     memory_limit: int | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
@@ -204,7 +204,7 @@ def _checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
     """Seeds as an array of distinct 32-bit words."""
     if isinstance(seeds, str):
         raise TypeError(f"seeds must be a number of chains or a sequence of seeds, got {seeds!r}")
-    if np.ndim(seeds) == 0:
+    if not isinstance(seeds, Iterable):
         return np.arange(checks.whole_number("seeds", seeds), dtype=np.uint32)
     values = [checks.whole_number("seeds", s, minimum=0, maximum=2**32 - 1) for s in seeds]
     if not values:
@@ -229,9 +229,7 @@ def _check_metrics(task: AbstractTask, metrics: Sequence[str] | None) -> None:
 def _check_instance(name: str, value: Any, kind: type) -> None:
     if isinstance(value, kind):
         return
-    known = [
-        cls.__name__ for cls in KNOWN.values() if issubclass(cls, kind) and cls is not kind
-    ]
+    known = [cls.__name__ for cls in KNOWN.values() if issubclass(cls, kind) and cls is not kind]
     if isinstance(value, type) and issubclass(value, kind):
         raise TypeError(f"{name} must be an instance, got the class; write {value.__name__}()")
     if isinstance(value, str):

@@ -84,7 +84,8 @@ class AccumulateSubsample(AbstractWorkflow):
     """Data accumulate, but each generation is trained on `n_samples` random rows of them.
 
     A fresh uniform subset without replacement each generation, so the cost of a fit stays constant.
-    The error rises slowly to a plateau: pi^2/2 - 2 = 2.93 times that of generation 1, asymptotically.
+    The error rises slowly to a plateau, pi^2/2 - 2 = 2.93 times that of generation 1
+    asymptotically.
     Source: arXiv 2410.16713, section 3.
     """
 

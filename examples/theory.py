@@ -1,6 +1,6 @@
 """Simulation beside exact theory: the trace of a Gaussian's covariance under three workflows.
 
-    python examples/theory.py --out theory.png
+python examples/theory.py --out theory.png
 """
 
 import argparse

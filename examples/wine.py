@@ -15,7 +15,8 @@ import collapse_jax as cj
 
 def main(out: str = "wine.png", n_generations: int = 50, seeds: int = 200) -> dict[str, float]:
     """Run the three workflows, draw the figure, and return each one's final test likelihood."""
-    task = cj.Gaussian(data=load_wine().data, n_samples=100)
+    rows, _ = load_wine(return_X_y=True)
+    task = cj.Gaussian(data=rows, n_samples=100)
     runs = [
         cj.simulate(workflow, task, n_generations, seeds, metrics=("trace_ratio", "nll"))
         for workflow in (cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample())

@@ -56,7 +56,9 @@ TABLE = [
         "memory_limit .* need [0-9,]+ bytes; reduce n_samples or n_generations",
     ),
     (
-        lambda: simulate(cj.Accumulate(), cj.KernelDensity(n_samples=10**6), 1000, memory_limit=10**9),
+        lambda: simulate(
+            cj.Accumulate(), cj.KernelDensity(n_samples=10**6), 1000, memory_limit=10**9
+        ),
         "memory_limit .* need [0-9,]+ bytes; reduce n_samples or n_generations",
     ),
     (
@@ -79,12 +81,18 @@ TABLE = [
     (lambda: cj.Gaussian(dim=2, covariance=np.zeros((2, 2))), "covariance must be positive semi"),
     (lambda: cj.Gaussian(covariance="wide"), "covariance must be an array of numbers, got 'wide'"),
     (lambda: cj.Gaussian(mean=float("inf")), "mean must be finite, got inf"),
-    (lambda: cj.Gaussian(dim=2, mean=[0.0, 0.0, 0.0]), r"mean must be a number or have shape \(2,\)"),
+    (
+        lambda: cj.Gaussian(dim=2, mean=[0.0, 0.0, 0.0]),
+        r"mean must be a number or have shape \(2,\)",
+    ),
     (lambda: cj.Gaussian(estimator="mel"), "estimator must be one of .*did you mean 'mle'"),
     (lambda: cj.KernelDensity("moon"), "dataset must be one of .*did you mean 'moons'"),
     (lambda: cj.KernelDensity(kernel="gausian"), "kernel must be one of .*did you mean 'gaussian'"),
     (lambda: cj.KernelDensity(bandwidth=0), "bandwidth must be a finite positive number, got 0"),
-    (lambda: cj.KernelDensity(bandwidth=NAN), "bandwidth must be a finite positive number, got nan"),
+    (
+        lambda: cj.KernelDensity(bandwidth=NAN),
+        "bandwidth must be a finite positive number, got nan",
+    ),
     (lambda: cj.KernelDensity(bandwidth="scot"), "bandwidth must be .*did you mean 'scott'"),
     (lambda: cj.KernelDensity(bandwidth=None), "bandwidth must be a finite positive number"),
     (lambda: cj.KernelDensity(noise=-0.1), "noise must be a finite number of zero or more"),
@@ -96,17 +104,29 @@ TABLE = [
     (lambda: cj.Categorical(1), "n_outcomes must be between 2"),
     (lambda: cj.Categorical(n_samples=0), "n_samples must be between 1"),
     (lambda: cj.Categorical(probabilities=[0.5, 0.6]), "probabilities must sum to 1, got .*1.1"),
-    (lambda: cj.Categorical(probabilities=[1.5, -0.5]), "must not be negative, got -0.5 at outcome 1"),
+    (
+        lambda: cj.Categorical(probabilities=[1.5, -0.5]),
+        "must not be negative, got -0.5 at outcome 1",
+    ),
     (lambda: cj.Categorical(probabilities=[1.0]), "probabilities must have two or more entries"),
     (lambda: cj.Categorical(probabilities=[[1.0]]), "probabilities must have 1 dimensions"),
     (lambda: cj.Categorical(3, probabilities=[0.5, 0.5]), "n_outcomes must be 2"),
     # data
-    (lambda: cj.Gaussian(data=spoiled(7, 1, NAN)), "data must be finite, got nan at row 7, column 1"),
-    (lambda: cj.Gaussian(data=spoiled(3, 0, np.inf)), "data must be finite, got inf at row 3, column 0"),
+    (
+        lambda: cj.Gaussian(data=spoiled(7, 1, NAN)),
+        "data must be finite, got nan at row 7, column 1",
+    ),
+    (
+        lambda: cj.Gaussian(data=spoiled(3, 0, np.inf)),
+        "data must be finite, got inf at row 3, column 0",
+    ),
     (lambda: cj.Gaussian(data=ROWS[:, 0]), r"data must have 2 dimensions, got shape \(40,\)"),
     (lambda: cj.Gaussian(data=[["a", "b"]]), "data must be an array of numbers"),
     (lambda: cj.Gaussian(data=ROWS[:3]), "data must leave at least 2 training and 2 test rows"),
-    (lambda: cj.Gaussian(data=ROWS, n_samples=31), "n_samples must not exceed the 30 training rows"),
+    (
+        lambda: cj.Gaussian(data=ROWS, n_samples=31),
+        "n_samples must not exceed the 30 training rows",
+    ),
     (lambda: cj.Gaussian(data=ROWS, dim=3), "dim must be the 2 columns of data, got 3"),
     (lambda: cj.Gaussian(data=ROWS, mean=1.0), "mean and covariance cannot be given together"),
     (lambda: cj.Gaussian(data=ROWS * [1.0, 0.0]), "data must vary in every column; column 1"),
@@ -134,7 +154,7 @@ TABLE = [
 
 @pytest.fixture(autouse=True)
 def _without_run_time_types(monkeypatch):
-    """The package's own checks must do, as for a user; the tests' type checker comes before them."""
+    """As for a user: the package's own checks must do, not those of the tests' type checker."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
@@ -158,7 +178,7 @@ def test_unreadable_tables(tmp_path):
     for name in ("broken.npy", "broken.parquet", "missing.csv", "empty.csv"):
         with pytest.raises(ValueError, match=f"data must be a readable file.*{name}"):
             data.read_table(tmp_path / name)
-    with pytest.raises(ValueError, match="suffix of data must be one of .*'.xlsx'"):
+    with pytest.raises(ValueError, match=r"suffix of data must be one of .*'\.xlsx'"):
         data.read_table(tmp_path / "table.xlsx")
     with pytest.raises(ValueError, match="did you mean 'width'"):
         data.read_table(tmp_path / "table.csv", columns=["widht"])
@@ -167,7 +187,7 @@ def test_unreadable_tables(tmp_path):
 
 
 def test_tables_read_alike_from_every_format(tmp_path):
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.5], "c": ["x", "y"]})
     frame.to_csv(tmp_path / "t.csv", index=False)

@@ -67,7 +67,9 @@ def test_agrees_in_law_with_a_plain_numpy_loop(workflow):
 def test_labels_and_counts_agree_in_law(workflow):
     task = cj.Categorical(probabilities=P, n_samples=300)
     by_counts = run(WORKFLOWS[workflow], task, 5, 3000).entropy.values
-    by_labels = run(WORKFLOWS[workflow], task, 5, range(9000, 12_000), storage="rows").entropy.values
+    by_labels = run(
+        WORKFLOWS[workflow], task, 5, range(9000, 12_000), storage="rows"
+    ).entropy.values
     for t in (0, 4):
         assert_same_law(by_counts[:, t], by_labels[:, t], comparisons=2)
 

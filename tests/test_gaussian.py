@@ -107,8 +107,8 @@ def test_extending_has_the_law_of_sampling_and_merging(n, d, estimator):
         return [(s.normal.mean, s.normal.factor @ s.normal.factor.T) for s in (extended, merged)]
 
     extended, merged = jax.jit(jax.vmap(both))(jax.random.split(jax.random.key(n * d), 5000))
-    for ours, twin in zip(extended, merged, strict=True):
-        ours, twin = (np.asarray(x).reshape(5000, -1) for x in (ours, twin))
+    for pair in zip(extended, merged, strict=True):
+        ours, twin = (np.asarray(x).reshape(5000, -1) for x in pair)
         for column in range(ours.shape[1]):
             assert_same_law(ours[:, column], twin[:, column], comparisons=2 * ours.shape[1])
 
@@ -140,7 +140,11 @@ def test_conservation_law_for_every_workflow():
 @pytest.mark.parametrize(("dim", "n"), [(1, 10), (3, 12), (10, 30)])
 def test_log_determinant_under_replace_is_the_exact_random_walk(dim, n):
     ds = cj.simulate(
-        cj.Replace(), cj.Gaussian(dim=dim, n_samples=n), 60, 8000, progress=False,
+        cj.Replace(),
+        cj.Gaussian(dim=dim, n_samples=n),
+        60,
+        8000,
+        progress=False,
         metrics=("log_det_ratio",),
     )
     values = ds.log_det_ratio.values[:, [0, 9, 59]]
@@ -236,7 +240,9 @@ def test_nll_of_data_is_that_of_the_test_rows():
     np.testing.assert_allclose(ds.trace_ratio.values, 1.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("covariance", [0.3, [1.0, 4.0], [[2.0, 0.5], [0.5, 1.0]], [[1, 1], [1, 1]]])
+@pytest.mark.parametrize(
+    "covariance", [0.3, [1.0, 4.0], [[2.0, 0.5], [0.5, 1.0]], [[1, 1], [1, 1]]]
+)
 def test_every_form_of_covariance(covariance):
     task = cj.Gaussian(dim=2, n_samples=20, covariance=covariance, mean=[1.0, -1.0])
     ds = cj.simulate(cj.Accumulate(), task, 5, 4000, progress=False)

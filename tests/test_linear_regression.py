@@ -50,9 +50,7 @@ def test_agrees_in_law_with_a_plain_numpy_loop(workflow, dim, n):
             for seed in range(400)
         ]
     )
-    ours = errors(
-        WORKFLOWS[workflow], cj.LinearRegression(dim=dim, n_samples=n), generations, 3000
-    )
+    ours = errors(WORKFLOWS[workflow], cj.LinearRegression(dim=dim, n_samples=n), generations, 3000)
     for t in (0, 2, 4):
         assert_same_law(ours[:, t], twin[:, t], comparisons=3)
 

@@ -92,7 +92,9 @@ def test_numbers_do_not_recompile(workflow):
 
 
 @pytest.mark.parametrize("workflow", [cj.Replace(), cj.Accumulate()], **ids)
-@pytest.mark.parametrize("make", [cj.Gaussian, cj.LinearRegression], **{"ids": lambda m: m.__name__})
+@pytest.mark.parametrize(
+    "make", [cj.Gaussian, cj.LinearRegression], **{"ids": lambda m: m.__name__}
+)
 def test_sample_sizes_do_not_recompile_on_the_statistic_path(workflow, make):
     before = engine._advance._cached._cache_size()
     for n in (20, 1000, 100_000):

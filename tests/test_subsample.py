@@ -21,7 +21,9 @@ def many(population, size, n_draws, seed=0):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 60), st.integers(0, 100_000), st.integers(0, 2**31))
 def test_indices_are_distinct_and_in_range(size, extra, seed):
-    indices = np.asarray(jax.jit(subset, static_argnums=2)(jax.random.key(seed), size + extra, size))
+    indices = np.asarray(
+        jax.jit(subset, static_argnums=2)(jax.random.key(seed), size + extra, size)
+    )
     assert len(set(indices.tolist())) == size
     assert indices.min() >= 0
     assert indices.max() < size + extra

@@ -1,7 +1,7 @@
 """What every task provides. Adding a task is writing one such class; see CONTRIBUTING.md."""
 
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int, Key, PyTree
@@ -22,7 +22,7 @@ class Training(NamedTuple):
 
     statistic: Statistic
     """Statistic of the whole training set."""
-    rows: Rows | None
+    rows: Any
     """Its rows, the first `n_train` of them valid; None where the pool keeps no rows."""
     n_train: Int[Array, ""]
     """How many rows it has."""

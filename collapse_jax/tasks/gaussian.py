@@ -3,7 +3,6 @@
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
@@ -96,7 +95,7 @@ class Gaussian(AbstractTask):
                 raise ValueError("mean and covariance cannot be given together with data")
             self._set_data(data, dim, n_samples)
 
-    def _set_data(self, rows: Any, dim: int | None, n_samples: int | None) -> None:
+    def _set_data(self, rows: Any, dim: int | None, n_samples: Any) -> None:
         rows = checks.finite_array("data", rows, ndim=2)
         self.dim = rows.shape[1]
         if dim is not None and dim != self.dim:
@@ -199,16 +198,12 @@ class Gaussian(AbstractTask):
             return self.train[subset(key, len(self.train), self.n_samples)]
         return random.normal(key, (self.dim, self.n_samples)).T
 
-    def sample_rows(
-        self, world: None, model: Normal, key: Key[Array, ""]
-    ) -> Float[Array, "n d"]:
+    def sample_rows(self, world: None, model: Normal, key: Key[Array, ""]) -> Float[Array, "n d"]:
         # Drawn with the long axis last, which is what the compiler vectorises.
         standard = random.normal(key, (self.dim, self.n_samples))
         return model.mean + jnp.einsum("kn,dk->nd", standard, model.factor)
 
-    def summarise(
-        self, world: None, rows: Float[Array, "n d"], n_train: Int[Array, ""]
-    ) -> Moments:
+    def summarise(self, world: None, rows: Float[Array, "n d"], n_train: Int[Array, ""]) -> Moments:
         n = rows.shape[0]
         mean = rows.mean(axis=0)
         factor = linalg.gram_lower(rows - mean, rank=n - 1) / jnp.sqrt(n)
@@ -296,8 +291,10 @@ def _checked_covariance(covariance: Any, dim: int) -> tuple[Any, Any]:
     if array.shape != (dim, dim):
         raise ValueError(f"covariance must have shape ({dim}, {dim}), got shape {array.shape}")
     if not np.allclose(array, array.T, rtol=1e-6, atol=1e-9 * np.abs(array).max()):
-        raise ValueError("covariance must be symmetric, and differs from its transpose by up to "
-                         f"{np.abs(array - array.T).max():g}")
+        raise ValueError(
+            "covariance must be symmetric, and differs from its transpose by up to "
+            f"{np.abs(array - array.T).max():g}"
+        )
     spectrum, vectors = np.linalg.eigh(array)
     if spectrum[0] < -1e-8 * max(spectrum[-1], 0.0) or spectrum[-1] <= 0.0:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Kernel density estimation: the model is its training set, and sampling is a smoothed bootstrap."""
+"""Kernel density estimation: a model is its training set, sampling is a smoothed bootstrap."""
 
 import math
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -52,7 +52,7 @@ class KernelDensity(AbstractTask):
     - `n_test`: size of the held-out real test set (with `data` its test rows).
     - `noise`: standard deviation of the data set's noise (blobs have their own).
     - `shared_centers`: whether training and test blobs have the same centres. The published code
-        draws them independently, so that its blobs curves measure the distance between two unrelated
+        draws them independently, so that its blobs curves measure the distance of two unrelated
         mixtures; `False` reproduces that.
     - `data`: rows of real data `[rows, dim]` instead of a data set. Generation 1 draws `n_samples`
         of its training rows without replacement.

@@ -26,17 +26,18 @@ class Design(NamedTuple):
 
 
 class RegressionWorld(NamedTuple):
-    """The truth, the test set and, where all generations share one, the design."""
+    """The truth, the test set and, where all generations share one, the design; or else None."""
 
-    weights: Float[Array, " d"] | None
-    """True coefficients; None where they are not known."""
-    test_factor: Float[Array, "d d"] | None
-    """Lower factor of the second moments of the test rows."""
+    weights: Any
+    """True coefficients `[d]`; None where they are not known."""
+    test_factor: Any
+    """Lower factor of the second moments of the test rows `[d, d]`; None with the user's data."""
     design: Design | None
-    x: Float[Array, "n d"] | None
-    """Rows of the design, where single rows will be asked for or are the user's."""
-    y: Float[Array, " n"] | None
-    """The user's labels of these rows."""
+    """The shared design; None where each generation has its own."""
+    x: Any
+    """Rows of the design `[n, d]`, where single rows will be asked for or are the user's."""
+    y: Any
+    """The user's labels of these rows `[n]`."""
 
 
 class LeastSquares(NamedTuple):
@@ -78,7 +79,7 @@ class LinearRegression(AbstractTask):
     - `design`: `"fixed"` uses the same design matrix in every generation, as the paper does;
         `"fresh"` draws a new one each time.
     - `n_test`: number of noiseless test rows, drawn once per chain.
-    - `data`: `(X, y)` with `X` `[rows, columns]` and `y` `[rows]`. Generation 1 fits the real labels
+    - `data`: `(X, y)` with `X` `[rows, columns]` and `y` `[rows]`. Generation 1 fits real labels
         of `n_samples` training rows drawn without replacement; later generations relabel these
         rows. `test_error` is the mean squared error on the test rows and their real labels, which
         includes their own noise.
@@ -98,10 +99,10 @@ class LinearRegression(AbstractTask):
 
     n_samples: int
     noise: Any
-    train_x: Array | None
-    train_y: Array | None
-    test_x: Array | None
-    test_y: Array | None
+    train_x: Any
+    train_y: Any
+    test_x: Any
+    test_y: Any
     dim: int = eqx.field(static=True)
     design: str = eqx.field(static=True)
     n_test: int = eqx.field(static=True)
