@@ -184,7 +184,7 @@ def multinomial(
     counts = jnp.reshape(jnp.asarray(n, jnp.float32), (1,))
     for level in reversed(range(levels)):
         left, right = mass[level].reshape(-1, 2).T
-        # The lesser half is drawn: its share keeps its digits, and stays off the sampler's end at 1.
+        # The lesser half is drawn: its share keeps its digits, and never is the sampler's end, 1.
         lesser = jnp.minimum(left, right)
         share = lesser / jnp.where(mass[level + 1] > 0.0, mass[level + 1], 1.0)
         drawn = jax.random.binomial(
