@@ -26,7 +26,7 @@ def use_all_cores(n_cores: int | None = None) -> None:
     if n_cores is None:
         n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         n_cores = n_cores or os.cpu_count() or 1
-    if jax.config.read("jax_num_cpu_devices") == n_cores:
+    if jax.config.jax_num_cpu_devices == n_cores:  # pyright: ignore
         return
     jax.config.update("jax_num_cpu_devices", n_cores)
 
