@@ -32,7 +32,7 @@ def describe(module: eqx.Module) -> dict[str, Any]:
         if name == "data":
             arguments[name] = _describe_data(module) if has_data else None
             continue
-        value = getattr(module, name)
+        value = getattr(module, name, None)  # a user's class may keep something else
         if isinstance(value, (np.ndarray, jax.Array)) and value.ndim:
             value = None if has_data else np.asarray(value).tolist()
         elif isinstance(value, (np.ndarray, np.generic, jax.Array)):

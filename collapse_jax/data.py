@@ -31,8 +31,10 @@ def split(rows: np.ndarray, test_fraction: float, split_seed: int) -> Split:
     """
     fraction = checks.positive_number("test_fraction", test_fraction)
     seed = checks.whole_number("split_seed", split_seed, minimum=0)
+    if fraction >= 1.0:
+        raise ValueError(f"test_fraction must be below 1, got {fraction:g}")
     n_test = int(np.ceil(fraction * len(rows)))
-    if fraction >= 1 or n_test < 2 or len(rows) - n_test < 2:
+    if n_test < 2 or len(rows) - n_test < 2:
         raise ValueError(
             f"data must leave at least 2 training and 2 test rows; {len(rows)} rows with "
             f"test_fraction={fraction:g} give {len(rows) - n_test} and {n_test}"

@@ -124,7 +124,8 @@ def simulate(
                 "n_generations": n_generations,
                 "metrics": list(names),
                 "storage": storage,
-            }
+            },
+            default=str,
         ),
         "workflow": type(workflow).__name__,
         "task": type(task).__name__,

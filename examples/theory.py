@@ -16,7 +16,7 @@ def main(out: str = "theory.png", n_generations: int = 100, seeds: int = 2000) -
         cj.simulate(workflow, task, n_generations, seeds, metrics=variables)
         for workflow in (cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample())
     ]
-    cj.plot(runs).savefig(out)
+    cj.plot(runs).savefig(out, dpi=200)
 
 
 if __name__ == "__main__":

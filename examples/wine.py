@@ -26,7 +26,7 @@ def main(out: str = "wine.png", n_generations: int = 50, seeds: int = 200) -> di
         run.attrs["workflow"]: cj.theory.expected(getattr(cj, run.attrs["workflow"])(), task, 50)
         for run in runs
     }
-    cj.plot(runs, theory=theory).savefig(out)
+    cj.plot(runs, theory=theory).savefig(out, dpi=200)
     return {run.attrs["workflow"]: float(run.nll.isel(generation=-1).mean()) for run in runs}
 
 

@@ -131,7 +131,7 @@ TABLE = [
     (lambda: cj.Gaussian(data=ROWS, mean=1.0), "mean and covariance cannot be given together"),
     (lambda: cj.Gaussian(data=ROWS * [1.0, 0.0]), "data must vary in every column; column 1"),
     (lambda: cj.Gaussian(data=ROWS[:, [0, 0]]), "data must have a covariance of full rank"),
-    (lambda: cj.Gaussian(data=ROWS, test_fraction=1.0), "data must leave at least 2 training"),
+    (lambda: cj.Gaussian(data=ROWS, test_fraction=1.0), "test_fraction must be below 1, got 1"),
     (lambda: cj.Gaussian(data=ROWS, test_fraction=-1), "test_fraction must be a finite positive"),
     (lambda: cj.Gaussian(data=ROWS, split_seed=-1), "split_seed must be between 0"),
     (lambda: cj.KernelDensity(data=spoiled(0, 0, NAN)), "data must be finite, got nan at row 0"),

@@ -197,7 +197,7 @@ def _checked_labels(data: Any) -> np.ndarray:
     if labels.dtype.kind == "O":
         labels = labels.astype(str)
     if len(np.unique(labels)) < 2:
-        raise ValueError(f"data must have two or more different labels, got only {labels[0]!r}")
+        raise ValueError(f"data must have two or more different labels, got only {labels[0]}")
     return labels
 
 
