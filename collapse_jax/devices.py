@@ -52,6 +52,8 @@ def default_memory_limit(mesh: Mesh) -> int:
 # operation costs more than running it. Measured on a CPU with 1 MiB of second-level cache.
 _CACHE_BYTES = 2**21
 _NARROWEST, _WIDEST = 32, 16384
+# Pools of rows are far larger than any cache; narrow batches of them are as fast, and take less.
+_POOL_BYTES = 2**29
 
 
 def batch_width(
@@ -73,6 +75,7 @@ def batch_width(
     most = memory_limit // ((pool_bytes + scratch_bytes) * mesh.size)
     if mesh.devices.flat[0].platform == "cpu":
         most = min(most, max(_NARROWEST, min(_WIDEST, _CACHE_BYTES // scratch_bytes)))
+        most = min(most, max(1, _POOL_BYTES // pool_bytes))
     per_device = -(-n_seeds // mesh.size)
     n_batches = -(-per_device // max(most, 1))
     return -(-per_device // n_batches) * mesh.size

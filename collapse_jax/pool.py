@@ -73,7 +73,11 @@ def extend(task: AbstractTask, world: World, pool: Pool, model: Model, key: Key[
     statistic, rows = pool.statistic, pool.rows
     if rows is not None:
         batch = task.sample_rows(world, model, key)
-        rows = jax.tree.map(lambda buffer, b: buffer.at[pool.n_batches].set(b), rows, batch)
+        rows = jax.tree.map(
+            lambda buffer, b: buffer.at[pool.n_batches].set(b, mode="promise_in_bounds"),
+            rows,
+            batch,
+        )
         if statistic is not None:
             n_train = (pool.n_batches + 1) * task.n_samples
             statistic = task.merge(world, statistic, task.summarise(world, batch, n_train))

@@ -69,7 +69,7 @@ class Accumulate(AbstractWorkflow):
     looks_at_rows: ClassVar[bool] = False
 
     def capacity(self, n_generations: int) -> int:
-        return n_generations
+        return n_generations + 1  # the real batch, and one of each model
 
     def select(self, task: AbstractTask, world: World, pool: Pool, key: Key[Array, ""]) -> Training:
         return pools.everything(task, world, pool)
@@ -92,7 +92,7 @@ class AccumulateSubsample(AbstractWorkflow):
     looks_at_rows: ClassVar[bool] = True
 
     def capacity(self, n_generations: int) -> int:
-        return n_generations
+        return n_generations + 1  # the real batch, and one of each model
 
     def select(self, task: AbstractTask, world: World, pool: Pool, key: Key[Array, ""]) -> Training:
         return pools.subset(task, world, pool, key, task.n_samples)

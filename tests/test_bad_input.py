@@ -63,7 +63,7 @@ TABLE = [
     ),
     (
         lambda: simulate(cj.AccumulateSubsample(), cj.Gaussian(1, 2**20), n_generations=2**12),
-        r"n_samples \* n_generations must be below 2\*\*30 .* got 4,294,967,296",
+        r"n_samples \* n_generations must be below 2\*\*30 .* got 4,296,015,872",
     ),
     # sizes and numbers
     (lambda: cj.Gaussian(dim=0), "dim must be between 1 and .*, got 0"),

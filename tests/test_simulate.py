@@ -205,7 +205,7 @@ def test_no_lapack_in_compiled_programs(workflow, task):
     keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), 2)
     chain = jax.jit(jax.vmap(lambda key: cj.rollout(workflow, task, 3, key)))
     text = chain.lower(keys).as_text()
-    assert form.capacity in (1, 3)
+    assert form.capacity in (1, 4)
     for name in ("lapack", "cholesky", "triangular_solve", "eigh", "Qr"):
         assert name not in text
 
