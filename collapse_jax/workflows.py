@@ -23,7 +23,7 @@ class AbstractWorkflow(eqx.Module):
 
     @abstractmethod
     def capacity(self, n_generations: int) -> int:
-        """For how many batches of `n_samples` rows the pool needs room, the last model's included."""
+        """For how many batches the pool needs room, that of the last model included."""
 
     @abstractmethod
     def select(self, task: AbstractTask, world: World, pool: Pool, key: Key[Array, ""]) -> Training:
