@@ -5,10 +5,17 @@ from jax import lax
 from jaxtyping import Array, Float
 
 _LOG2_E = 1.4426950408889634
-BLOCK = 128
-"""Test rows whose kernels are evaluated together."""
+_LANES = 16  # rows are padded to a multiple of this, so that no loop has a scalar remainder
 # 2**f on [-1/2, 1/2], lowest power first, by Chebyshev interpolation; relative error 1e-7.
 _EXP2 = (1.00000007545, 0.693147188026, 0.240221074853, 0.0555035711, 0.0096760319, 0.0013390863)
+
+
+def block_size(n: int) -> int:
+    """How many test rows are evaluated together against `n` rows.
+
+    Measured on a CPU: about 160 KB of distances at a time, in blocks that are not too thin.
+    """
+    return min(max(40_960 // n // _LANES * _LANES, 64), 256)
 
 
 def log_kernel_sums(
@@ -33,8 +40,10 @@ def log_kernel_sums(
     """
     log_sums = _log_tophat_sums if kernel == "tophat" else _log_gaussian_sums
     m, d = test.shape
-    n_blocks = max(2, -(-m // BLOCK))
-    size = -(-m // n_blocks)
+    # Rows at infinity have no kernel anywhere.
+    rows = jnp.pad(rows, ((0, -rows.shape[0] % _LANES), (0, 0)), constant_values=jnp.inf)
+    n_blocks = max(2, -(-m // block_size(rows.shape[0])))
+    size = -(-m // (n_blocks * _LANES)) * _LANES
     padded = jnp.pad(test, ((0, n_blocks * size - m), (0, 0)), mode="edge")
     # A loop over blocks of test rows, even a short one, keeps the matrix of distances in the cache,
     # and keeps the compiler from computing the rows (random draws!) anew for every test row.

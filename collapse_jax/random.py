@@ -48,28 +48,53 @@ def words(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
 
 
 def to_uniform(words: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Map random words to uniform numbers on the open interval (-1, 1).
+    """Map random words to uniform numbers on the open interval (0, 1).
 
-    They are the odd multiples of 2**-23, which float32 holds exactly; never -1 or 1, which would
-    become infinite normals.
+    They are the odd multiples of 2**-24, which float32 holds exactly; never 0 or 1, of which the
+    logarithm would be infinite or zero.
     """
-    whole = (words >> 9).astype(jnp.int32).astype(jnp.float32)
-    return whole * jnp.float32(2.0**-22) - jnp.float32(1.0 - 2.0**-23)
+    return ((words >> 9).astype(jnp.int32).astype(jnp.float32) + 0.5) * jnp.float32(2.0**-23)
 
 
-def uniform_open(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Uniform draws on the open interval (-1, 1)."""
-    return to_uniform(words(key, shape))
+# sin(pi x / 2) / x and cos(pi x / 2) as polynomials in x**2 on [-1/2, 1/2], lowest power first, by
+# Chebyshev interpolation; relative errors 3e-9 and 4e-8.
+_SINE = (1.57079632196, -0.645963478153, 0.0796802228582, -0.00460216310493)
+_COSINE = (0.999999972376, -1.23369701084, 0.253598607712, -0.0204082554672)
 
 
-def to_normal(uniform: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Map draws of `uniform_open` to standard normal ones (as `jax.random.normal` does)."""
-    return jnp.sqrt(jnp.float32(2.0)) * lax.erf_inv(uniform)
+def to_normals(words: UInt32[Array, "2 m"]) -> Float[Array, " 2*m"]:
+    """Map pairs of random words to pairs of independent standard normals, m of them apart.
+
+    Box and Muller's method: the first word gives the distance from the origin, at most 5.8, the
+    second the direction. It takes a third of the time of inverting the error function, since its
+    logarithm serves two draws and sine and cosine of a quarter turn are short polynomials.
+    """
+    radius = jnp.sqrt(-2.0 * jnp.log(to_uniform(words[0])))
+    # The two highest bits of the second word say which quarter turn, the others where in it.
+    place = lax.bitcast_convert_type(words[1] << 2, jnp.int32) >> 8
+    x = (place.astype(jnp.float32) + 0.5) * jnp.float32(2.0**-24)  # odd multiples: never 0
+    sine, cosine = x * _polynomial(_SINE, x * x), _polynomial(_COSINE, x * x)
+    swapped = (words[1] >> 30) & 1 == 1
+    radius = jnp.where(words[1] >> 31 == 1, -radius, radius)
+    first, second = jnp.where(swapped, cosine, sine), jnp.where(swapped, sine, cosine)
+    # Concatenated, not stacked: the compiler then writes each half in a loop of its own.
+    return jnp.concatenate([radius * first, radius * second])
+
+
+def _polynomial(
+    coefficients: tuple[float, ...], x: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Value of a polynomial, lowest power first, by Horner's rule."""
+    total = jnp.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * x + coefficient
+    return total
 
 
 def normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Standard normal draws, twice as fast on a CPU as `jax.random.normal`."""
-    return to_normal(uniform_open(key, shape))
+    """Standard normal draws, three times as fast on a CPU as `jax.random.normal`."""
+    size = math.prod(shape)
+    return to_normals(words(key, (2, -(-size // 2))))[:size].reshape(shape)
 
 
 # Proposals of Marsaglia and Tsang's method that are drawn together. One is accepted with
@@ -111,12 +136,12 @@ def log_chi_square(
 
     def attempt(state):
         trial, log_cube, done, standard, square = state
-        n_normals = normals + _PROPOSALS * m
-        uniform = uniform_open(jax.random.fold_in(key, trial), (n_normals + _PROPOSALS * m,))
-        z = to_normal(uniform[:n_normals])
-        proposals = z[normals:].reshape(_PROPOSALS, m)
+        pairs = -(-(normals + _PROPOSALS * m) // 2)
+        drawn = words(jax.random.fold_in(key, trial), (2 * pairs + _PROPOSALS * m,))
+        z = to_normals(drawn[: 2 * pairs].reshape(2, pairs))
+        proposals = z[normals : normals + _PROPOSALS * m].reshape(_PROPOSALS, m)
         proposed, accepted = propose(
-            proposals, 0.5 * (1.0 + uniform[n_normals:]).reshape(_PROPOSALS, m)
+            proposals, to_uniform(drawn[2 * pairs :]).reshape(_PROPOSALS, m)
         )
         first = trial == 0
         return (

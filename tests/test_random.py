@@ -110,12 +110,30 @@ def test_categorical_labels_follow_probabilities(k):
 def test_uniform_numbers_fill_the_open_interval():
     words = np.array([0, 2**9 - 1, 2**9, 2**31, 2**32 - 1], np.uint32)
     uniform = np.asarray(jax.jit(random.to_uniform)(jnp.asarray(words)), np.float64)
-    step = 2.0**-22
+    step = 2.0**-23
     np.testing.assert_array_equal(
-        uniform, [-1 + step / 2, -1 + step / 2, -1 + 1.5 * step, step / 2, 1 - step / 2]
+        uniform, [step / 2, step / 2, 1.5 * step, 0.5 + step / 2, 1 - step / 2]
     )
-    normals = jax.jit(lambda w: random.to_normal(random.to_uniform(w)))(jnp.asarray(words))
-    assert np.all(np.isfinite(normals))
+
+
+def test_normals_are_box_and_mullers():
+    """Against the textbook's formula in double precision, in all quarters and at all ends."""
+    ends = [0, 1, 2**30 - 1, 2**30, 2**31 - 1, 2**31, 3 * 2**30, 2**32 - 1]
+    rng = np.random.default_rng(0)
+    some = rng.integers(0, 2**32, 1000, dtype=np.uint32)
+    first, second = np.meshgrid(np.array(ends, np.uint32), np.array([*ends, *some], np.uint32))
+    words = np.stack([first.ravel(), second.ravel()])
+    uniform = ((words[0] >> 9) + 0.5) / 2.0**23
+    quarter = (words[1] >> 30).astype(int)
+    place = ((words[1] << np.uint32(2)).view(np.int32) // 256 + 0.5) / 2.0**24 * np.pi / 2
+    sign = np.where(quarter >= 2, -1.0, 1.0)
+    radius = sign * np.sqrt(-2.0 * np.log(uniform))
+    sine, cosine = radius * np.sin(place), radius * np.cos(place)
+    odd = quarter % 2 == 1
+    expected = np.concatenate([np.where(odd, cosine, sine), np.where(odd, sine, cosine)])
+    drawn = np.asarray(jax.jit(random.to_normals)(jnp.asarray(words)))
+    np.testing.assert_allclose(drawn, expected, rtol=1e-6)
+    assert np.all(drawn != 0.0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax import checks, random
 from collapse_jax.data import sample_size, split
-from collapse_jax.kernels import BLOCK, log_kernel_sums
+from collapse_jax.kernels import block_size, log_kernel_sums
 from collapse_jax.subsample import subset
 from collapse_jax.tasks import datasets
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
@@ -140,7 +140,7 @@ class KernelDensity(AbstractTask):
 
     @property
     def scratch_bytes(self) -> int:
-        return 4 * BLOCK * self.n_samples
+        return 4 * block_size(self.n_samples) * self.n_samples
 
     def additive(self, grows: bool) -> bool:
         return not (grows and isinstance(self.bandwidth, str))
