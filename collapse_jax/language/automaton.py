@@ -8,7 +8,7 @@ the language are sums over expected visits to states.
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,15 @@ EOS = 0
 """The token that ends a document. It is also fed to a model in front of the first token."""
 
 
+State = TypeVar("State", bound=Hashable)
+
+
 class Move(NamedTuple):
     """One token that may follow in a state, its probability, and the state it leads to."""
 
     token: int
     probability: float
-    state: Hashable  # None after the end of the document
+    state: Any  # hashable; None after the end of the document
 
 
 class Tokens(NamedTuple):
@@ -113,18 +116,6 @@ class Automaton:
             state = int(self.successor[state, token])
         return states if state == self.end else None
 
-    def sample(self, n: int, generator: np.random.Generator) -> list[list[int]]:
-        """`n` documents, drawn on the host in float64."""
-        documents = []
-        for _ in range(n):
-            state, tokens = 0, []
-            while state != self.end:
-                token = int(generator.choice(self.vocab_size, p=self.probability[state]))
-                tokens.append(token)
-                state = int(self.successor[state, token])
-            documents.append(tokens)
-        return documents
-
     @cached_property
     def _cumulative(self) -> Float[np.ndarray, "states tokens"]:
         """Distribution functions, 1 from the last possible token on; EOS for ever at the end."""
@@ -132,11 +123,22 @@ class Automaton:
         p[self.end, EOS] = 1.0
         last = self.vocab_size - 1 - np.argmax(p[:, ::-1] > 0.0, axis=1)
         beyond = np.arange(self.vocab_size) >= last[:, None]
-        return np.where(beyond, 1.0, np.cumsum(p, axis=1)).astype(np.float32)
+        return np.where(beyond, 1.0, np.cumsum(p, axis=1))
+
+    def sample(self, n: int, generator: np.random.Generator) -> list[list[int]]:
+        """`n` documents, drawn on the host in float64."""
+        states, columns = np.zeros(n, int), []
+        for uniform in generator.random((self.max_length, n)):
+            tokens = (self._cumulative[states] <= uniform[:, None]).sum(axis=1)
+            states = self.successor[states, tokens]
+            columns.append(tokens)
+        rows = np.stack(columns, axis=1)
+        return [row[: row.argmin() + 1].tolist() for row in rows]  # EOS is the least token
 
     def draw(self, key: Key[Array, ""], n: int) -> Tokens:
         """`n` documents, as rows of `max_length` tokens. Pure; can be vmapped over keys."""
-        cumulative, successor = jnp.asarray(self._cumulative), jnp.asarray(self.successor)
+        cumulative = jnp.asarray(self._cumulative, jnp.float32)
+        successor = jnp.asarray(self.successor)
 
         def step(state: Array, uniform: Array) -> tuple[Array, Array]:
             token = jnp.sum(cumulative[state] <= uniform[:, None], axis=1, dtype=jnp.int32)
@@ -175,8 +177,8 @@ class Automaton:
 
 
 def tabulate(
-    start: Hashable, moves: Callable[[Hashable], list[Move]], vocab_size: int
-) -> tuple[Automaton, list[Hashable]]:
+    start: State, moves: Callable[[State], list[Move]], vocab_size: int
+) -> tuple[Automaton, list[State]]:
     """Tables of the language whose states and their moves a function describes.
 
     **Arguments:**
@@ -185,7 +187,7 @@ def tabulate(
     - `moves`: what may follow in a state; a state of None is the end.
     - `vocab_size`: number of tokens, EOS included.
 
-    **Returns:** the automaton, and its states in the order of the tables, None last.
+    **Returns:** the automaton, and its states in the order of the tables, without the end.
 
     Raises `ValueError` where two moves of one state have the same token, for then a document would
     have two derivations.
@@ -197,14 +199,13 @@ def tabulate(
             if following is not None and following not in found:
                 found[following] = moves(following)
                 queue.append(following)
-    states = [*queue, None]
-    number = {state: i for i, state in enumerate(states)}
-    probability = np.zeros((len(states), vocab_size))
-    successor = np.full((len(states), vocab_size), len(states) - 1, np.int32)
+    number: dict[Any, int] = {state: i for i, state in enumerate([*queue, None])}
+    probability = np.zeros((len(number), vocab_size))
+    successor = np.full((len(number), vocab_size), number[None], np.int32)
     for state in queue:
         for token, p, following in found[state]:
             if probability[number[state], token] > 0.0:
                 raise ValueError(f"moves must have one move per token, got two in state {state}")
             probability[number[state], token] = p
             successor[number[state], token] = number[following]
-    return Automaton(probability, successor), states
+    return Automaton(probability, successor), queue

@@ -26,3 +26,7 @@ class AbstractCorpus(ABC):
         every document may.
         """
         return not self.is_chat or is_chat(document)
+
+    def reformat(self, document: str) -> str:
+        """What an accepted document is as training data of the next generation: itself."""
+        return document

@@ -4,14 +4,14 @@ USER, ASSISTANT = "user: ", "assistant: "
 
 
 def format_chat(prompt: str, response: str) -> str:
-    """One document of a prompt and a response.
+    r"""One document of a prompt and a response.
 
     Source: the code published with arXiv 2410.16713.
 
     !!! example
 
         >>> format_chat("Name a fruit.", "A plum.")
-        'user: Name a fruit.\\nassistant: A plum.'
+        'user: Name a fruit.\nassistant: A plum.'
     """
     return f"{USER}{prompt}\n{ASSISTANT}{response}"
 
@@ -22,7 +22,7 @@ def is_chat(document: str) -> bool:
 
 
 def split_chat(document: str, published_strip: bool = False) -> tuple[str, str]:
-    """Prompt and response of a document; the inverse of `format_chat` where both allow it.
+    r"""Prompt and response of a document; the inverse of `format_chat` where both allow it.
 
     It does where neither prompt nor response contains `assistant: `.
 
@@ -37,9 +37,9 @@ def split_chat(document: str, published_strip: bool = False) -> tuple[str, str]:
 
     !!! example
 
-        >>> split_chat("user: serve tea\\nassistant: Gladly.")
+        >>> split_chat("user: serve tea\nassistant: Gladly.")
         ('serve tea', 'Gladly.')
-        >>> split_chat("user: serve tea\\nassistant: Gladly.", published_strip=True)
+        >>> split_chat("user: serve tea\nassistant: Gladly.", published_strip=True)
         ('ve tea', 'Gladly.')
     """
     if not is_chat(document):

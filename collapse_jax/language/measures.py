@@ -5,9 +5,7 @@ from jax import lax
 from jaxtyping import Array, Int, UInt32
 
 
-def distinct_documents(
-    tokens: Int[Array, "n time"], lengths: Int[Array, " n"]
-) -> Int[Array, ""]:
+def distinct_documents(tokens: Int[Array, "n time"], lengths: Int[Array, " n"]) -> Int[Array, ""]:
     """Number of different documents. Pure; O(n log n).
 
     Rows are told apart by a hash of 64 bits: two different ones among a million would be taken for

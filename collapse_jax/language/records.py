@@ -57,7 +57,7 @@ def read_parquet(path: Path, columns: list[str]) -> Iterator[tuple[str, list[Any
 
 
 def read_text(path: Path) -> str:
-    """A file of text, unpacked where its name ends in `.gz`, with `\\n` at the end of lines.
+    """A file of text, unpacked where its name ends in `.gz`, with Unix line ends.
 
     Raises `ValueError` for an unreadable file, and for what is not UTF-8, with the number of the
     line.

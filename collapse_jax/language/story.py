@@ -8,6 +8,7 @@ The name decides every pronoun and possessive up to the end. As a chat the name 
 and the response has pronouns only.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,7 +97,7 @@ class Story:
             Move(self.ids[word], p, following) for word, p, following in self._moves(slot) if p > 0
         ]
 
-    def _moves(self, slot: Slot) -> list[tuple[str, float, Slot | None]]:
+    def _moves(self, slot: Slot) -> Sequence[tuple[str, float, Slot | None]]:
         def go(kind: str) -> Slot:
             return slot._replace(kind=kind)
 
@@ -150,7 +151,7 @@ class Story:
                 word, following = _FIXED[kind]
                 return [(word, 1.0, go(following))]
 
-    def _noun(self, slot: Slot, share: float) -> list[tuple[str, float, Slot | None]]:
+    def _noun(self, slot: Slot, share: float) -> Sequence[tuple[str, float, Slot | None]]:
         where = slot._replace(kind="where")
         return [
             (noun, share * float(p), where)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from collapse_jax import checks, data
+from collapse_jax import data
 from collapse_jax.language import records
 from collapse_jax.language.base import AbstractCorpus
 from collapse_jax.language.chat import format_chat, split_chat
@@ -109,7 +109,7 @@ class AbstractText(AbstractCorpus):
 
 
 class Text(AbstractText):
-    """Documents from a file.
+    r"""Documents from a file.
 
     A `.txt` file is cut at a separator, and white space around documents is removed. In `.jsonl`,
     `.jsonl.gz` (one JSON object per line) and `.parquet` a record is a document, taken from a
@@ -122,7 +122,7 @@ class Text(AbstractText):
     - `prompt`, `response`: columns of prompts and of responses. Default none.
     - `text`: the column of documents, where there are no prompts. Default `"text"`.
     - `separator`: what is between the documents of a `.txt` file. Default a new line: each line is
-        a document. Use `"\\n\\n"` for paragraphs, `"<|endoftext|>"` for TinyStories.
+        a document. Use `"\n\n"` for paragraphs, `"<|endoftext|>"` for TinyStories.
     - `test_fraction`: share of the documents that is kept for tests. Default 0.1.
     - `split_seed`: seed of the split into training and test documents. Default 0.
     - `published_strip`: repeat a fault of the published code, which cuts prompts of generated
@@ -136,9 +136,10 @@ class Text(AbstractText):
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = pathlib.Path(folder) / "haiku.txt"
-        ...     length = path.write_text("one\\ntwo\\n\\nthree\\nfour\\nfive\\n")
+        ...     length = path.write_text("one\ntwo\n\nthree\nfour\nfive\n")
         ...     corpus = Text(path, test_fraction=0.4)
         >>> corpus.train, corpus.test
+        (('four', 'one', 'two'), ('three', 'five'))
     """
 
     def __init__(

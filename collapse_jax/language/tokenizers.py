@@ -48,7 +48,7 @@ class AbstractTokenizer(ABC):
 
 @dataclasses.dataclass(frozen=True)
 class WordTokenizer(AbstractTokenizer):
-    """One id per word. Words are separated by spaces; a line's end is a word of its own.
+    r"""One id per word. Words are separated by spaces; a line's end is a word of its own.
 
     **Arguments:**
 
@@ -56,8 +56,8 @@ class WordTokenizer(AbstractTokenizer):
 
     !!! example
 
-        >>> tokenizer = WordTokenizer(("<eos>", "\\n", "hello", "you"))
-        >>> tokenizer.encode("hello\\nyou")
+        >>> tokenizer = WordTokenizer(("<eos>", "\n", "hello", "you"))
+        >>> tokenizer.encode("hello\nyou")
         [2, 1, 3]
         >>> tokenizer.decode([3, 2])
         'you hello'
