@@ -40,7 +40,7 @@ class Grammar(AbstractCorpus):
 
         >>> grammar = Grammar()
         >>> grammar.sample(1)
-        ['vera hid her wooden lamp .']
+        ['ravi repaired his red clock at the mill . he ran to the market .']
         >>> round(grammar.entropy, 3), round(grammar.loss_floor, 4)
         (23.051, 1.4327)
         >>> grammar.is_well_formed("otto ran to the mill . she hid a lamp .")

@@ -25,7 +25,7 @@ def distinct_documents(tokens: Int[Array, "n time"], lengths: Int[Array, " n"]) 
 
 
 def _hash(columns: UInt32[Array, "time n"], seed: int) -> UInt32[Array, " n"]:
-    """A hash of each column: Jenkins' one-at-a-time, closed by Murmur's finaliser."""
+    """A hash of each column, which mixes in one word after another as MurmurHash3 mixes its own."""
 
     def absorb(state: Array, word: Array) -> tuple[Array, None]:
         state = (state ^ word) * jnp.uint32(0xCC9E2D51)

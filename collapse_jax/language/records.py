@@ -42,6 +42,7 @@ def read_parquet(path: Path, columns: list[str]) -> Iterator[tuple[str, list[Any
 
     Raises `ValueError` for an unreadable file and for a missing column.
     """
+    import pyarrow
     from pyarrow import parquet
 
     try:
@@ -50,7 +51,7 @@ def read_parquet(path: Path, columns: list[str]) -> Iterator[tuple[str, list[Any
             for name in columns:
                 check_column(name, present, path)
             values = file.read(columns).to_pydict()
-    except OSError as error:  # pyarrow's errors are of this kind, or of ValueError
+    except (OSError, pyarrow.ArrowException) as error:
         raise _unreadable(path, error) from None
     for number, row in enumerate(zip(*(values[name] for name in columns), strict=True)):
         yield f"row {number}", list(row)

@@ -16,7 +16,10 @@ _EOS = ("<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>")
 
 
 class AbstractTokenizer(ABC):
-    """Turns text into token ids and back. Neither way adds or expects BOS and EOS."""
+    """Turns text into token ids and back. Neither way adds or expects BOS and EOS.
+
+    No text becomes the ids of these two, whatever it says.
+    """
 
     @property
     @abstractmethod
@@ -67,7 +70,7 @@ class WordTokenizer(AbstractTokenizer):
 
     @cached_property
     def _ids(self) -> dict[str, int]:
-        return {word: i for i, word in enumerate(self.words)}
+        return {word: i for i, word in enumerate(self.words) if i != self.eos_id}
 
     @property
     def vocab_size(self) -> int:
@@ -86,7 +89,7 @@ class WordTokenizer(AbstractTokenizer):
         words = [word for word in text.replace("\n", " \n ").split(" ") if word]
         for word in words:
             if word not in self._ids:
-                checks.one_of("words of the text", word, self.words)
+                checks.one_of("words of the text", word, self._ids)
         return [self._ids[word] for word in words]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -153,6 +156,7 @@ class FileTokenizer(AbstractTokenizer):
             ) from None
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self._tokenizer.encode_special_tokens = True  # "</s>" in a text is text, not its end
         self.path = path
         named = _special_tokens(path.with_name("tokenizer_config.json"))
         self._eos = self._find("eos", eos or named["eos_token"], _EOS)
