@@ -161,13 +161,15 @@ def test_malformed_texts(text):
 def test_malformed_rows():
     grammar = GRAMMARS["story"]
     good = [*grammar.tokenizer.encode("otto ran to the mill ."), 0]
+    rarest = [*grammar.tokenizer.encode("otto found his barometer ."), 0]
+    assert rarest[3] == grammar.vocab_size - 1  # nothing may be taken for the last word
     rows = [
         good,
         good[:-1],  # no EOS
         [*good, 0],  # two
         [*good, *good],
-        [good[0], grammar.vocab_size, *good[2:]],  # an embedding may have more rows than words
-        [good[0], -1, *good[2:]],
+        [*rarest[:3], grammar.vocab_size, *rarest[4:]],  # an embedding may have more rows
+        [*rarest[:3], -1, *rarest[4:]],
         [],
         [0],
     ]

@@ -84,6 +84,8 @@ def test_words():
         assert tokenizer.encode(tokenizer.decode(ids)) == ids
     with pytest.raises(ValueError, match=r"words of the text must be one of .*, got 'used:'; did"):
         tokenizer.encode("used: a")
+    with pytest.raises(ValueError, match="got '<eos>'"):
+        tokenizer.encode("a <eos>")
 
 
 def test_a_file_is_read_as_its_library_reads_it():
