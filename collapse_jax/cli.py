@@ -1,4 +1,4 @@
-"""The command line: `collapse-jax demo` and `collapse-jax simulate`.
+"""The command line: `collapse-jax demo`, `collapse-jax simulate` and `collapse-jax tokenizer`.
 
 Bad input ends with exit code 2 and one line on the standard error; an interrupt with 130.
 """
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import tyro
 
 from collapse_jax import checks
+from collapse_jax.cli_corpus import TrainTokenizer
 from collapse_jax.cli_options import TASKS, Options
 
 PROGRAM = "collapse-jax"
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = _parse(arguments)
         if isinstance(command, Demo):
             _demo(command)
+        elif isinstance(command, TrainTokenizer):
+            _train_tokenizer(command)
         elif command is not None:
             _simulate(command)
     except (TypeError, ValueError) as error:
@@ -81,6 +84,15 @@ def _demo(command: Demo) -> None:
     from collapse_jax import demo
 
     demo.run(command.out, command.n_generations, command.seeds)
+
+
+def _train_tokenizer(options: TrainTokenizer) -> None:
+    from collapse_jax.language.bpe import check_arguments, train_bpe
+
+    check_arguments(options.vocab_size, options.out)  # before a long download
+    corpus = options.read()
+    size = train_bpe(corpus.train, options.vocab_size, options.out)
+    print(f"Tokenizer of {size:,} tokens from {len(corpus.train):,} documents: {options.out}")
 
 
 def _simulate(options: Options) -> None:
@@ -113,7 +125,7 @@ def _simulate(options: Options) -> None:
         print(f"Figure: {figure}")
 
 
-def _parse(arguments: list[str]) -> Demo | Options | None:
+def _parse(arguments: list[str]) -> Demo | TrainTokenizer | Options | None:
     """The command and its options; None after help has been shown."""
     _check_names(arguments)
     complaint = io.StringIO()
@@ -142,9 +154,15 @@ def _check_names(arguments: list[str]) -> None:
     if command in help_wanted:
         return
     if not command:
-        raise ValueError(f"command must be given: demo or simulate; see {PROGRAM} --help")
-    checks.one_of("command", command, ("demo", "simulate", "--help", "--version"))
+        raise ValueError(
+            f"command must be given: demo, simulate or tokenizer; see {PROGRAM} --help"
+        )
+    checks.one_of("command", command, ("demo", "simulate", "tokenizer", "--help", "--version"))
     if command == "demo" or task in help_wanted:
+        return
+    if command == "tokenizer":
+        if task != "train":
+            raise ValueError(f"train must follow tokenizer, got {task!r}")
         return
     if not task or task.startswith("-"):
         raise ValueError(f"task must follow simulate: {', '.join(TASKS)}")
@@ -160,6 +178,7 @@ def _commands() -> Any:
     commands: list[Any] = [
         Annotated[Demo, tyro.conf.subcommand("demo")],
         Annotated[functools.reduce(operator.or_, tasks), chosen],
+        Annotated[TrainTokenizer, tyro.conf.subcommand("tokenizer")],
     ]
     return functools.reduce(operator.or_, commands)
 

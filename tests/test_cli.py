@@ -98,7 +98,7 @@ def test_target_is_left_out_of_the_other_columns():
 
 
 BAD = [
-    ([], "command must be given: demo or simulate"),
+    ([], "command must be given: demo, simulate or tokenizer"),
     (["simulat"], "command must be one of .*did you mean 'simulate'"),
     (["--verson"], "did you mean '--version'"),
     (["simulate"], "task must follow simulate: gaussian, kde, linear-regression, categorical"),

@@ -1,0 +1,1 @@
+"""Language models: corpora, tokenizers, and what is learned from them."""

@@ -1,0 +1,252 @@
+"""Tokenizers, their training, and documents as rows of tokens."""
+
+import json
+import re
+
+import jaxtyping
+import numpy as np
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+
+import collapse_jax as cj
+from collapse_jax.cli import main
+from collapse_jax.corpus import (
+    ByteTokenizer,
+    FileTokenizer,
+    WordTokenizer,
+    check_vocabulary,
+    decode_documents,
+    encode_documents,
+    train_bpe,
+)
+
+TEXTS = [
+    "",
+    "plain",
+    "a</s><|endoftext|><eos>b",
+    "user: a\nassistant: b",
+    "ünï \u2028 \U0001f600",
+    " two  spaces ",
+    "\x00\n\n",
+]
+CORPUS = cj.corpus.Grammar(chat=True).sample(200)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    """Runs in an empty folder, without the run-time checks of the tests."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.chdir(tmp_path)
+
+
+def small_file(path="tokenizer.json", special=("<unk>", "<bos>", "<eos>"), **options):
+    """A tokenizer.json of bytes and special tokens, which adds BOS and pads if it is let."""
+    vocabulary = {token: i for i, token in enumerate(special)}
+    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
+        vocabulary[byte] = len(vocabulary)
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
+    first = special[0]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, 0)]
+    )
+    tokenizer.enable_padding(pad_id=0, pad_token=first, length=50)
+    tokenizer.enable_truncation(5)
+    tokenizer.save(path)
+    return tokenizer
+
+
+def test_every_text_comes_back():
+    train_bpe(CORPUS, 300, "bpe.json")
+    small_file()
+    for tokenizer in (ByteTokenizer(), FileTokenizer("bpe.json"), FileTokenizer("tokenizer.json")):
+        for text in TEXTS:
+            ids = tokenizer.encode(text)
+            assert tokenizer.decode(ids) == text
+            assert all(0 <= i < tokenizer.vocab_size for i in ids)
+            assert not {tokenizer.eos_id, tokenizer.bos_id} & set(ids)
+        assert tokenizer.encode_all(TEXTS) == [tokenizer.encode(text) for text in TEXTS]
+        assert max(tokenizer.eos_id, tokenizer.bos_id) < tokenizer.vocab_size
+
+
+def test_bytes_that_are_no_text():
+    assert ByteTokenizer().encode("é\n") == list("é\n".encode()) == [0xC3, 0xA9, 0x0A]
+    assert ByteTokenizer().decode([0x61, 0xC3, 0x62, 256]) == "a\ufffdb"
+
+
+def test_words():
+    tokenizer = WordTokenizer(("<eos>", "\n", "user:", "a", "b"))
+    assert tokenizer.encode("user: a\nb") == [2, 3, 1, 4]
+    assert (tokenizer.vocab_size, tokenizer.eos_id, tokenizer.bos_id) == (5, 0, 0)
+    for ids in ([1, 1, 3, 1], [4, 1, 1], [1], [], [2, 2, 1, 2]):
+        assert tokenizer.encode(tokenizer.decode(ids)) == ids
+    with pytest.raises(ValueError, match=r"words of the text must be one of .*, got 'used:'; did"):
+        tokenizer.encode("used: a")
+    with pytest.raises(ValueError, match="got '<eos>'"):
+        tokenizer.encode("a <eos>")
+
+
+def test_a_file_is_read_as_its_library_reads_it():
+    reference = small_file()
+    reference.no_padding()
+    reference.no_truncation()
+    tokenizer = FileTokenizer("tokenizer.json")
+    text = "a longer text than five tokens"
+    assert tokenizer.encode(text) == reference.encode(text, add_special_tokens=False).ids
+    assert len(tokenizer.encode(text)) == len(text)
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.vocab_size) == (1, 2, 259)
+    assert tokenizer.decode([1, *tokenizer.encode("ab"), 2]) == "ab"
+    assert tokenizer.encode_all([text, "a"]) == [tokenizer.encode(text), tokenizer.encode("a")]
+
+
+def test_special_tokens_are_found(tmp_path):
+    special = ("<pad>", "<s>", "</s>", "<|endoftext|>", "<stop>", "<go>")
+    small_file(special=special)
+
+    def found(path="tokenizer.json", **options):
+        tokenizer = FileTokenizer(path, **options)
+        return special[tokenizer.bos_id], special[tokenizer.eos_id]
+
+    assert found() == ("<s>", "</s>")
+    assert found(eos="<stop>", bos="<go>") == ("<go>", "<stop>")
+    config = {"eos_token": "<stop>", "bos_token": {"content": "<go>"}, "pad_token": "<pad>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert found() == found(tmp_path) == ("<go>", "<stop>")
+    assert found(eos="</s>") == ("<go>", "</s>")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": None}))
+    assert found() == ("<s>", "</s>")
+    with pytest.raises(ValueError, match=r"eos must be a token of .*none of '<end>'.*'<stop>'"):
+        found(eos="<end>")
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json must be JSON"):
+        found()
+
+
+def test_gpt2_has_one_token_for_both_ends():
+    small_file(special=("<|endoftext|>",))
+    tokenizer = FileTokenizer("tokenizer.json")
+    assert tokenizer.bos_id == tokenizer.eos_id == 0
+
+
+def test_files_that_are_no_tokenizers(tmp_path):
+    (tmp_path / "broken.json").write_text('{"model": 3}')
+    with pytest.raises(ValueError, match=r"must be a tokenizer\.json; broken\.json is not: "):
+        FileTokenizer("broken.json")
+    with pytest.raises(ValueError, match=r"there is no file .*tokenizer\.json"):
+        FileTokenizer(tmp_path)
+    small_file(special=("<unk>",))
+    with pytest.raises(ValueError, match=r"eos must be a token .* special tokens are .*'<unk>'"):
+        FileTokenizer("tokenizer.json")
+
+
+def test_training():
+    assert train_bpe(CORPUS, 320, "first.json") == 320
+    assert train_bpe(iter(CORPUS), 320, "second.json") == 320
+    with open("first.json") as first, open("second.json") as second:
+        assert first.read() == second.read()
+    tokenizer = FileTokenizer("first.json")
+    assert (tokenizer.vocab_size, tokenizer.eos_id, tokenizer.bos_id) == (320, 0, 0)
+    n_bytes = sum(len(ByteTokenizer().encode(text)) for text in CORPUS)
+    assert sum(map(len, tokenizer.encode_all(CORPUS))) < 0.5 * n_bytes
+    assert train_bpe(["ab ab"], 5000, "small.json") < 270
+    for size, message in ((256, "between 257 and"), (300.5, "must be a whole number")):
+        with pytest.raises(
+            (ValueError, TypeError), match=f"vocab_size must be.*{message}|{message}"
+        ):
+            train_bpe(CORPUS, size, "third.json")
+    with pytest.raises(ValueError, match=r"suffix of out must be one of '\.json'"):
+        train_bpe(CORPUS, 300, "third.txt")
+
+
+def test_rows_of_tokens():
+    documents = ["abc", "", "abcde", "abcd", "é"]
+    encoded = encode_documents(documents, ByteTokenizer(), context=5)
+    assert encoded.tokens.tolist() == [
+        [97, 98, 99, 256, 0],
+        [256, 0, 0, 0, 0],
+        [97, 98, 99, 100, 256],
+        [195, 169, 256, 0, 0],
+    ]
+    assert encoded.lengths.tolist() == [4, 1, 5, 3]
+    assert encoded.dropped == 1
+    assert encoded.tokens.dtype == encoded.lengths.dtype == np.int32
+    texts = decode_documents(encoded.tokens, encoded.lengths, ByteTokenizer())
+    assert texts == ["abc", "", "abcd", "é"]
+    first = encode_documents(documents, ByteTokenizer(), context=5, n_documents=2)
+    assert (first.lengths.tolist(), first.dropped) == ([4, 1], 1)
+    many = encode_documents(["a"] * 2500, ByteTokenizer(), context=2)
+    assert many.tokens.shape == (2500, 2)
+
+
+def test_a_row_that_was_cut_by_sampling_is_decoded_whole():
+    tokens = np.array([[97, 98, 99], [97, 256, 5], [9, 9, 9]])
+    assert decode_documents(tokens, np.array([3, 2, 0]), ByteTokenizer()) == ["abc", "a", ""]
+
+
+def test_documents_of_the_grammar_fit_its_context():
+    grammar = cj.corpus.Grammar()
+    texts = grammar.sample(300)
+    encoded = encode_documents(texts, grammar.tokenizer, grammar.max_length, n_documents=300)
+    assert encoded.dropped == 0
+    assert np.isfinite(grammar.log_probabilities(*encoded[:2])).all()
+    assert decode_documents(*encoded[:2], grammar.tokenizer) == texts
+
+
+def refused(message, call):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()
+
+
+def test_refused():
+    documents, tokenizer = ["abc", "abcdef"], ByteTokenizer()
+    refused(
+        r"1 or more documents that fit into the context of 3 tokens, got 0 \(2 of 2 are longer",
+        lambda: encode_documents(documents, tokenizer, 3),
+    )
+    refused(
+        r"2 documents that fit into the context of 4 tokens, got 1 \(1 of 2 are longer and were",
+        lambda: encode_documents(documents, tokenizer, 4, n_documents=2),
+    )
+    refused("got 0", lambda: encode_documents([], tokenizer, 4))
+    refused("context must be between 1", lambda: encode_documents(documents, tokenizer, 0))
+    refused("n_documents must be", lambda: encode_documents(documents, tokenizer, 9, 0))
+    refused(
+        "at most the 256 tokens of the model's embedding, got a vocabulary of 257",
+        lambda: check_vocabulary(tokenizer, 256),
+    )
+    check_vocabulary(tokenizer, 257)
+
+
+def test_command_line(tmp_path, capsys):
+    (tmp_path / "c.txt").write_text("\n".join(text.replace("\n", " ") for text in CORPUS))
+    (tmp_path / "d.txt").write_text("\n\n".join(CORPUS))
+    command = ["tokenizer", "train", "--corpus"]
+    assert main([*command, "c.txt", "--vocab-size", "290", "--test-fraction", "0.5"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "Tokenizer of 290 tokens from 100 documents: tokenizer.json\n"
+    assert main([*command, "d.txt", "--separator", r"\n\n", "--vocab-size", "290"]) == 0
+    assert "from 180 documents" in capsys.readouterr().out
+    assert FileTokenizer("tokenizer.json").vocab_size == 290
+
+
+BAD = [
+    (["tokenizer"], "train must follow tokenizer, got ''"),
+    (["tokenizer", "trian"], "train must follow tokenizer, got 'trian'"),
+    (["tokenizer", "train"], "--corpus must be given"),
+    (["tokenizer", "train", "--corpus", "none.txt"], "there is no file none.txt"),
+    (["tokenizer", "train", "--corpus", "c.docx"], "suffix of the corpus must be one of"),
+    (["tokenizer", "train", "--corpus", "hub:a/b/c"], "name must be that of a data set"),
+    (["tokenizer", "train", "--corpus", "none.txt", "--vocab-size", "9"], "vocab_size must be"),
+    (["tokenizer", "train", "--corpus", "none.txt", "--out", "a.txt"], "suffix of out must be"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[m for _, m in BAD])
+def test_bad_input_is_one_line(arguments, message, capsys, tmp_path):
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert re.fullmatch(f"collapse-jax: .*{message}.*\n", shown.err)
+    assert shown.out == ""
+    assert not list(tmp_path.iterdir())
