@@ -1,0 +1,1 @@
+"""Language models: transformers that are trained on, and generate, text."""
