@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from collapse_jax.language.architecture import Architecture
-from collapse_jax.language.decoder import Decoder
+from collapse_jax.language.decoder import Decoder, Params
 
 Path = tuple[Any, ...]
 Arrays = dict[Path, np.ndarray]
@@ -68,14 +68,14 @@ def allocate(architecture: Architecture, dtype: np.dtype, *, scan: bool) -> Arra
     return {path: np.empty(leaf.shape, dtype) for path, leaf in flat}
 
 
-def host_arrays(params: nnx.State) -> Arrays:
+def host_arrays(params: Params) -> Arrays:
     """Copies of all parameters on the host, by their path."""
     return {path: np.asarray(jax.device_get(leaf[...])) for path, leaf in nnx.to_flat_state(params)}
 
 
-def as_params(arrays: Mapping[Path, np.ndarray]) -> nnx.State:
+def as_params(arrays: Mapping[Path, np.ndarray]) -> Params:
     """Parameters of a decoder from arrays by path."""
-    return nnx.State.from_flat_path({path: nnx.Param(array) for path, array in arrays.items()})
+    return nnx.from_flat_state({path: nnx.Param(array) for path, array in arrays.items()})
 
 
 def places(architecture: Architecture, arrays: Arrays) -> Iterator[Place]:

@@ -14,6 +14,7 @@ from collapse_jax.language import attention
 from collapse_jax.language.architecture import Architecture
 from collapse_jax.language.layers import Layer, Norm, Residual, floating_type, normal_parameter
 
+Params = Any  # an nnx.State, whose own type hints warn when they are checked at run time
 Cache = tuple[tuple[Array, Array], ...]
 
 
@@ -219,7 +220,7 @@ def grow_cache(cache: Cache, length: int) -> Cache:
     return jax.tree.map(grow, cache)
 
 
-def stack_layers(params: nnx.State) -> nnx.State:
+def stack_layers(params: Params) -> Params:
     """Parameters of a decoder with `scan` from those of one without."""
     layers: dict[tuple, dict[Any, Array]] = {}
     rest = {}
@@ -230,10 +231,10 @@ def stack_layers(params: nnx.State) -> nnx.State:
             rest[path] = leaf
     for path, parts in layers.items():
         rest[path] = nnx.Param(jnp.stack([parts[index] for index in sorted(parts)]))
-    return nnx.State.from_flat_path(rest)
+    return nnx.from_flat_state(rest)
 
 
-def unstack_layers(params: nnx.State) -> nnx.State:
+def unstack_layers(params: Params) -> Params:
     """Parameters of a decoder without `scan` from those of one with it."""
     flat = {}
     for path, leaf in nnx.to_flat_state(params):
@@ -242,7 +243,7 @@ def unstack_layers(params: nnx.State) -> nnx.State:
                 flat["layers", index, *path[1:]] = nnx.Param(part)
         else:
             flat[path] = leaf
-    return nnx.State.from_flat_path(flat)
+    return nnx.from_flat_state(flat)
 
 
 def _applied(graphdef: Any, rotation: attention.Rotation | None, window: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -18,6 +17,7 @@ from collapse_jax.files import write_atomically
 from collapse_jax.language import checkpoint_tensors as tensors
 from collapse_jax.language.architecture import Architecture
 from collapse_jax.language.checkpoint_config import read_config, write_config
+from collapse_jax.language.decoder import Params
 from collapse_jax.language.layers import floating_type
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -29,7 +29,7 @@ _BUFFER = re.compile(r".*(\.attn\.(bias|masked_bias)|rotary_emb\.inv_freq)")
 
 def load(
     source: str | Path, *, param_dtype: Any = jnp.float32, scan: bool = False
-) -> tuple[Architecture, nnx.State]:
+) -> tuple[Architecture, Params]:
     """Read a checkpoint of the GPT-2, Llama-2 or Gemma-2 family.
 
     **Arguments:**
@@ -70,7 +70,7 @@ def load_architecture(source: str | Path) -> Architecture:
 def save(
     folder: str | Path,
     architecture: Architecture,
-    params: nnx.State,
+    params: Params,
     *,
     entries: Mapping[str, Any] | None = None,
     max_shard_bytes: int = 5_000_000_000,
