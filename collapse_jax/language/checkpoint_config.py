@@ -123,7 +123,7 @@ def _read_llama(config: Mapping[str, Any]) -> Architecture:
 
 
 def _read_gemma2(config: Mapping[str, Any]) -> Architecture:
-    shared = _rotary(config, {"head_dim": 256})
+    shared = _rotary(config, head_dim=256)
     depth, window = shared["depth"], config.get("sliding_window", 4096)
     kinds = config.get("layer_types") or [
         "full_attention" if layer % 2 else "sliding_attention" for layer in range(depth)
@@ -167,17 +167,16 @@ def _write_gemma2(architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def _rotary(config: Mapping[str, Any], defaults: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """What Llama-2 and Gemma-2 have in common."""
-    width, heads = _size(config, "hidden_size"), _size(config, "num_attention_heads")
-    return {
+def _rotary(config: Mapping[str, Any], head_dim: int | None = None) -> dict[str, Any]:
+    """What Llama-2 and Gemma-2 have in common; a default of None leaves it to `Architecture`."""
+    heads = _size(config, "num_attention_heads")
+    shared = {
         "vocab_size": _size(config, "vocab_size"),
         "context": _size(config, "max_position_embeddings"),
-        "width": width,
+        "width": _size(config, "hidden_size"),
         "depth": _size(config, "num_hidden_layers"),
         "heads": heads,
         "kv_heads": _size(config, "num_key_value_heads", heads),
-        "head_dim": _size(config, "head_dim", (defaults or {}).get("head_dim", width // heads)),
         "mlp_width": _size(config, "intermediate_size"),
         "positions": "rotary",
         "rope_theta": _rope_theta(config),
@@ -186,6 +185,9 @@ def _rotary(config: Mapping[str, Any], defaults: Mapping[str, int] | None = None
         "gated": True,
         "attention_bias": bool(config.get("attention_bias", False)),
     }
+    if head_dim is not None or config.get("head_dim") is not None:
+        shared["head_dim"] = _size(config, "head_dim", head_dim)
+    return shared
 
 
 def _write_rotary(architecture: Architecture) -> dict[str, Any]:

@@ -103,14 +103,15 @@ def test_old_and_new_config_keys_mean_the_same(family):
     config = json.loads((CHECKPOINTS / family / "config.json").read_text())
     expected = read_config(config)
     rope = config.pop("rope_parameters", {})
-    for key in ("layer_types", "dtype", "head_dim" if family == "gpt2" else "transformers_version"):
-        config.pop(key, None)
-    old = {"torch_dtype": "float32", "rope_scaling": None, "rope_theta": rope.get("rope_theta")}
-    if family == "gpt2":
-        old = {"torch_dtype": "float32"}
+    config = {key: config[key] for key in config if key not in ("layer_types", "dtype")}
+    config["torch_dtype"] = "float32"
+    if family != "gpt2":
+        config |= {"rope_scaling": None, "rope_theta": rope["rope_theta"]}
     if family == "gemma2":
         config["hidden_act"] = config.pop("hidden_activation")
-    assert read_config(config | old) == expected
+    assert read_config(config) == expected
+    if family == "llama":
+        assert expected.rope_theta == 500.0
 
 
 def test_published_configs_are_the_presets():
@@ -229,6 +230,7 @@ def test_a_copy_of_a_tied_head_is_passed_over(copied):
         ),
         ("gpt2", {"n_embd": "removed"}, r"config.json must have an entry 'n_embd'"),
         ("gpt2", {"n_head": 5}, r"heads must divide the width of 24"),
+        ("llama", {"head_dim": None, "hidden_size": 25}, r"heads must divide the width of 25"),
         ("gpt2", {"n_layer": "two"}, r"n_layer of config.json must be a whole number, got 'two'"),
         ("gpt2", {"activation_function": "mish"}, r"activation_function .* must be one of"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, r"must be False, got True"),
