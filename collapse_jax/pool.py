@@ -74,7 +74,7 @@ def extend(task: AbstractTask, world: World, pool: Pool, model: Model, key: Key[
     if rows is not None:
         batch = task.sample_rows(world, model, key)
         rows = jax.tree.map(
-            lambda buffer, b: buffer.at[pool.n_batches].set(b, mode="promise_in_bounds"),
+            lambda buffer, b: lax.dynamic_update_index_in_dim(buffer, b, pool.n_batches, 0),
             rows,
             batch,
         )

@@ -195,6 +195,11 @@ def _run_batch(
         pool, metrics = engine.advance(chains, pool, done + 1, steps)
         pieces.append({k: np.asarray(v)[: len(seeds), :steps] for k, v in metrics.items()})
         done += steps
+        if form.rows and int(pool.n_batches) > form.capacity:
+            raise ValueError(
+                f"capacity of {type(workflow).__name__} must be at least the {pool.n_batches} "
+                f"batches that it keeps after {done} generations, got {form.capacity}"
+            )
         bar.update(steps * len(seeds))
         rate = steps / max(time.perf_counter() - before, 1e-6)
         steps = max(1, int(rate * _SECONDS))

@@ -139,6 +139,18 @@ def test_rerun_with_data_needs_the_same_data():
         run_arguments(ds, data=rows + 1.0)
 
 
+class Cramped(cj.AccumulateSubsample):
+    """Promises to keep two batches, and keeps all."""
+
+    def capacity(self, n_generations):
+        return 2
+
+
+def test_a_workflow_that_outgrows_its_capacity_is_refused():
+    with pytest.raises(ValueError, match=r"capacity of Cramped must be at least .*, got 2"):
+        run(Cramped(), TASKS[0], 5, 2)
+
+
 def test_metrics_select_variables():
     ds = run(cj.Replace(), TASKS[0], 3, 2, metrics=["nll", "n_train"])
     assert list(ds) == ["n_train", "nll"]

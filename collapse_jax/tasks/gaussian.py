@@ -11,7 +11,7 @@ from collapse_jax import checks, linalg, random
 from collapse_jax.data import sample_size, split
 from collapse_jax.subsample import subset
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
-from collapse_jax.tasks.normal import Moments, Normal
+from collapse_jax.tasks.normal import Moments, Normal, checked_covariance, checked_mean
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
 
@@ -87,8 +87,8 @@ class Gaussian(AbstractTask):
             self.n_samples = checks.whole_number(
                 "n_samples", 100 if n_samples is None else n_samples, minimum=2
             )
-            self.mean = _checked_mean(mean, self.dim)
-            self.covariance, self.scale = _checked_covariance(covariance, self.dim)
+            self.mean = checked_mean(mean, self.dim)
+            self.covariance, self.scale = checked_covariance(covariance, self.dim)
             self.train, self.test = None, None
         else:
             if not (_is_default(mean, 0.0) and _is_default(covariance, 1.0)):
@@ -265,42 +265,3 @@ def _apply(scale: Any, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:
 
 def _is_default(value: Any, default: float) -> bool:
     return isinstance(value, float) and value == default
-
-
-def _checked_mean(mean: Any, dim: int) -> Any:
-    if checks.is_traced(mean):
-        return mean
-    mean = checks.finite_array("mean", mean, ndim=(0, 1))
-    if mean.ndim == 1 and mean.shape != (dim,):
-        raise ValueError(f"mean must be a number or have shape ({dim},), got shape {mean.shape}")
-    return mean
-
-
-def _checked_covariance(covariance: Any, dim: int) -> tuple[Any, Any]:
-    """The covariance and a lower triangular factor of it, each a number, a diagonal or a matrix."""
-    if checks.is_traced(covariance):
-        is_matrix = covariance.ndim == 2
-        return covariance, linalg.cholesky(covariance) if is_matrix else jnp.sqrt(covariance)
-    array = checks.finite_array("covariance", covariance, ndim=(0, 1, 2))
-    if array.ndim < 2:
-        if array.ndim == 1 and array.shape != (dim,):
-            raise ValueError(f"covariance must have shape ({dim},), got shape {array.shape}")
-        if np.any(array <= 0.0):
-            raise ValueError(f"covariance must be positive, got {float(array.min())}")
-        return array, np.sqrt(array)
-    if array.shape != (dim, dim):
-        raise ValueError(f"covariance must have shape ({dim}, {dim}), got shape {array.shape}")
-    if not np.allclose(array, array.T, rtol=1e-6, atol=1e-9 * np.abs(array).max()):
-        raise ValueError(
-            "covariance must be symmetric, and differs from its transpose by up to "
-            f"{np.abs(array - array.T).max():g}"
-        )
-    spectrum, vectors = np.linalg.eigh(array)
-    if spectrum[0] < -1e-8 * max(spectrum[-1], 0.0) or spectrum[-1] <= 0.0:
-        raise ValueError(
-            "covariance must be positive semi-definite and not zero, got eigenvalues from "
-            f"{spectrum[0]:g} to {spectrum[-1]:g}"
-        )
-    root = vectors * np.sqrt(np.clip(spectrum, 0.0, None))
-    upper = np.linalg.qr(root.T)[1]
-    return array, upper.T * np.where(np.diag(upper) < 0.0, -1.0, 1.0)
