@@ -1,1 +1,1 @@
-"""Language models: corpora, tokenizers, and what is learned from them."""
+"""Language models: corpora, tokenizers, transformers, training and sampling."""

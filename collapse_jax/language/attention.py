@@ -1,0 +1,117 @@
+"""Causal attention with grouped queries, sliding windows and soft caps, and rotary positions.
+
+Query heads are kept as `[kv_head, group]`: the queries of a group share a key and a value.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+Rotation = tuple[Float[Array, "*positions half"], Float[Array, "*positions half"]]
+
+
+def rotation(positions: Int[Array, "*positions"], head_dim: int, theta: float) -> Rotation:
+    """Cosines and sines of the angles by which positions turn the pairs of a head's entries.
+
+    Source: Su et al. 2021, arXiv 2104.09864, equation 15.
+    """
+    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    angles = positions[..., None].astype(jnp.float32) / np.float32(theta) ** exponents
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(
+    x: Float[Array, "*batch head_dim"],
+    cosines: Float[Array, "*#batch half"],
+    sines: Float[Array, "*#batch half"],
+) -> Float[Array, "*batch head_dim"]:
+    """Turn queries or keys; entry `i` is paired with entry `i + head_dim / 2`."""
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    turned = (first * cosines - second * sines, second * cosines + first * sines)
+    return jnp.concatenate(turned, axis=-1).astype(x.dtype)
+
+
+def soft_cap(scores: Float[Array, "*shape"], cap: float | None) -> Float[Array, "*shape"]:
+    """Squash scores smoothly into (-cap, cap); source: Gemma 2, arXiv 2408.00118, section 2."""
+    return scores if cap is None else cap * jnp.tanh(scores / cap)
+
+
+def visible(
+    query: Int[Array, "*queries"], key: Int[Array, " keys"], window: int | Int[Array, ""] | None
+) -> Bool[Array, "*queries keys"]:
+    """Which positions a query sees: its own and earlier ones, the latest `window` of them."""
+    distance = query[..., None] - key
+    seen = distance >= 0
+    return seen if window is None else seen & (distance < window)
+
+
+def attend(
+    queries: Float[Array, "batch time kv_heads groups head_dim"],
+    keys: Float[Array, "batch time kv_heads head_dim"],
+    values: Float[Array, "batch time kv_heads head_dim"],
+    *,
+    scale: float,
+    cap: float | None,
+    window: int | Int[Array, ""] | None,
+) -> Float[Array, "batch time kv_heads groups head_dim"]:
+    """Attention of a whole sequence to itself; scores and their softmax are in float32."""
+    positions = jnp.arange(queries.shape[1])
+    if cap is None:
+        batch, time, kv_heads, groups, head_dim = queries.shape
+        flat = queries.reshape(batch, time, kv_heads * groups, head_dim)
+        mask = None if window is None else visible(positions, positions, window)[None, None]
+        mixed = jax.nn.dot_product_attention(
+            flat, keys, values, mask=mask, scale=scale, is_causal=window is None
+        )
+        return mixed.reshape(queries.shape)
+    scores = _product("btkgd,bskd->bkgts", queries, keys)
+    weights = _softmax(scores, scale, cap, visible(positions, positions, window))
+    return jnp.einsum("bkgts,bskd->btkgd", weights.astype(values.dtype), values)
+
+
+def write_cache(
+    cache: Float[Array, "*layers batch kv_heads time head_dim"],
+    new: Float[Array, "batch kv_heads head_dim"],
+    position: Int[Array, ""],
+    layer: Int[Array, ""] | None,
+) -> Float[Array, "*layers batch kv_heads time head_dim"]:
+    """The cache with new keys or values at a position, of one layer where there are several."""
+    new, start = new[:, :, None], (0, 0, position, 0)
+    if layer is not None:
+        new, start = new[None], (layer, *start)
+    return lax.dynamic_update_slice(cache, new, start)
+
+
+def read_cache(
+    cache: Float[Array, "*layers batch kv_heads time head_dim"], layer: Int[Array, ""] | None
+) -> Float[Array, "batch kv_heads time head_dim"]:
+    """The part of a layer."""
+    return cache if layer is None else lax.dynamic_index_in_dim(cache, layer, keepdims=False)
+
+
+def attend_cached(
+    queries: Float[Array, "batch kv_heads groups head_dim"],
+    keys: Float[Array, "batch kv_heads time head_dim"],
+    values: Float[Array, "batch kv_heads time head_dim"],
+    position: Int[Array, ""],
+    *,
+    scale: float,
+    cap: float | None,
+    window: int | Int[Array, ""] | None,
+) -> Float[Array, "batch kv_heads groups head_dim"]:
+    """Attention of the token at `position` to a cache, whose later entries are ignored."""
+    scores = _product("bkgd,bksd->bkgs", queries, keys)
+    seen = visible(position, jnp.arange(keys.shape[2]), window)
+    weights = _softmax(scores, scale, cap, seen)
+    return jnp.einsum("bkgs,bksd->bkgd", weights.astype(values.dtype), values)
+
+
+def _product(equation: str, queries: Array, keys: Array) -> Array:
+    return jnp.einsum(equation, queries, keys, preferred_element_type=jnp.float32)
+
+
+def _softmax(scores: Array, scale: float, cap: float | None, seen: Array) -> Array:
+    scores = jnp.where(seen, soft_cap(scores * scale, cap), jnp.finfo(jnp.float32).min)
+    return jax.nn.softmax(scores, axis=-1)

@@ -1,0 +1,68 @@
+"""Makes the checkpoints beside this file: tiny random models of transformers, with their logits.
+
+`pip install '.[crosscheck]' && python tests/language/make_checkpoints.py`
+
+Every parameter is moved by noise, norms and biases too, so that none of them can be left out or
+mixed up without a difference; the scores are large enough for the soft caps to bend them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).parent / "checkpoints"
+LLAMA = {  # grouped queries, an untied head, a head size of its own; Gemma-2 has other sizes
+    "vocab_size": 61,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 10,
+    "max_position_embeddings": 32,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+
+
+def main() -> None:
+    """Write a folder for each family."""
+    import torch
+    import transformers
+
+    gemma2 = LLAMA | {
+        "num_hidden_layers": 3,
+        "pad_token_id": None,
+        "query_pre_attn_scalar": 7,  # not head_dim
+        "sliding_window": 5,  # shorter than the sequences
+        "attn_logit_softcapping": 2.0,
+        "final_logit_softcapping": 3.0,
+    }
+    gpt2 = {"vocab_size": 61, "n_positions": 32, "n_embd": 24, "n_layer": 2, "n_head": 4}
+    gpt2 |= {"bos_token_id": None, "eos_token_id": None}
+    configs = {
+        "gpt2": transformers.GPT2Config(**gpt2),
+        "llama": transformers.LlamaConfig(
+            **LLAMA, tie_word_embeddings=False, rope_parameters={"rope_theta": 500.0}
+        ),
+        "gemma2": transformers.Gemma2Config(**gemma2),
+    }
+    for family, config in configs.items():
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        model = model.float().eval()
+        tokens = torch.randint(0, config.vocab_size, (2, 16))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.25 * torch.randn_like(parameter))
+            logits = model(tokens).logits
+        folder = FOLDER / family
+        # Llama's weights are in several files.
+        model.save_pretrained(folder, max_shard_size="30KB" if family == "llama" else "5GB")
+        (folder / "generation_config.json").unlink()
+        np.save(folder / "tokens.npy", tokens.numpy().astype(np.int32))
+        np.save(folder / "logits.npy", logits.numpy())
+
+
+if __name__ == "__main__":
+    main()
