@@ -16,10 +16,8 @@ _LARGE = 4096
 def subset(key: Key[Array, ""], population: Int[Array, ""] | int, size: int) -> Int[Array, " size"]:
     """A uniform subset of `range(population)` of `size` distinct indices, in random order.
 
-    The indices are the images of `0 .. size-1` under a keyed random permutation of the population:
-    a Feistel network over a rectangle just larger than the population (Black and Rogaway, CT-RSA
-    2002), with values outside walked on along their cycle until they fall inside. No array of the
-    population's length is made, and the population may be a traced number.
+    The indices are the images of `0 .. size-1` under a keyed random permutation of the population;
+    see `permuted`.
 
     **Arguments:**
 
@@ -35,6 +33,35 @@ def subset(key: Key[Array, ""], population: Int[Array, ""] | int, size: int) -> 
         >>> indices = subset(jax.random.key(0), 1000, 5)
         >>> len(set(indices.tolist()))
         5
+    """
+    return permuted(key, population, jnp.arange(size, dtype=jnp.int32))
+
+
+def permuted(
+    key: Key[Array, ""], population: Int[Array, ""] | int, indices: Int[Array, " size"]
+) -> Int[Array, " size"]:
+    """Images of some indices under a random permutation of `range(population)`.
+
+    The permutation, which the key decides, is a Feistel network over a rectangle just larger than
+    the population (Black and Rogaway, CT-RSA 2002), with values outside walked on along their cycle
+    until they fall inside. No array of the population's length is made, and the population may be a
+    traced number.
+
+    **Arguments:**
+
+    - `key`: the key of the permutation.
+    - `population`: number of items, below 2**30.
+    - `indices`: whole numbers below the population. `[size]`
+
+    **Returns:** their images. `[size]`
+
+    !!! example
+
+        >>> import jax, jax.numpy as jnp
+        >>> key = jax.random.key(0)
+        >>> parts = [permuted(key, 6, jnp.arange(i, i + 3)).tolist() for i in (0, 3)]
+        >>> sorted(parts[0] + parts[1])
+        [0, 1, 2, 3, 4, 5]
     """
     population = jnp.asarray(population, jnp.int32)
     width = jnp.ceil(jnp.sqrt(population.astype(jnp.float32))).astype(jnp.int32)
@@ -57,7 +84,7 @@ def subset(key: Key[Array, ""], population: Int[Array, ""] | int, size: int) -> 
         x = jnp.where(inside, x, permute(x))
         return x, x < population
 
-    start = (jnp.arange(size, dtype=jnp.int32), jnp.zeros(size, bool))
+    start = (indices.astype(jnp.int32), jnp.zeros(indices.shape, bool))
     return lax.while_loop(lambda state: ~jnp.all(state[1]), walk, start)[0]
 
 

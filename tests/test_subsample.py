@@ -3,13 +3,14 @@
 from math import comb
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from collapse_jax.subsample import subset
+from collapse_jax.subsample import permuted, subset
 
 
 def many(population, size, n_draws, seed=0):
@@ -90,3 +91,16 @@ def test_the_population_may_be_traced():
     largest = [int(draw(jax.random.key(0), n).max()) for n in (4, 50, 1000)]
     assert len(traces) == 1
     assert largest[0] == 3
+
+
+@pytest.mark.parametrize("population", [1, 7, 12, 500])
+def test_parts_of_a_permutation_make_up_the_whole(population):
+    """Image by image or all at once: the same permutation, which hits everything once."""
+    key = jax.random.key(4)
+    whole = permuted(key, population, jnp.arange(population))
+    one_by_one = jax.vmap(lambda i: permuted(key, population, i[None])[0])(jnp.arange(population))
+    np.testing.assert_array_equal(whole, one_by_one)
+    assert sorted(whole.tolist()) == list(range(population))
+    np.testing.assert_array_equal(
+        whole[: population // 2], subset(key, population, population // 2)
+    )

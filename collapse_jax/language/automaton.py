@@ -16,6 +16,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.language.documents import Documents
+
 EOS = 0
 """The token that ends a document. It is also fed to a model in front of the first token."""
 
@@ -29,16 +31,6 @@ class Move(NamedTuple):
     token: int
     probability: float
     state: Any  # hashable; None after the end of the document
-
-
-class Tokens(NamedTuple):
-    """Documents as rows of token ids; what lies beyond a row's length means nothing.
-
-    A whole document ends with EOS, which its length counts.
-    """
-
-    tokens: Int[Array, "n time"]
-    lengths: Int[Array, " n"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,7 +127,7 @@ class Automaton:
         rows = np.stack(columns, axis=1)
         return [row[: row.argmin() + 1].tolist() for row in rows]  # EOS is the least token
 
-    def draw(self, key: Key[Array, ""], n: int) -> Tokens:
+    def draw(self, key: Key[Array, ""], n: int) -> Documents:
         """`n` documents, as rows of `max_length` tokens. Pure; can be vmapped over keys."""
         cumulative = jnp.asarray(self._cumulative, jnp.float32)
         successor = jnp.asarray(self.successor)
@@ -147,7 +139,7 @@ class Automaton:
         start = jnp.zeros(n, jnp.int32)
         _, tokens = lax.scan(step, start, jax.random.uniform(key, (self.max_length, n)))
         tokens = tokens.T
-        return Tokens(tokens, jnp.argmax(tokens == EOS, axis=1).astype(jnp.int32) + 1)
+        return Documents(tokens, jnp.argmax(tokens == EOS, axis=1).astype(jnp.int32) + 1)
 
     def log_probability(
         self, tokens: Int[Array, "n time"], lengths: Int[Array, " n"]

@@ -9,8 +9,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax import checks
 from collapse_jax.language import story
-from collapse_jax.language.automaton import Automaton, Tokens, tabulate
+from collapse_jax.language.automaton import Automaton, tabulate
 from collapse_jax.language.base import AbstractCorpus
+from collapse_jax.language.documents import Documents
 from collapse_jax.language.tokenizers import WordTokenizer
 
 
@@ -149,7 +150,7 @@ class Grammar(AbstractCorpus):
             return None
         return [*ids, self.tokenizer.eos_id] if self.tokenizer.decode(ids) == document else None
 
-    def draw(self, key: Key[Array, ""], n: int) -> Tokens:
+    def draw(self, key: Key[Array, ""], n: int) -> Documents:
         """`n` documents as tokens, rows of `max_length`. Pure: can be jitted and vmapped."""
         return self.automaton.draw(key, n)
 
