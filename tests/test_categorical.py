@@ -98,7 +98,7 @@ def test_collapse_time_is_missing_where_a_chain_has_not_collapsed():
     assert np.all(np.isnan(cj.collapse_time(ds)))
 
 
-@pytest.mark.parametrize(("k", "n"), [(100_000, 10), (10, 100_000), (20_000, 100_000)])
+@pytest.mark.parametrize(("k", "n"), [(100_000, 10), (20_000, 100_000)])
 def test_the_largest_sizes_of_the_paper(k, n):
     ds = run(cj.Replace(), cj.Categorical(k, n), 3, 2)
     expected = theory.expected(cj.Replace(), cj.Categorical(k, n), 3)
@@ -114,8 +114,8 @@ def test_data_labels_of_any_type():
 
 def test_data_follow_the_theory_of_a_finite_population():
     task = cj.Categorical(data=list("aaaabbbcccdd") * 3, n_samples=12)
-    for workflow in WORKFLOWS.values():
-        ds = run(workflow, task, 6, 8000)
+    for workflow in (cj.Replace(), cj.AccumulateSubsample()):
+        ds = run(workflow, task, 6, 4000)
         expected = theory.expected(workflow, task, 6).collision
         assert expected.attrs["kind"] == "exact"
         assert_mean(ds.collision.values, expected.values, rounding=1e-5)

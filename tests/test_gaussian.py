@@ -113,9 +113,10 @@ def test_extending_has_the_law_of_sampling_and_merging(n, d, estimator):
             assert_same_law(ours[:, column], twin[:, column], comparisons=2 * ours.shape[1])
 
 
-@pytest.mark.parametrize("estimator", ["mle", "unbiased"])
 @pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS)
-@pytest.mark.parametrize(("dim", "n"), [(1, 10), (3, 10), (4, 3)])
+@pytest.mark.parametrize(
+    ("dim", "n", "estimator"), [(1, 10, "mle"), (3, 10, "unbiased"), (4, 3, "mle")]
+)
 def test_agrees_with_theory(workflow, dim, n, estimator):
     task = cj.Gaussian(dim=dim, n_samples=n, estimator=estimator, covariance=2.0)
     ds = cj.simulate(workflow, task, 12, 20_000, progress=False)
@@ -133,7 +134,14 @@ def test_agrees_with_theory(workflow, dim, n, estimator):
 def test_conservation_law_for_every_workflow():
     """E Sigma_t + E (mu_t - mu_0)(mu_t - mu_0)' = Sigma_0, at every generation."""
     for workflow in WORKFLOWS.values():
-        ds = cj.simulate(workflow, cj.Gaussian(dim=2, n_samples=8), 15, 20_000, progress=False)
+        ds = cj.simulate(
+            workflow,
+            cj.Gaussian(dim=2, n_samples=8),
+            15,
+            10_000,
+            metrics=("squared_error_mean", "trace_ratio"),
+            progress=False,
+        )
         assert_mean(ds.trace_ratio.values + ds.squared_error_mean.values / 2.0, 1.0)
 
 
@@ -221,9 +229,10 @@ def test_data_define_the_truth():
     assert task.dim == 3
     assert task.population == 300
     for workflow in WORKFLOWS.values():
-        ds = cj.simulate(workflow, task, 8, 8000, progress=False)
+        names = ("trace_ratio", "squared_error_mean")
+        ds = cj.simulate(workflow, task, 8, 8000, metrics=names, progress=False)
         expected = theory.expected(workflow, task, 8)
-        for name in ("trace_ratio", "squared_error_mean"):
+        for name in names:
             assert expected[name].attrs["kind"] == "exact"
             assert_mean(ds[name].values, expected[name].values, rounding=1e-4)
 

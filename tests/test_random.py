@@ -24,7 +24,7 @@ def test_chi_square_without_degrees_of_freedom_is_zero():
     assert normals.shape == (4,)
 
 
-@pytest.mark.parametrize(("n", "d"), [(5, 3), (3, 3), (2, 4), (40, 1)])
+@pytest.mark.parametrize(("n", "d"), [(5, 3), (2, 4), (40, 1)])
 def test_bartlett_factor_gives_a_wishart_matrix(n, d):
     def scatter(key):
         log_diag, below, _ = random.bartlett(key, float(n), d)

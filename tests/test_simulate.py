@@ -189,15 +189,15 @@ HANG = """
 import jax
 jax.config.update("jax_num_cpu_devices", 8)
 import collapse_jax as cj
-for workflow in (cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample()):
-    for task in (
-        cj.Gaussian(dim=12, n_samples=20),
-        cj.KernelDensity("swiss_roll", n_samples=10, n_test=20),
-        cj.LinearRegression(dim=12, n_samples=20),
-        cj.Categorical(5, 300),
-    ):
-        ds = cj.simulate(workflow, task, 20, 19, progress=False)
-        assert ds.attrs["n_devices"] == 8
+for workflow, task in (
+    (cj.Accumulate(), cj.Gaussian(dim=12, n_samples=20)),
+    (cj.AccumulateSubsample(), cj.Gaussian(dim=12, n_samples=20)),
+    (cj.Replace(), cj.KernelDensity("swiss_roll", n_samples=10, n_test=20)),
+    (cj.Accumulate(), cj.LinearRegression(dim=12, n_samples=20)),
+    (cj.AccumulateSubsample(), cj.Categorical(5, 300)),
+):
+    ds = cj.simulate(workflow, task, 20, 19, progress=False)
+    assert ds.attrs["n_devices"] == 8
 print("finished")
 """
 
