@@ -1,6 +1,8 @@
 """A laboratory for model collapse: generative models trained on data that models generated."""
 
-from collapse_jax import config, corpus, theory
+from typing import TYPE_CHECKING, Any
+
+from collapse_jax import config, theory
 from collapse_jax.analysis import collapse_time
 from collapse_jax.devices import use_all_cores
 from collapse_jax.plot import plot
@@ -11,18 +13,25 @@ from collapse_jax.tasks import Categorical, Gaussian, KernelDensity, LinearRegre
 from collapse_jax.verdict import verdict
 from collapse_jax.workflows import Accumulate, AccumulateSubsample, Replace
 
+if TYPE_CHECKING:
+    from collapse_jax import corpus
+    from collapse_jax.grid import real_synthetic_grid
+    from collapse_jax.tasks.language_model import LanguageModel
+
 __all__ = [
     "Accumulate",
     "AccumulateSubsample",
     "Categorical",
     "Gaussian",
     "KernelDensity",
+    "LanguageModel",
     "LinearRegression",
     "Replace",
     "collapse_time",
     "config",
     "corpus",
     "plot",
+    "real_synthetic_grid",
     "rollout",
     "simulate",
     "summary",
@@ -30,3 +39,19 @@ __all__ = [
     "use_all_cores",
     "verdict",
 ]
+
+# Loaded when first asked for: language models need libraries that are slow to import.
+_LAZY = {
+    "LanguageModel": "collapse_jax.tasks.language_model",
+    "corpus": "collapse_jax.corpus",
+    "real_synthetic_grid": "collapse_jax.grid",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'collapse_jax' has no attribute {name!r}")
+    import importlib
+
+    module = importlib.import_module(_LAZY[name])
+    return module if _LAZY[name].endswith(f".{name}") else getattr(module, name)

@@ -20,9 +20,9 @@ from collapse_jax.workflows import AbstractWorkflow
 
 # A pool's counters are the same in all chains. They stay unbatched, so that what depends on them
 # stays a slice or a loop and does not become a gather or a masked loop.
-_AXES: Any = Pool(statistic=0, rows=0, n_batches=None, n_real_batches=None)  # pyright: ignore
-_SPLIT, _WHOLE = PartitionSpec(AXIS), PartitionSpec()
-_SPECS: Any = Pool(_SPLIT, _SPLIT, _WHOLE, _WHOLE)  # pyright: ignore
+POOL_AXES: Any = Pool(statistic=0, rows=0, n_batches=None, n_real_batches=None)  # pyright: ignore
+SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
+POOL_SPECS: Any = Pool(SPLIT, SPLIT, WHOLE, WHOLE)  # pyright: ignore
 
 
 class Chains(eqx.Module):
@@ -70,7 +70,19 @@ def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, M
     **Returns:** the pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid.
     The pool handed in is used up.
     """
-    return _advance((chains, jnp.asarray(first, jnp.int32), jnp.asarray(steps, jnp.int32)), pool)
+    context = (chains, jnp.asarray(first, jnp.int32), jnp.asarray(steps, jnp.int32))
+    pool, metrics = _advance(context, pool)
+    check_capacity(chains, pool, first + steps - 1)
+    return pool, metrics
+
+
+def check_capacity(chains: Chains, pool: Pool, generation: int) -> None:
+    """Raise `ValueError` where the workflow has kept more batches than it said it would."""
+    if chains.form.rows and int(pool.n_batches) > chains.form.capacity:
+        raise ValueError(
+            f"capacity of {type(chains.workflow).__name__} must be at least the {pool.n_batches} "
+            f"batches that it keeps after {generation} generations, got {chains.form.capacity}"
+        )
 
 
 def _begin(task: AbstractTask, form: Form, seed: jax.Array) -> Pool:
@@ -83,9 +95,9 @@ def _begin(task: AbstractTask, form: Form, seed: jax.Array) -> Pool:
 def _start(chains: Chains) -> Pool:
     def share(chains, seeds):
         begin = partial(_begin, chains.task, chains.form)
-        return jax.vmap(begin, out_axes=_AXES)(seeds)
+        return jax.vmap(begin, out_axes=POOL_AXES)(seeds)
 
-    return _split(share, chains, (), _SPECS)
+    return split(share, chains, (), POOL_SPECS)
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -108,13 +120,13 @@ def _advance(context: tuple[Chains, jax.Array, jax.Array], pool: Pool) -> tuple[
             empty = {name: jnp.zeros(chains.chunk) for name in chains.names}
             return lax.fori_loop(0, steps, body, (pool, empty))
 
-        return jax.vmap(chain, in_axes=(0, _AXES), out_axes=(_AXES, 0))(seeds, pool)
+        return jax.vmap(chain, in_axes=(0, POOL_AXES), out_axes=(POOL_AXES, 0))(seeds, pool)
 
-    arguments = ((pool, _SPECS), (first, _WHOLE), (steps, _WHOLE))
-    return _split(share, chains, arguments, (_SPECS, _SPLIT))
+    arguments = ((pool, POOL_SPECS), (first, WHOLE), (steps, WHOLE))
+    return split(share, chains, arguments, (POOL_SPECS, SPLIT))
 
 
-def _split(share, chains: Chains, arguments: tuple[tuple[Any, Any], ...], out_specs: Any) -> Any:
+def split(share, chains: Chains, arguments: tuple[tuple[Any, Any], ...], out_specs: Any) -> Any:
     """Run `share(chains, seeds, *arguments)` on every device for its part of the seeds."""
     arrays, static = eqx.partition(eqx.tree_at(lambda c: c.seeds, chains, None), eqx.is_array)
 
@@ -125,7 +137,7 @@ def _split(share, chains: Chains, arguments: tuple[tuple[Any, Any], ...], out_sp
     split = jax.shard_map(
         on_device,
         mesh=chains.mesh,
-        in_specs=(_WHOLE, _SPLIT, *specs),
+        in_specs=(WHOLE, SPLIT, *specs),
         out_specs=out_specs,
         check_vma=False,
     )

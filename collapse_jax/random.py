@@ -20,6 +20,8 @@ class Role(IntEnum):
     REAL = 1
     SAMPLE = 2
     SELECT = 3
+    INITIALISE = 4
+    FIT = 5
 
 
 def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -35,6 +36,7 @@ def simulate(
     devices: Sequence[Any] | None = None,
     memory_limit: int | None = None,
     progress: bool | None = None,
+    observe: Callable[[Any], None] | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
 
@@ -55,6 +57,8 @@ def simulate(
     - `memory_limit`: bytes that pools may take at a time, default half of the memory. Seeds that do
         not fit are run one batch after another.
     - `progress`: show a progress bar; default only on a terminal.
+    - `observe`: called after each generation of language models with their parameters and
+        documents, a `collapse_jax.stages.Generation`, once for each batch of chains.
 
     **Returns:** a dataset with dimensions `("seed", "generation")`, the task's metrics and the
     sizes `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`. Its
@@ -79,6 +83,8 @@ def simulate(
     mesh = seed_mesh(devices)
     limit = default_memory_limit(mesh) if memory_limit is None else memory_limit
     checks.whole_number("memory_limit", limit, maximum=2**62)
+    if observe is not None and not task.staged:
+        raise ValueError(f"observe serves language models, got a {type(task).__name__} task")
     form = pool_form(workflow, task, n_generations, storage)
     if form.rows and task.n_samples * form.capacity >= 2**30:
         raise ValueError(
@@ -112,7 +118,7 @@ def simulate(
     )
     with bar:
         batches = [
-            _run_batch(workflow, task, form, names, n_generations, batch, width, mesh, bar)
+            _run_batch(workflow, task, form, names, n_generations, batch, width, mesh, bar, observe)
             for batch in np.split(seed_list, range(width, len(seed_list), width))
         ]
     values = {name: np.concatenate([batch[name] for batch in batches]) for name in names}
@@ -175,6 +181,7 @@ def _run_batch(
     width: int,
     mesh: Mesh,
     bar: tqdm,
+    observe: Callable[[Any], None] | None,
 ) -> dict[str, np.ndarray]:
     """Run one batch of chains through all generations; `[seed, generation]` by name."""
     padded = np.pad(seeds, (0, width - len(seeds)), mode="edge")
@@ -187,19 +194,20 @@ def _run_batch(
         mesh=mesh,
         seeds=padded,
     )
-    pool = engine.start(chains)
+    start, advance = engine.start, engine.advance
+    if task.staged:
+        from collapse_jax import stages
+
+        start = stages.start
+        advance = partial(stages.advance, report=bar.set_postfix_str, observe=observe)
+    pool = start(chains)
     pieces, done, steps = [], 0, 1
     while done < n_generations:
         steps = min(steps, chains.chunk, n_generations - done)
         before = time.perf_counter()
-        pool, metrics = engine.advance(chains, pool, done + 1, steps)
+        pool, metrics = advance(chains, pool, done + 1, steps)
         pieces.append({k: np.asarray(v)[: len(seeds), :steps] for k, v in metrics.items()})
         done += steps
-        if form.rows and int(pool.n_batches) > form.capacity:
-            raise ValueError(
-                f"capacity of {type(workflow).__name__} must be at least the {pool.n_batches} "
-                f"batches that it keeps after {done} generations, got {form.capacity}"
-            )
         bar.update(steps * len(seeds))
         rate = steps / max(time.perf_counter() - before, 1e-6)
         steps = max(1, int(rate * _SECONDS))

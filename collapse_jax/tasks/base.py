@@ -51,6 +51,9 @@ class AbstractTask(eqx.Module):
     n_samples: eqx.AbstractVar[int]
     """Rows of real data in generation 1, and rows that each model generates."""
 
+    staged: ClassVar[bool] = False
+    """Whether a generation is so long that it is run stage by stage on the host."""
+
     variables: ClassVar[dict[str, Variable]]
     """The metrics that `measure` returns."""
 

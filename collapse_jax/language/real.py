@@ -1,0 +1,88 @@
+"""The real documents of a language model: drawn from a grammar, or encoded once and for all."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from collapse_jax import checks
+from collapse_jax.language.base import AbstractCorpus
+from collapse_jax.language.documents import Documents
+from collapse_jax.language.encoding import encode_documents
+from collapse_jax.language.grammar import Grammar
+from collapse_jax.language.text import AbstractText
+from collapse_jax.language.tokenizers import AbstractTokenizer
+
+_DEFAULT_SAMPLES, _DEFAULT_TEST = 1024, 512
+_RESERVE = 8  # times n_samples: documents of a grammar that are written out for other tokenizers
+
+
+class RealDocuments(NamedTuple):
+    """Sizes, and the documents where they are not drawn afresh in each chain."""
+
+    n_samples: int
+    n_test: int
+    train: Documents | None
+    test: Documents | None
+    dropped: int
+    """Documents that are longer than the context."""
+
+
+def is_drawn(corpus: AbstractCorpus | None, tokenizer: AbstractTokenizer | None) -> bool:
+    """Whether documents are drawn on the device: those of a grammar, in its own words."""
+    return isinstance(corpus, Grammar) and tokenizer == corpus.tokenizer
+
+
+def real_documents(
+    corpus: AbstractCorpus | None,
+    tokenizer: AbstractTokenizer | None,
+    context: int,
+    n_samples: int | None,
+    n_test: int | None,
+) -> RealDocuments:
+    """The real documents as token ids.
+
+    A grammar that is read by another tokenizer than its own is written out first: eight times as
+    many documents as a generation has.
+
+    Raises `ValueError` where fewer documents fit into the context than are asked for.
+    """
+    if corpus is None or isinstance(corpus, Grammar):
+        n_samples = checks.whole_number("n_samples", n_samples or _DEFAULT_SAMPLES)
+        n_test = checks.whole_number("n_test", n_test or _DEFAULT_TEST)
+    if corpus is None or tokenizer is None or is_drawn(corpus, tokenizer):
+        assert n_samples is not None
+        assert n_test is not None
+        if isinstance(corpus, Grammar) and context < corpus.max_length:
+            raise ValueError(
+                f"context must be at least the {corpus.max_length} tokens of the grammar's longest "
+                f"document, got {context}"
+            )
+        return RealDocuments(n_samples, n_test, None, None, 0)
+    if isinstance(corpus, Grammar):
+        train_texts = corpus.sample(_RESERVE * n_samples, seed=0)  # pyright: ignore
+        test_texts = corpus.sample(n_test, seed=1)  # pyright: ignore[reportArgumentType]
+    else:
+        assert isinstance(corpus, AbstractText)
+        train_texts, test_texts = corpus.train, corpus.test
+    train = encode_documents(train_texts, tokenizer, context)
+    test = encode_documents(test_texts, tokenizer, context)
+    available = len(train.lengths)
+    n_samples = checks.whole_number("n_samples", available if n_samples is None else n_samples)
+    n_test = checks.whole_number("n_test", n_test or len(test.lengths))
+    for name, wanted, found in (
+        ("n_samples", n_samples, train),
+        ("n_test", n_test, test),
+    ):
+        if wanted > len(found.lengths):
+            raise ValueError(
+                f"{name} must not exceed the {len(found.lengths):,} documents that fit into the "
+                f"context of {context:,} tokens, got {wanted:,} ({found.dropped:,} longer ones "
+                "were dropped)"
+            )
+    return RealDocuments(
+        n_samples,
+        n_test,
+        Documents(jnp.asarray(train.tokens), jnp.asarray(train.lengths)),
+        Documents(jnp.asarray(test.tokens[:n_test]), jnp.asarray(test.lengths[:n_test])),
+        train.dropped + test.dropped,
+    )
