@@ -1,7 +1,9 @@
 """Workflows and tasks as plain dictionaries, which a dataset carries to say how it was made."""
 
+import importlib
 import inspect
 import json
+from pathlib import PurePath
 from typing import Any
 
 import equinox as eqx
@@ -19,12 +21,26 @@ KNOWN = {
         for cls in (workflows.Replace, workflows.Accumulate, workflows.AccumulateSubsample)
     },
 }
+_LANGUAGE = {
+    "LanguageModel": "tasks.language_model",
+    "Grammar": "corpus",
+    "Text": "corpus",
+    "Hub": "corpus",
+    "WordTokenizer": "corpus",
+    "ByteTokenizer": "corpus",
+    "FileTokenizer": "corpus",
+    "Optimizer": "language.training",
+    "Sampling": "language.sampling",
+    "Architecture": "language.architecture",
+}
+"""What language models are described by, and its modules, which are slow to import."""
 
 
-def describe(module: eqx.Module) -> dict[str, Any]:
+def describe(module: Any) -> dict[str, Any]:
     """The arguments that make this workflow or task again, as JSON can hold them.
 
-    The user's own data are represented by their number of rows and a fingerprint.
+    The user's own data are represented by their number of rows and a fingerprint, a corpus that was
+    read from somewhere by that place and a fingerprint.
     """
     arguments: dict[str, Any] = {"type": type(module).__name__}
     has_data = getattr(module, "population", None) is not None
@@ -37,7 +53,13 @@ def describe(module: eqx.Module) -> dict[str, Any]:
             value = None if has_data else np.asarray(value).tolist()
         elif isinstance(value, (np.ndarray, np.generic, jax.Array)):
             value = value.item()
+        elif type(value).__name__ in _LANGUAGE:
+            value = describe(value)
+        elif isinstance(value, PurePath):
+            value = str(value)
         arguments[name] = value
+    if isinstance(fingerprint := getattr(module, "fingerprint", None), str):
+        arguments["fingerprint"] = fingerprint
     return arguments
 
 
@@ -58,18 +80,32 @@ def rebuild(arguments: dict[str, Any], data: Any = None) -> Any:
     """
     arguments = dict(arguments)
     name = arguments.pop("type")
-    if name not in KNOWN:
-        raise ValueError(f"type must be one of {', '.join(KNOWN)}, got {name!r}")
+    made = _known(name)
+    for key, value in arguments.items():
+        if isinstance(value, dict) and value.get("type") in _LANGUAGE:
+            arguments[key] = rebuild(value)
+    fingerprint = arguments.pop("fingerprint", None)
     described = arguments.pop("data", None)
     if described is None:
-        return KNOWN[name](**arguments)
+        module = made(**arguments)
+        if fingerprint is not None and module.fingerprint != fingerprint:
+            raise ValueError(f"{name} must be that of the run, and its fingerprint differs")
+        return module
     if data is None:
         raise ValueError(f"data must be given: the run used {described['rows']} rows of its own")
     arguments = {key: value for key, value in arguments.items() if value is not None}
-    module = KNOWN[name](**arguments, data=data)
+    module = made(**arguments, data=data)
     if describe(module)["data"] != described:
         raise ValueError("data must be those of the run, and their fingerprint differs")
     return module
+
+
+def _known(name: str) -> Any:
+    if name in KNOWN:
+        return KNOWN[name]
+    if name not in _LANGUAGE:
+        raise ValueError(f"type must be one of {', '.join((*KNOWN, *_LANGUAGE))}, got {name!r}")
+    return getattr(importlib.import_module(f"collapse_jax.{_LANGUAGE[name]}"), name)
 
 
 def run_arguments(ds: xr.Dataset, data: Any = None) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def simulate(
     _check_instance("workflow", workflow, AbstractWorkflow)
     _check_instance("task", task, AbstractTask)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
-    seed_list = _checked_seeds(seeds)
+    seed_list = checked_seeds(seeds)
     _check_metrics(task, metrics)
     checks.one_of("storage", storage, ("auto", "rows"))
     mesh = seed_mesh(devices)
@@ -214,7 +214,7 @@ def _run_batch(
     return {name: np.concatenate([p[name] for p in pieces], axis=1) for name in names}
 
 
-def _checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
+def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
     """Seeds as an array of distinct 32-bit words."""
     if isinstance(seeds, str):
         raise TypeError(f"seeds must be a number of chains or a sequence of seeds, got {seeds!r}")

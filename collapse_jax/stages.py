@@ -30,6 +30,10 @@ _STEPS = 32  # training steps between two reports
 Report = Callable[[str], None]
 
 
+def _silent(_: str) -> None:
+    pass
+
+
 class Progress(NamedTuple):
     """Chains between two generations."""
 
@@ -174,10 +178,6 @@ def advance(
     return progress, {name: np.stack([c[name] for c in columns], 1) for name in chains.names}
 
 
-def _silent(_: str) -> None:
-    pass
-
-
 def _generation(
     chains: Chains,
     progress: Progress,
@@ -188,15 +188,15 @@ def _generation(
     """Select, fit, measure, generate, retain."""
     task: LanguageModel = chains.task  # pyright: ignore[reportAssignmentType]
     now = jnp.asarray(t, jnp.int32)
-    training = _run((SELECT, chains, (progress.pool, now)), None)
-    state = _fit_in_parts(chains, _start_state(chains, progress, now), training, now, report)
+    training = select(chains, progress.pool, t)
+    state = fit(chains, training, t, progress.params, report)
     measured = {
         "n_train": np.full(len(chains.seeds), training.n_train),
         "real_fraction": np.asarray(training.n_real) / int(training.n_train),
         "train_loss": state.loss,
-        **_run((MEASURE, chains, (state.params,)), None),
+        **measure(chains, state.params),
     }
-    documents, rate = generate(chains, state.params, t, report)
+    documents, rate = generate(chains, state.params, t, task.n_samples, report)
     measured |= {"acceptance_rate": rate}
     measured |= _run((MEASURE_DOCUMENTS, chains, (documents,)), None)
     if observe is not None:
@@ -206,45 +206,58 @@ def _generation(
     return Progress(pool, state.params if task.start == "previous" else None), measured
 
 
-def _start_state(chains: Chains, progress: Progress, now: jax.Array) -> TrainState:
-    """The state before the first step of training."""
-    task: LanguageModel = chains.task  # pyright: ignore[reportAssignmentType]
-    if progress.params is not None:
-        return _run((START_FROM_PREVIOUS, chains, (progress.params,)), None)
-    if task.mode == "finetune":
-        assert task.base is not None
-        return _run((START_FROM_BASE, chains, (task.base.params,)), None)
-    return _run((FRESH_START, chains, (now,)), None)
+def select(chains: Chains, pool: Pool, t: int) -> Training:
+    """The training sets of a generation, `[seed, ...]`."""
+    return _run((SELECT, chains, (pool, jnp.asarray(t, jnp.int32))), None)
 
 
-def _fit_in_parts(
-    chains: Chains, state: TrainState, training: Training, now: jax.Array, report: Report
+def measure(chains: Chains, params: Params) -> dict[str, jax.Array]:
+    """The metrics of models, `[seed]` by name."""
+    return _run((MEASURE, chains, (params,)), None)
+
+
+def fit(
+    chains: Chains,
+    training: Training,
+    t: int,
+    previous: Params | None = None,
+    report: Report = _silent,
 ) -> TrainState:
-    """Train to the end, and say how far it is."""
-    optimizer: Any = chains.task.optimizer  # pyright: ignore[reportAttributeAccessIssue]
-    total = optimizer.n_steps(int(training.n_train))
-    steps = jnp.asarray(_STEPS, jnp.int32)
+    """Train models to the end, and say how far they are.
+
+    They start from the models before, where these are given; else from the checkpoint or afresh.
+    """
+    task: LanguageModel = chains.task  # pyright: ignore[reportAssignmentType]
+    now, steps = (jnp.asarray(i, jnp.int32) for i in (t, _STEPS))
+    if previous is not None:
+        state = _run((START_FROM_PREVIOUS, chains, (previous,)), None)
+    elif task.mode == "finetune":
+        assert task.base is not None
+        state = _run((START_FROM_BASE, chains, (task.base.params,)), None)
+    else:
+        state = _run((FRESH_START, chains, (now,)), None)
+    n_train = jnp.asarray(training.n_train, jnp.int32)
+    total = task.optimizer.n_steps(int(n_train))
     for done in range(0, total, _STEPS):
-        report(f"generation {now}: step {done} of {total}")
-        state = _run((FIT, chains, (training.rows, training.n_train, now, steps)), state)
+        report(f"generation {t}: step {done} of {total}")
+        state = _run((FIT, chains, (training.rows, n_train, now, steps)), state)
     return state
 
 
 def generate(
-    chains: Chains, params: Params, t: int, report: Report = _silent
+    chains: Chains, params: Params, t: int, n: int, report: Report = _silent
 ) -> tuple[Documents, np.ndarray]:
-    """Sample until every chain has `n_samples` acceptable documents.
+    """Sample until every chain has `n` acceptable documents.
 
     A chain takes its first acceptable ones, in the order in which they are drawn, so that it does
     not matter how long others need.
 
-    **Returns:** the documents `[seed, n_samples, ...]`, and the share that was accepted of those
+    **Returns:** the documents `[seed, n, ...]`, and the share that was accepted of those
     drawn, `[seed]`.
 
     Raises `RuntimeError` after `max_attempts` times as many draws as are needed.
     """
     task: LanguageModel = chains.task  # pyright: ignore[reportAssignmentType]
-    n = task.n_samples
     now = jnp.asarray(t, jnp.int32)
     tokens = np.zeros((len(chains.seeds), n, task.context), np.int32)
     lengths = np.zeros((len(chains.seeds), n), np.int32)
@@ -268,7 +281,7 @@ def generate(
         worst = accepted.argmin()
         if accepted[worst] < n and drawn[worst] >= task.max_attempts * n:
             raise RuntimeError(
-                f"n_samples={n} acceptable documents are needed, and in generation {t} the model "
+                f"n_samples: {n} acceptable documents are needed, and in generation {t} the model "
                 f"of seed {chains.seeds[worst]} made {accepted[worst]} in {drawn[worst]} draws. "
                 f"A document must end within context={task.context} tokens, and have the form of "
                 "the corpus; train for longer, or raise max_attempts"

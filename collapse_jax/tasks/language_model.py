@@ -109,6 +109,7 @@ class LanguageModel(AbstractTask):
     n_samples: int = eqx.field(static=True)
     corpus: AbstractCorpus | None = eqx.field(static=True)
     checkpoint: str | None = eqx.field(static=True)
+    model: str | Architecture | None = eqx.field(static=True)
     architecture: Architecture = eqx.field(static=True)
     mode: str = eqx.field(static=True)
     start: str = eqx.field(static=True)
@@ -170,7 +171,7 @@ class LanguageModel(AbstractTask):
         self.remat = bool(remat)
         self.tokenizer = self._find_tokenizer(tokenizer)
         self.context = self._find_context(context)
-        self.architecture = self._find_architecture(model)
+        self.model, self.architecture = model, self._find_architecture(model)
         self.context = min(self.context, self.architecture.context)
         self.scan = self.architecture.depth >= 12 if scan is None else bool(scan)
         if self.tokenizer is not None:
