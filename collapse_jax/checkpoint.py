@@ -97,7 +97,8 @@ class Checkpoint:
         except Exception as error:  # orbax and what is below it raise all kinds
             raise OSError(
                 f"checkpoint of generation {reached.done} could not be saved in {self.folder}; "
-                f"what was saved before is whole, and the same call goes on from there: {_reason(error)}"
+                "what was saved before is whole, and the same call goes on from there: "
+                f"{_reason(error)}"
             ) from error
         took = time.monotonic() - started
         self._due = time.monotonic() + max(self._seconds, took / _SHARE)
@@ -137,14 +138,16 @@ def _claim(folder: Path, config: dict[str, Any]) -> None:
         if path.exists():
             _compare(folder, json.loads(path.read_text()), config)
         elif any(not name.name.startswith(".") for name in folder.iterdir()):
-            raise ValueError(f"checkpoint must be a folder of its own, and {folder} has other files")
+            raise ValueError(f"checkpoint must be a folder of its own, and {folder} is not empty")
         else:
             text = json.dumps(config, indent=1)
             files.write_atomically(path, lambda name: Path(name).write_text(text))
     except json.JSONDecodeError as error:
         raise ValueError(f"checkpoint has a damaged {path}: {error}") from None
     except OSError as error:
-        raise ValueError(f"checkpoint must be a usable folder, and {folder} is not: {error}") from None
+        raise ValueError(
+            f"checkpoint must be a folder to write to, not {folder}: {error}"
+        ) from None
 
 
 def _compare(folder: Path, kept: dict[str, Any], config: dict[str, Any]) -> None:
@@ -206,7 +209,8 @@ def _read(state: _State, with_pool: bool) -> Reached:
 
 def _set_aside(path: Path, step: int, error: Exception) -> None:
     warnings.warn(
-        f"checkpoint {path / str(step)} is damaged, and the state before it is used: {_reason(error)}",
+        f"checkpoint {path / str(step)} is damaged, and the state before it is used: "
+        f"{_reason(error)}",
         stacklevel=2,
     )
     aside = path / f"damaged-{step}"
@@ -219,7 +223,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _manager(path: Path, **options: Any) -> Iterator[Any]:
+def _manager(path: Path, cleanup_tmp_directories: bool = False) -> Iterator[Any]:
     """Orbax's view of the states of one batch."""
     import orbax.checkpoint as ocp
 
@@ -233,7 +237,7 @@ def _manager(path: Path, **options: Any) -> Iterator[Any]:
         create=False,  # orbax would where processes act alone
         enable_async_checkpointing=False,
         multiprocessing_options=alone,
-        **options,
+        cleanup_tmp_directories=cleanup_tmp_directories,
     )
     manager = ocp.CheckpointManager(path, options=options)
     try:

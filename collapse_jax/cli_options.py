@@ -37,6 +37,8 @@ class Options:
     """Save all chains in this NetCDF file (.nc)."""
     figure: _File = None
     """Save a figure (.png, .pdf or .svg)."""
+    checkpoint: Annotated[str | None, arg(metavar="FOLDER", help_behavior_hint="(optional)")] = None
+    """Keep the chains in this folder while they run, and go on from there another time."""
 
     @abstractmethod
     def make_task(self) -> "AbstractTask":

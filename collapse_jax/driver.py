@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from collapse_jax.checkpoint import Checkpoint, Reached
 _SECONDS = 0.5  # aim of one chunk's length
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What runs chains: `collapse_jax.engine`, or another with the same two calls.
 
@@ -117,11 +118,11 @@ def _join(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def _refill(leaf: jax.Array, saved: np.ndarray) -> jax.Array:
     """A leaf of a new pool with what was saved of it, perhaps from a shorter run."""
     if saved.ndim:
-        saved = np.pad(saved, [(0, leaf.shape[0] - len(saved))] + [(0, 0)] * (leaf.ndim - 1), "edge")
-        fresh = np.zeros(leaf.shape, leaf.dtype)
         inside = tuple(slice(min(sizes)) for sizes in zip(leaf.shape, saved.shape, strict=True))
-        fresh[inside] = saved[inside]
-        saved = fresh
+        filled = np.zeros(leaf.shape, leaf.dtype)
+        filled[inside] = saved[inside]
+        filled[len(saved) :] = filled[len(saved) - 1]  # chains that only fill the batch
+        saved = filled
     return jax.device_put(saved, leaf.sharding)
 
 

@@ -139,10 +139,10 @@ def simulate(
     )
     with bar:
         driver = Driver(engine, chains, n_generations, _CHUNK, width, bar, kept)
-        for batch, metrics in driver.run(seed_list):
+        for batch, found in driver.run(seed_list):
             rows = [place[seed] for seed in batch.tolist()]
             for name in names:
-                values[name][rows] = metrics[name]
+                values[name][rows] = found[name]
     seconds = time.perf_counter() - started
     return label(task, values, seed_list, {**provenance(config, mesh), "wall_seconds": seconds})
 
