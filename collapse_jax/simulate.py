@@ -15,6 +15,7 @@ from collapse_jax.config import KNOWN, describe
 from collapse_jax.dataset import label, provenance
 from collapse_jax.devices import batch_width, default_memory_limit, seed_mesh
 from collapse_jax.driver import Driver
+from collapse_jax.random import check_threefry
 from collapse_jax.rollout import SIZES, Storage, metric_names, pool_form
 from collapse_jax.tasks import AbstractTask
 from collapse_jax.workflows import AbstractWorkflow
@@ -81,6 +82,7 @@ def simulate(
     _check_metrics(task, metrics)
     checks.one_of("storage", storage, ("auto", "rows"))
     checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
+    check_threefry()
     mesh = seed_mesh(devices)
     limit = default_memory_limit(mesh) if memory_limit is None else memory_limit
     checks.whole_number("memory_limit", limit, maximum=2**62)
