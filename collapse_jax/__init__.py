@@ -6,6 +6,7 @@ from collapse_jax import config, theory
 from collapse_jax.analysis import collapse_time
 from collapse_jax.devices import use_all_cores
 from collapse_jax.plot import plot
+from collapse_jax.rerun import rerun
 from collapse_jax.rollout import rollout
 from collapse_jax.simulate import simulate
 from collapse_jax.table import summary
@@ -32,6 +33,7 @@ __all__ = [
     "corpus",
     "plot",
     "real_synthetic_grid",
+    "rerun",
     "rollout",
     "simulate",
     "summary",

@@ -75,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, _BAD_INPUT)
     except OSError as error:
         return _complain(error, _FAILED)
-    except KeyboardInterrupt:
-        return _complain("interrupted", _INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        return _complain("; ".join(["interrupted", *interrupt.args]), _INTERRUPTED)
     return 0
 
 
@@ -111,9 +111,19 @@ def _simulate(options: Options) -> None:
     with contextlib.suppress(RuntimeError):  # JAX is in use already; its devices are good enough
         use_all_cores()
     workflow, task = getattr(workflows, _WORKFLOWS[name])(), options.make_task()
-    ds = simulate(
-        workflow, task, options.n_generations, options.seeds, metrics=options.metrics or None
-    )
+    try:
+        ds = simulate(
+            workflow,
+            task,
+            options.n_generations,
+            options.seeds,
+            metrics=options.metrics or None,
+            checkpoint=options.checkpoint,
+        )
+    except KeyboardInterrupt:
+        if options.checkpoint is None:
+            raise
+        raise KeyboardInterrupt(f"the same command goes on from {options.checkpoint}") from None
     predicted = theory.expected(workflow, task, options.n_generations)
     rich.print(summary(ds, theory=predicted))
     if out:

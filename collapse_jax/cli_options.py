@@ -22,6 +22,54 @@ _Size = Annotated[int | None, _hint("INT", "100; with data, all its training row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """Which table to learn from."""
+
+    data: _File = None
+    """Learn from this table: .csv with a header line, .npy or .parquet."""
+    columns: Annotated[tuple[str, ...], _hint("NAME ...", "all numeric ones")] = ()
+    """Columns of the table to use; those of .npy are called 0, 1, 2, ..."""
+
+    def read(self, columns: tuple[str, ...] | None = None) -> np.ndarray | None:
+        """The table, or None where none is given."""
+        from collapse_jax.data import read_table
+
+        columns = self.columns if columns is None else columns
+        if self.data is None:
+            if columns:
+                raise ValueError(f"columns can only be chosen together with data, got {columns[0]}")
+            return None
+        return read_table(self.data, list(columns) or None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TargetOptions(TableOptions):
+    """Which table to learn from, and what of it to predict."""
+
+    target: Annotated[str | None, _hint("NAME", "none; needed with data")] = None
+    """The column to predict from the others."""
+
+    def read_pair(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The table without the target, and the target; None where no table is given.
+
+        Columns that equal the target in every row are the target.
+        """
+        if self.data is not None and self.target is None:
+            raise ValueError("target must be given together with data")
+        if self.data is None and self.target is not None:
+            raise ValueError(f"target can only be chosen together with data, got {self.target}")
+        x = self.read()
+        if x is None or self.target is None:
+            return None
+        y = self.read((self.target,))
+        y = y[:, 0] if y is not None else np.empty(0)
+        others = [column for column in x.T if not _same(column, y)]
+        if not others:
+            raise ValueError(f"columns must hold another one than the target {self.target!r}")
+        return np.column_stack(others), y
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """What the simulations of all tasks have in common."""
 
@@ -37,6 +85,8 @@ class Options:
     """Save all chains in this NetCDF file (.nc)."""
     figure: _File = None
     """Save a figure (.png, .pdf or .svg)."""
+    checkpoint: Annotated[str | None, arg(metavar="FOLDER", help_behavior_hint="(optional)")] = None
+    """Keep the chains in this folder while they run, and go on from there another time."""
 
     @abstractmethod
     def make_task(self) -> "AbstractTask":
@@ -44,24 +94,8 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataOptions(Options):
+class DataOptions(Options, TableOptions):
     """Options of tasks that can learn from a table."""
-
-    data: _File = None
-    """Learn from this table instead: .csv with a header line, .npy or .parquet."""
-    columns: Annotated[tuple[str, ...], _hint("NAME ...", "all numeric ones")] = ()
-    """Columns of the table to use; those of .npy are called 0, 1, 2, ..."""
-
-    def read(self, columns: tuple[str, ...] | None = None) -> np.ndarray | None:
-        """The table, or None where none is given."""
-        from collapse_jax.data import read_table
-
-        columns = self.columns if columns is None else columns
-        if self.data is None:
-            if columns:
-                raise ValueError(f"columns can only be chosen together with data, got {columns[0]}")
-            return None
-        return read_table(self.data, list(columns) or None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,11 +179,9 @@ class KernelDensityOptions(SplitOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LinearRegressionOptions(SplitOptions):
+class LinearRegressionOptions(SplitOptions, TargetOptions):
     """Fit least squares; each generation labels the rows with its predictions plus noise."""
 
-    target: Annotated[str | None, _hint("NAME", "none; needed with data")] = None
-    """The column to predict from the others."""
     dim: Annotated[int | None, _hint("INT", "10; with data, its columns")] = None
     """Number of coefficients."""
     n_samples: _Size = None
@@ -177,25 +209,6 @@ class LinearRegressionOptions(SplitOptions):
             test_fraction=self.test_fraction,
             split_seed=self.split_seed,
         )
-
-    def read_pair(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The table without the target, and the target; None where no table is given.
-
-        Columns that equal the target in every row are the target.
-        """
-        if self.data is not None and self.target is None:
-            raise ValueError("target must be given together with data")
-        if self.data is None and self.target is not None:
-            raise ValueError(f"target can only be chosen together with data, got {self.target}")
-        x = self.read()
-        if x is None or self.target is None:
-            return None
-        y = self.read((self.target,))
-        y = y[:, 0] if y is not None else np.empty(0)
-        others = [column for column in x.T if not _same(column, y)]
-        if not others:
-            raise ValueError(f"columns must hold another one than the target {self.target!r}")
-        return np.column_stack(others), y
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ import json
 from pathlib import PurePath
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 import xarray as xr

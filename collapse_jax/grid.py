@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from tqdm.auto import tqdm
 
 from collapse_jax import checks, engine, stages
+from collapse_jax.config import describe
+from collapse_jax.dataset import provenance
 from collapse_jax.devices import seed_mesh
 from collapse_jax.language.documents import Documents
 from collapse_jax.rollout import pool_form
 from collapse_jax.simulate import checked_seeds
-from collapse_jax.tasks.base import Training
 from collapse_jax.tasks.language_model import LanguageModel
 from collapse_jax.workflows import Replace
 
@@ -57,7 +59,10 @@ def real_synthetic_grid(
     """
     if not isinstance(task, LanguageModel):
         raise TypeError(f"task must be a LanguageModel, got {task!r}")
-    sizes = {"n_real": _checked("n_real", n_real), "n_synthetic": _checked("n_synthetic", n_synthetic)}
+    sizes = {
+        "n_real": _checked("n_real", n_real),
+        "n_synthetic": _checked("n_synthetic", n_synthetic),
+    }
     if max(sizes["n_real"]) > task.n_samples:
         raise ValueError(
             f"n_real must not exceed the {task.n_samples} real documents of the task (n_samples), "
@@ -76,16 +81,20 @@ def real_synthetic_grid(
     )
     cells = [(r, s) for r in sizes["n_real"] for s in sizes["n_synthetic"] if r + s]
     found = {}
-    with tqdm(total=len(cells) + 1, unit="model", disable=None if progress is None else not progress) as bar:
+    with tqdm(
+        total=len(cells) + 1, unit="model", disable=None if progress is None else not progress
+    ) as bar:
         report = bar.set_postfix_str
-        training = stages.select(chains, stages.start(chains).pool, 1)
+        training = stages.select(chains, engine.start(chains), 1)
         generator = stages.fit(chains, training, 1, report=report)
         most = max(sizes["n_synthetic"])
         synthetic = stages.generate(chains, generator.params, 1, most, report)[0] if most else None
         bar.update()
         for r, s in cells:
             rows = _mixture(training.rows, synthetic, r, s)
-            state = stages.fit(chains, Training((), rows, jnp.asarray(r + s), training.n_real), 2, report=report)
+            state = stages.fit(
+                chains, training._replace(rows=rows, n_train=jnp.asarray(r + s)), 2, report=report
+            )
             found[r, s] = {"train_loss": state.loss, **stages.measure(chains, state.params)}
             bar.update()
     names = [name for name in task.variables if name in next(iter(found.values()))]
@@ -103,9 +112,13 @@ def real_synthetic_grid(
         coords={
             "seed": ("seed", seed_list.astype(np.int64), {"long_name": "seed"}),
             "n_real": ("n_real", sizes["n_real"], {"long_name": "real documents"}),
-            "n_synthetic": ("n_synthetic", sizes["n_synthetic"], {"long_name": "synthetic documents"}),
+            "n_synthetic": (
+                "n_synthetic",
+                sizes["n_synthetic"],
+                {"long_name": "synthetic documents"},
+            ),
         },
-        attrs={"config": json.dumps({"task": describe(task)}, default=str), **versions(mesh)},
+        attrs=provenance({"workflow": {"type": "grid"}, "task": describe(task)}, mesh),
     )
 
 
@@ -119,8 +132,10 @@ def _checked(name: str, values: Sequence[int]) -> list[int]:
 
 
 @jax.jit
-def _mixture(real: Documents, synthetic: Documents | None, n_real: int, n_synthetic: int) -> Documents:
-    """The first so many real and synthetic documents, in buffers that are the same for all sizes."""
+def _mixture(
+    real: Documents, synthetic: Documents | None, n_real: int, n_synthetic: int
+) -> Documents:
+    """The first so many real and synthetic documents, in buffers of the same size for all."""
     if synthetic is None:
         return real
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), real, synthetic)

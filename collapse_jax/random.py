@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 # Room for new roles: the key of a draw must not change when a role is added.
 _ROLES_PER_GENERATION = 16
+_THREEFRY = "threefry2x32"
 
 
 class Role(IntEnum):
@@ -26,7 +27,33 @@ class Role(IntEnum):
 
 def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
     """The key of the chain with this seed. Always Threefry, whatever JAX's default generator."""
-    return jax.random.key(seed, impl="threefry2x32")
+    return jax.random.key(seed, impl=_THREEFRY)
+
+
+def check_threefry(key: Array | None = None) -> None:
+    """Check that random numbers come from Threefry, as reproducible chains need them to.
+
+    **Arguments:**
+
+    - `key`: a key of the user's; default only JAX's configuration is looked at.
+
+    Raises `ValueError` for another generator: those of JAX's others draw other numbers in batches
+    of other sizes and on other devices.
+    """
+    if key is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        where, found = "key must be a Threefry key", str(jax.random.key_impl(key))
+    else:
+        where, found = "jax_default_prng_impl must be Threefry", jax.config.jax_default_prng_impl  # pyright: ignore
+    if found != _THREEFRY:
+        raise ValueError(
+            f"{where} ({_THREEFRY!r}), got {found!r}, whose numbers depend on batches and devices, "
+            "so that no chain could be run again"
+        )
+    if not jax.config.jax_threefry_partitionable:  # pyright: ignore
+        raise ValueError(
+            "jax_threefry_partitionable must be True, JAX's default, got False, which makes other "
+            "chains of the same seeds"
+        )
 
 
 def stream(key: Key[Array, ""], generation: Int[Array, ""] | int, role: Role) -> Key[Array, ""]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax import pool as pools
 from collapse_jax.pool import Form, Pool
-from collapse_jax.random import Role, stream
+from collapse_jax.random import Role, check_threefry, stream
 from collapse_jax.tasks.base import AbstractTask, Variable, World
 from collapse_jax.workflows import AbstractWorkflow
 
@@ -49,6 +49,8 @@ def rollout(
 
     **Returns:** the metrics by name, each `[n_generations]`.
 
+    Raises `ValueError` for a key of another generator than Threefry.
+
     !!! example
 
         >>> import jax, collapse_jax as cj
@@ -58,6 +60,7 @@ def rollout(
         >>> jax.vmap(chain)(jax.numpy.array([0.1, 1.0, 10.0])).shape
         (3, 10)
     """
+    check_threefry(key)
     form = pool_form(workflow, task, n_generations, storage)
     names = metric_names(task, metrics)
     world = make_world(task, form, key)

@@ -1,28 +1,26 @@
-"""The host driver: batches of seeds over devices, chunks of generations, progress, the dataset."""
+"""Many chains at once: checks of the arguments, batches that fit into memory, the dataset."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
-from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from collapse_jax import checks, engine
+from collapse_jax.checkpoint import Checkpoint
 from collapse_jax.config import KNOWN, describe
+from collapse_jax.dataset import label, provenance
 from collapse_jax.devices import batch_width, default_memory_limit, seed_mesh
-from collapse_jax.pool import Form
+from collapse_jax.driver import Driver, Engine
+from collapse_jax.random import check_threefry
 from collapse_jax.rollout import SIZES, Storage, metric_names, pool_form
 from collapse_jax.tasks import AbstractTask
 from collapse_jax.workflows import AbstractWorkflow
 
 _CHUNK = 128  # most generations between two reports of progress
-_SECONDS = 0.5  # aim of one chunk's length
 
 
 def simulate(
@@ -36,6 +34,8 @@ def simulate(
     devices: Sequence[Any] | None = None,
     memory_limit: int | None = None,
     progress: bool | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 60.0,
     observe: Callable[[Any], None] | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
@@ -57,6 +57,9 @@ def simulate(
     - `memory_limit`: bytes that pools may take at a time, default half of the memory. Seeds that do
         not fit are run one batch after another.
     - `progress`: show a progress bar; default only on a terminal.
+    - `checkpoint`: a folder that keeps the chains while they run. The same call goes on where an
+        interrupted one stopped, also with other seeds or more generations; Ctrl-C saves first.
+    - `checkpoint_seconds`: how often to save. What takes long is saved less often.
     - `observe`: called after each generation of language models with their parameters and
         documents, a `collapse_jax.stages.Generation`, once for each batch of chains.
 
@@ -65,7 +68,8 @@ def simulate(
     attributes say how it was made; `collapse_jax.config.run_arguments` makes the same run of them.
 
     Raises `ValueError` or `TypeError`, before anything is compiled, for arguments outside their
-    range and for a run that does not fit into memory.
+    range, for a run that does not fit into memory and for a checkpoint of another run; `OSError`
+    where a checkpoint cannot be saved, for instance on a full disk.
 
     !!! example
 
@@ -80,6 +84,8 @@ def simulate(
     seed_list = checked_seeds(seeds)
     _check_metrics(task, metrics)
     checks.one_of("storage", storage, ("auto", "rows"))
+    checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
+    check_threefry()
     mesh = seed_mesh(devices)
     limit = default_memory_limit(mesh) if memory_limit is None else memory_limit
     checks.whole_number("memory_limit", limit, maximum=2**62)
@@ -108,7 +114,29 @@ def simulate(
     )
     names = metric_names(task, metrics)
 
+    config = {
+        "workflow": describe(workflow),
+        "task": describe(task),
+        "n_generations": n_generations,
+        "metrics": list(names),
+        "storage": storage,
+    }
+    kept = None if checkpoint is None else Checkpoint(checkpoint, config, checkpoint_seconds)
+
+    def chains(seeds: np.ndarray) -> engine.Chains:
+        return engine.Chains(
+            engine.traceable(workflow),
+            engine.traceable(task, sizes=task.dynamic_size and not form.rows),
+            form,
+            names,
+            chunk=min(_CHUNK, n_generations),
+            mesh=mesh,
+            seeds=seeds,
+        )
+
     started = time.perf_counter()
+    values = {name: np.empty((len(seed_list), n_generations), np.float32) for name in names}
+    place = {seed: row for row, seed in enumerate(seed_list.tolist())}
     bar = tqdm(
         total=n_generations * len(seed_list),
         desc=f"{type(task).__name__} {type(workflow).__name__}",
@@ -117,101 +145,24 @@ def simulate(
         disable=None if progress is None else not progress,
     )
     with bar:
-        batches = [
-            _run_batch(workflow, task, form, names, n_generations, batch, width, mesh, bar, observe)
-            for batch in np.split(seed_list, range(width, len(seed_list), width))
-        ]
-    values = {name: np.concatenate([batch[name] for batch in batches]) for name in names}
-    attrs = {
-        "config": json.dumps(
-            {
-                "workflow": describe(workflow),
-                "task": describe(task),
-                "n_generations": n_generations,
-                "metrics": list(names),
-                "storage": storage,
-            },
-            default=str,
-        ),
-        "workflow": type(workflow).__name__,
-        "task": type(task).__name__,
-        "collapse_jax_version": version("collapse_jax"),
-        "jax_version": jax.__version__,
-        "jaxlib_version": version("jaxlib"),
-        "backend": mesh.devices.flat[0].platform,
-        "device": mesh.devices.flat[0].device_kind,
-        "n_devices": mesh.size,
-        "wall_seconds": time.perf_counter() - started,
-    }
-    return _dataset(task, values, seed_list, n_generations, attrs)
+        driver = Driver(
+            _engine(task, bar, observe), chains, n_generations, _CHUNK, width, bar, kept
+        )
+        for batch, found in driver.run(seed_list):
+            rows = [place[seed] for seed in batch.tolist()]
+            for name in names:
+                values[name][rows] = found[name]
+    seconds = time.perf_counter() - started
+    return label(task, values, seed_list, {**provenance(config, mesh), "wall_seconds": seconds})
 
 
-def _dataset(
-    task: AbstractTask,
-    values: dict[str, np.ndarray],
-    seeds: np.ndarray,
-    n_generations: int,
-    attrs: dict[str, Any],
-) -> xr.Dataset:
-    variables = {**SIZES, **task.variables}
-    return xr.Dataset(
-        {
-            name: (("seed", "generation"), array, variables[name]._asdict())
-            for name, array in values.items()
-        },
-        coords={
-            "seed": ("seed", seeds.astype(np.int64), {"long_name": "seed of the chain"}),
-            "generation": (
-                "generation",
-                np.arange(1, n_generations + 1),
-                {"long_name": "generation (number of fits)"},
-            ),
-        },
-        attrs=attrs,
-    )
+def _engine(task: AbstractTask, bar: tqdm, observe: Callable[[Any], None] | None) -> Engine:
+    """What runs the chains: one program, or for tasks with long generations one per stage."""
+    if not task.staged:
+        return engine
+    from collapse_jax.stages import StagedEngine  # slow to import
 
-
-def _run_batch(
-    workflow: AbstractWorkflow,
-    task: AbstractTask,
-    form: Form,
-    names: tuple[str, ...],
-    n_generations: int,
-    seeds: np.ndarray,
-    width: int,
-    mesh: Mesh,
-    bar: tqdm,
-    observe: Callable[[Any], None] | None,
-) -> dict[str, np.ndarray]:
-    """Run one batch of chains through all generations; `[seed, generation]` by name."""
-    padded = np.pad(seeds, (0, width - len(seeds)), mode="edge")
-    chains = engine.Chains(
-        engine.traceable(workflow),
-        engine.traceable(task, sizes=task.dynamic_size and not form.rows),
-        form,
-        names,
-        chunk=min(_CHUNK, n_generations),
-        mesh=mesh,
-        seeds=padded,
-    )
-    start, advance = engine.start, engine.advance
-    if task.staged:
-        from collapse_jax import stages
-
-        start = stages.start
-        advance = partial(stages.advance, report=bar.set_postfix_str, observe=observe)
-    pool = start(chains)
-    pieces, done, steps = [], 0, 1
-    while done < n_generations:
-        steps = min(steps, chains.chunk, n_generations - done)
-        before = time.perf_counter()
-        pool, metrics = advance(chains, pool, done + 1, steps)
-        pieces.append({k: np.asarray(v)[: len(seeds), :steps] for k, v in metrics.items()})
-        done += steps
-        bar.update(steps * len(seeds))
-        rate = steps / max(time.perf_counter() - before, 1e-6)
-        steps = max(1, int(rate * _SECONDS))
-    return {name: np.concatenate([p[name] for p in pieces], axis=1) for name in names}
+    return StagedEngine(bar.set_postfix_str, observe)
 
 
 def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:

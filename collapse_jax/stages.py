@@ -6,6 +6,7 @@ rule may be any function of their text.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -21,7 +22,7 @@ from collapse_jax.language.sampling import sample
 from collapse_jax.language.training import STATE_AXES, TrainState, start_training, train_steps
 from collapse_jax.pool import Pool
 from collapse_jax.random import Role, chain_key, stream
-from collapse_jax.rollout import Metrics, make_world
+from collapse_jax.rollout import make_world
 from collapse_jax.tasks.base import Training
 from collapse_jax.tasks.language_model import LanguageModel
 
@@ -151,59 +152,66 @@ MEASURE_DOCUMENTS = _Stage(_measure_documents, None, (0,), 0)
 RETAIN = _Stage(_retain, POOL_AXES, (0, None), POOL_AXES)
 
 
-def start(chains: Chains) -> Progress:
-    """All chains before generation 1."""
-    return Progress(engine.start(chains), None)
+@dataclass(frozen=True)
+class StagedEngine:
+    """Runs chains as `engine` does, and tells of it."""
+
+    report: Report = _silent
+    """Receives a line of text at each step on the way."""
+    observe: Callable[[Generation], None] | None = None
+    """Receives what each generation has made."""
+
+    def start(self, chains: Chains) -> Progress:
+        """All chains before generation 1."""
+        first = _start_state(chains, 1).params if _starts_from_previous(chains) else None
+        return Progress(engine.start(chains), first)
+
+    def advance(
+        self, chains: Chains, pool: Progress, first: int, steps: int
+    ) -> tuple[Progress, dict[str, np.ndarray]]:
+        """Run generations `first`, `first + 1`, ... (`steps` of them).
+
+        **Returns:** the chains after them, and the metrics `[seed, steps]`. What was handed in is
+        used up.
+
+        Raises `RuntimeError` where a model generates next to no acceptable documents.
+        """
+        columns: list[dict[str, Any]] = []
+        for t in range(first, first + steps):
+            pool, measured = self._generation(chains, pool, t)
+            columns.append({name: np.asarray(measured[name], np.float32) for name in chains.names})
+        return pool, {name: np.stack([c[name] for c in columns], 1) for name in chains.names}
+
+    def _generation(
+        self, chains: Chains, progress: Progress, t: int
+    ) -> tuple[Progress, dict[str, Any]]:
+        """Select, fit, measure, generate, retain."""
+        task = _task(chains)
+        training = select(chains, progress.pool, t)
+        state = fit(chains, training, t, progress.params, self.report)
+        measured = {
+            "n_train": np.full(len(chains.seeds), training.n_train),
+            "real_fraction": np.asarray(training.n_real) / int(training.n_train),
+            "train_loss": state.loss,
+            **measure(chains, state.params),
+        }
+        documents, rate = generate(chains, state.params, t, task.n_samples, self.report)
+        measured |= {"acceptance_rate": rate}
+        measured |= _run((MEASURE_DOCUMENTS, chains, (documents,)), None)
+        if self.observe is not None:
+            self.observe(Generation(t, chains.seeds, state.params, documents))
+        pool = _run((RETAIN, chains, (documents, jnp.asarray(t, jnp.int32))), progress.pool)
+        engine.check_capacity(chains, pool, t)
+        return Progress(pool, state.params if _starts_from_previous(chains) else None), measured
 
 
-def advance(
-    chains: Chains,
-    progress: Progress,
-    first: int,
-    steps: int,
-    report: Report | None = None,
-    observe: Callable[[Generation], None] | None = None,
-) -> tuple[Progress, Metrics]:
-    """Run generations `first`, `first + 1`, ... (`steps` of them).
-
-    **Returns:** the chains after them, and the metrics `[seed, steps]`. What was handed in is used
-    up.
-
-    Raises `RuntimeError` where a model generates next to no acceptable documents.
-    """
-    columns = []
-    for t in range(first, first + steps):
-        progress, measured = _generation(chains, progress, t, report or _silent, observe)
-        columns.append({name: np.asarray(measured[name], np.float32) for name in chains.names})
-    return progress, {name: np.stack([c[name] for c in columns], 1) for name in chains.names}
+def _task(chains: Chains) -> LanguageModel:
+    assert isinstance(chains.task, LanguageModel)
+    return chains.task
 
 
-def _generation(
-    chains: Chains,
-    progress: Progress,
-    t: int,
-    report: Report,
-    observe: Callable[[Generation], None] | None,
-) -> tuple[Progress, dict[str, Any]]:
-    """Select, fit, measure, generate, retain."""
-    task: LanguageModel = chains.task  # pyright: ignore[reportAssignmentType]
-    now = jnp.asarray(t, jnp.int32)
-    training = select(chains, progress.pool, t)
-    state = fit(chains, training, t, progress.params, report)
-    measured = {
-        "n_train": np.full(len(chains.seeds), training.n_train),
-        "real_fraction": np.asarray(training.n_real) / int(training.n_train),
-        "train_loss": state.loss,
-        **measure(chains, state.params),
-    }
-    documents, rate = generate(chains, state.params, t, task.n_samples, report)
-    measured |= {"acceptance_rate": rate}
-    measured |= _run((MEASURE_DOCUMENTS, chains, (documents,)), None)
-    if observe is not None:
-        observe(Generation(t, chains.seeds, state.params, documents))
-    pool = _run((RETAIN, chains, (documents, now)), progress.pool)
-    engine.check_capacity(chains, pool, t)
-    return Progress(pool, state.params if task.start == "previous" else None), measured
+def _starts_from_previous(chains: Chains) -> bool:
+    return _task(chains).start == "previous"
 
 
 def select(chains: Chains, pool: Pool, t: int) -> Training:
@@ -227,21 +235,24 @@ def fit(
 
     They start from the models before, where these are given; else from the checkpoint or afresh.
     """
-    task: LanguageModel = chains.task  # pyright: ignore[reportAssignmentType]
+    state = _start_state(chains, t, previous)
     now, steps = (jnp.asarray(i, jnp.int32) for i in (t, _STEPS))
-    if previous is not None:
-        state = _run((START_FROM_PREVIOUS, chains, (previous,)), None)
-    elif task.mode == "finetune":
-        assert task.base is not None
-        state = _run((START_FROM_BASE, chains, (task.base.params,)), None)
-    else:
-        state = _run((FRESH_START, chains, (now,)), None)
     n_train = jnp.asarray(training.n_train, jnp.int32)
-    total = task.optimizer.n_steps(int(n_train))
+    total = _task(chains).optimizer.n_steps(int(n_train))
     for done in range(0, total, _STEPS):
         report(f"generation {t}: step {done} of {total}")
         state = _run((FIT, chains, (training.rows, n_train, now, steps)), state)
     return state
+
+
+def _start_state(chains: Chains, t: int, previous: Params | None = None) -> TrainState:
+    task = _task(chains)
+    if previous is not None:
+        return _run((START_FROM_PREVIOUS, chains, (previous,)), None)
+    if task.mode == "finetune":
+        assert task.base is not None
+        return _run((START_FROM_BASE, chains, (task.base.params,)), None)
+    return _run((FRESH_START, chains, (jnp.asarray(t, jnp.int32),)), None)
 
 
 def generate(
@@ -257,7 +268,7 @@ def generate(
 
     Raises `RuntimeError` after `max_attempts` times as many draws as are needed.
     """
-    task: LanguageModel = chains.task  # pyright: ignore[reportAssignmentType]
+    task = _task(chains)
     now = jnp.asarray(t, jnp.int32)
     tokens = np.zeros((len(chains.seeds), n, task.context), np.int32)
     lengths = np.zeros((len(chains.seeds), n), np.int32)

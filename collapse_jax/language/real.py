@@ -47,8 +47,12 @@ def real_documents(
     Raises `ValueError` where fewer documents fit into the context than are asked for.
     """
     if corpus is None or isinstance(corpus, Grammar):
-        n_samples = checks.whole_number("n_samples", n_samples or _DEFAULT_SAMPLES)
-        n_test = checks.whole_number("n_test", n_test or _DEFAULT_TEST)
+        n_samples = _DEFAULT_SAMPLES if n_samples is None else n_samples
+        n_test = _DEFAULT_TEST if n_test is None else n_test
+    n_samples, n_test = (
+        None if size is None else checks.whole_number(name, size)
+        for name, size in (("n_samples", n_samples), ("n_test", n_test))
+    )
     if corpus is None or tokenizer is None or is_drawn(corpus, tokenizer):
         assert n_samples is not None
         assert n_test is not None
@@ -59,16 +63,18 @@ def real_documents(
             )
         return RealDocuments(n_samples, n_test, None, None, 0)
     if isinstance(corpus, Grammar):
-        train_texts = corpus.sample(_RESERVE * n_samples, seed=0)  # pyright: ignore
-        test_texts = corpus.sample(n_test, seed=1)  # pyright: ignore[reportArgumentType]
+        assert n_samples is not None
+        assert n_test is not None
+        train_texts = corpus.sample(_RESERVE * n_samples, seed=0)
+        test_texts = corpus.sample(n_test, seed=1)
     else:
         assert isinstance(corpus, AbstractText)
         train_texts, test_texts = corpus.train, corpus.test
     train = encode_documents(train_texts, tokenizer, context)
     test = encode_documents(test_texts, tokenizer, context)
     available = len(train.lengths)
-    n_samples = checks.whole_number("n_samples", available if n_samples is None else n_samples)
-    n_test = checks.whole_number("n_test", n_test or len(test.lengths))
+    n_samples = available if n_samples is None else n_samples
+    n_test = len(test.lengths) if n_test is None else n_test
     for name, wanted, found in (
         ("n_samples", n_samples, train),
         ("n_test", n_test, test),

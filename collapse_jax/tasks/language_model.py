@@ -343,7 +343,7 @@ class LanguageModel(AbstractTask):
         rows = Documents(drawn.tokens[places], drawn.lengths[places])
         if not self.corpus.is_chat:
             return rows, places
-        texts = decode_documents(*rows, self.tokenizer)
+        texts = decode_documents(np.asarray(rows.tokens), np.asarray(rows.lengths), self.tokenizer)
         kept = [i for i, text in enumerate(texts) if self.corpus.accepts(text)]
         for i in kept:
             if (text := self.corpus.reformat(texts[i])) != texts[i]:

@@ -1,0 +1,221 @@
+"""Runs that are interrupted, killed, damaged or extended come out as if nothing had happened."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+
+import jax
+import jaxtyping
+import pytest
+import xarray as xr
+
+import collapse_jax as cj
+from collapse_jax import checkpoint, cli, engine
+
+TASK = cj.Categorical(4, 9)
+
+
+def run(folder=None, n_generations=12, seeds=6, workflow=None, task=TASK, **options):
+    workflow = cj.Replace() if workflow is None else workflow
+    return cj.simulate(
+        workflow, task, n_generations, seeds, progress=False, checkpoint=folder, **options
+    )
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Saves after every generation."""
+    monkeypatch.setattr(checkpoint, "_SHARE", float("inf"))
+    monkeypatch.setattr(sys.modules["collapse_jax.simulate"], "_CHUNK", 1)
+    return {"checkpoint_seconds": 0.0}
+
+
+@pytest.fixture
+def interrupted_after(monkeypatch):
+    """Presses Ctrl-C during a call of the engine."""
+
+    def arrange(calls, advance=engine.advance):
+        count = iter(range(1, 1000))
+
+        def pressing(*arguments):
+            if next(count) == calls:
+                os.kill(os.getpid(), signal.SIGINT)
+            return advance(*arguments)
+
+        monkeypatch.setattr(engine, "advance", pressing)
+
+    return arrange
+
+
+KILLED = """
+import os, random, shutil, signal, sys, time
+import jax, collapse_jax as cj, orbax.checkpoint, xarray
+from collapse_jax import checkpoint
+folder = sys.argv[1]
+jax.config.update("jax_compilation_cache_dir", folder + "/programs")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+checkpoint._SHARE = float("inf")
+sys.modules["collapse_jax.simulate"]._CHUNK = 1
+
+def run(name=None):
+    kept = name and folder + "/" + name
+    return cj.simulate(cj.AccumulateSubsample(), cj.Categorical(3, 9), 40, 6, progress=False,
+        memory_limit=6000, checkpoint=kept, checkpoint_seconds=0)
+
+def child(work):  # JAX starts in the children only: it does not survive a fork
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+def finished(pid):
+    return os.waitpid(pid, 0)[1] == 0
+
+assert finished(child(lambda: run().to_netcdf(folder + "/whole.nc")))
+random.seed(0)
+kills, runs = 0, 1
+while kills < 20:
+    pid = child(lambda: run(f"run{runs}"))
+    time.sleep(random.uniform(0.2, 1.2))
+    os.kill(pid, signal.SIGKILL)
+    if finished(pid):
+        runs += 1
+    else:
+        kills += 1
+assert finished(child(lambda: run(f"run{runs}").to_netcdf(folder + "/resumed.nc")))
+"""
+
+
+def test_killed_at_random_moments(tmp_path):
+    """Twenty times, mostly while it saves, which it does after every generation."""
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=True, timeout=300)
+    whole, resumed = (xr.load_dataset(tmp_path / f"{name}.nc") for name in ("whole", "resumed"))
+    xr.testing.assert_equal(whole, resumed)
+    states = [path for path in tmp_path.glob("run*/chains-*/*") if path.name.isdigit()]
+    assert len({path.parent for path in states}) > 1  # several batches
+    assert not list(tmp_path.glob("run*/chains-*/damaged*"))
+
+
+GROWING = cj.KernelDensity("moons", n_samples=6, n_test=8)  # its pool of rows does
+
+
+@pytest.mark.parametrize(
+    ("workflow", "task"), [(cj.Accumulate(), GROWING), (cj.Replace(), TASK)], ids=["rows", "counts"]
+)
+def test_more_generations_fewer_and_other_seeds(workflow, task, tmp_path, often):
+    whole = run(None, 12, 6, workflow, task)
+    for n_generations, seeds in ((5, 5), (12, 5), (12, 6), (3, [4, 2])):
+        ds = run(tmp_path / "run", n_generations, seeds, workflow, task)
+        expected = whole.sel(seed=ds.seed, generation=ds.generation)
+        xr.testing.assert_allclose(ds, expected, rtol=2e-4, atol=1e-5)
+
+
+def test_other_batches_and_devices(tmp_path, often, interrupted_after):
+    whole = run(seeds=11)
+    interrupted_after(4)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", seeds=11, **often)
+    ds = run(tmp_path / "run", seeds=11, devices=jax.devices()[:1], memory_limit=2500)
+    xr.testing.assert_equal(ds, whole)
+
+
+def test_ctrl_c_saves(tmp_path, interrupted_after, often):
+    whole = run()
+    interrupted_after(5)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run")
+    (state,) = tmp_path.glob("run/chains-*/5")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    first = []
+    advance = engine.advance
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "advance", lambda *a: first.append(a[2]) or advance(*a))
+        xr.testing.assert_equal(run(tmp_path / "run"), whole)
+    assert first == list(range(6, 13))
+    assert state.parent.joinpath("12").exists()
+
+
+def test_ctrl_c_on_the_command_line(tmp_path, interrupted_after, often, capsys, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    folder = str(tmp_path / "run")
+    command = ["simulate", "gaussian", "--workflow", "replace", "--seeds", "3"]
+    command += ["--generations", "6", "--checkpoint", folder]
+    interrupted_after(3)
+    assert cli.main(command) == 130
+    assert capsys.readouterr().err == (
+        f"collapse-jax: interrupted; the same command goes on from {folder}\n"
+    )
+    assert cli.main(command) == 0
+
+
+def test_another_run_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    run(folder, 2, 2)
+    monkeypatch.setattr(engine, "start", None)
+    other = cj.Categorical(4, 8)
+    with pytest.raises(ValueError, match=r"of another: task.n_samples is 9 there and 8 here$"):
+        run(folder, 2, 2, task=other)
+    with pytest.raises(ValueError, match=r"workflow.type is 'Replace' there and 'Accumulate' here"):
+        run(folder, 2, 2, workflow=cj.Accumulate())
+    with pytest.raises(ValueError, match=r"metrics is \['n_train'.* there and \['entropy'\] here"):
+        run(folder, 2, 2, metrics=["entropy"])
+    with pytest.raises(ValueError, match=r"a folder of its own, and .* is not empty"):
+        run(tmp_path, 2, 2)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"checkpoint must be a folder to write to, not .*file"):
+        run(tmp_path / "file", 2, 2)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"checkpoint has a damaged .*config.json"):
+        run(folder, 2, 2)
+
+
+@pytest.mark.filterwarnings(  # orbax gives up on the other arrays when one cannot be read
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_damage_is_found_and_the_state_before_is_used(tmp_path, often):
+    whole = run()
+    run(tmp_path / "good", n_generations=8, **often)
+    (newest,) = tmp_path.glob("good/chains-*/8")
+    paths = [path.relative_to(tmp_path / "good") for path in newest.rglob("*") if path.is_file()]
+    found = 0
+    for number, path in enumerate(paths):
+        folder = tmp_path / f"damaged{number}"
+        shutil.copytree(tmp_path / "good", folder)
+        content = (folder / path).read_bytes()
+        middle = len(content) // 2
+        damaged = content[:middle]
+        if number % 2:
+            damaged += bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        (folder / path).write_bytes(damaged)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ds = run(folder)
+        xr.testing.assert_equal(ds, whole)
+        found += any("8 is damaged, and the state before" in str(w.message) for w in caught)
+    assert found >= 6  # not every file that orbax writes is needed to read all of it
+
+
+def test_a_full_disk(tmp_path, often):
+    whole = run()
+    folder = tmp_path / "run"
+    run(folder, n_generations=4, **often)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match=r"generation 5 could not be saved in .*run"):
+            run(folder, **often)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.name for path in folder.glob("chains-*/*") if path.name.isdigit()} == {"3", "4"}
+    xr.testing.assert_equal(run(folder), whole)
+    assert json.loads((folder / "config.json").read_text())["task"]["n_samples"] == 9
