@@ -18,7 +18,14 @@ import tyro
 
 from collapse_jax import checks
 from collapse_jax.cli_corpus import TrainTokenizer
-from collapse_jax.cli_options import TASKS, Options
+from collapse_jax.cli_language import LanguageModelOptions
+from collapse_jax.cli_options import (
+    CategoricalOptions,
+    GaussianOptions,
+    KernelDensityOptions,
+    LinearRegressionOptions,
+    Options,
+)
 
 PROGRAM = "collapse-jax"
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
@@ -27,6 +34,14 @@ _WORKFLOWS = {
     "accumulate": "Accumulate",
     "accumulate-subsample": "AccumulateSubsample",
 }
+TASKS: dict[str, type[Options]] = {
+    "gaussian": GaussianOptions,
+    "kde": KernelDensityOptions,
+    "linear-regression": LinearRegressionOptions,
+    "categorical": CategoricalOptions,
+    "lm": LanguageModelOptions,
+}
+"""The tasks by their name on the command line."""
 _DESCRIPTION = (
     "A laboratory for model collapse: generative models trained on data that models generated. "
     f"'{PROGRAM} --version' shows the version, '{PROGRAM} simulate gaussian --help' the options "
@@ -36,7 +51,7 @@ _DESCRIPTION = (
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """Run three workflows on four tasks; print a table and save a figure (about a minute)."""
+    """Run three workflows on five tasks; print a table and save a figure (a few minutes)."""
 
     out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "collapse.png"
     """Save the figure in this file (.png, .pdf or .svg)."""
@@ -47,6 +62,8 @@ class Demo:
     """Generations per chain."""
     seeds: Annotated[int, tyro.conf.arg(metavar="INT")] = 400
     """Number of chains per run."""
+    language_model: bool = True
+    """Train language models as well, which takes most of the time."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _demo(command: Demo) -> None:
     from collapse_jax import demo
 
-    demo.run(command.out, command.n_generations, command.seeds)
+    demo.run(command.out, command.n_generations, command.seeds, language=command.language_model)
 
 
 def _train_tokenizer(options: TrainTokenizer) -> None:
@@ -119,6 +136,7 @@ def _simulate(options: Options) -> None:
             options.seeds,
             metrics=options.metrics or None,
             checkpoint=options.checkpoint,
+            observe=options.make_observer(task),
         )
     except KeyboardInterrupt:
         if options.checkpoint is None:

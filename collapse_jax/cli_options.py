@@ -2,6 +2,7 @@
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -91,6 +92,10 @@ class Options:
     @abstractmethod
     def make_task(self) -> "AbstractTask":
         """The task that the options describe."""
+
+    def make_observer(self, task: "AbstractTask") -> Callable[[Any], None] | None:
+        """What `simulate` tells of each generation, if anything."""
+        return None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -234,15 +239,6 @@ class CategoricalOptions(DataOptions):
             probabilities=list(self.probabilities) or None,
             data=table,
         )
-
-
-TASKS: dict[str, type[Options]] = {
-    "gaussian": GaussianOptions,
-    "kde": KernelDensityOptions,
-    "linear-regression": LinearRegressionOptions,
-    "categorical": CategoricalOptions,
-}
-"""The tasks by their name on the command line."""
 
 
 def _number_or_name(text: str) -> Any:

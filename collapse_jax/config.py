@@ -79,7 +79,7 @@ def rebuild(arguments: dict[str, Any], data: Any = None) -> Any:
     """
     arguments = dict(arguments)
     name = arguments.pop("type")
-    made = _known(name)
+    made = known_class(name)
     for key, value in arguments.items():
         if isinstance(value, dict) and value.get("type") in _LANGUAGE:
             arguments[key] = rebuild(value)
@@ -99,7 +99,8 @@ def rebuild(arguments: dict[str, Any], data: Any = None) -> Any:
     return module
 
 
-def _known(name: str) -> Any:
+def known_class(name: str) -> Any:
+    """The class that `describe` calls so. Raises `ValueError` where there is none."""
     if name in KNOWN:
         return KNOWN[name]
     if name not in _LANGUAGE:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from collapse_jax.config import KNOWN, rebuild
+from collapse_jax.config import known_class, rebuild
 from collapse_jax.rollout import SIZES
 from collapse_jax.theory import expected
 
@@ -125,7 +125,7 @@ def _labels(workflows: list[str], settings: list[dict[str, str]]) -> list[str]:
     ]
 
 
-def _settings(config: dict[str, Any]) -> dict[str, str]:
+def _settings(config: dict[str, Any], nested: bool = False) -> dict[str, str]:
     """Sizes, the data set and everything that is not at its default."""
     name, given = config.get("type"), dict(config)
     data = given.pop("data", None)
@@ -134,20 +134,43 @@ def _settings(config: dict[str, Any]) -> dict[str, str]:
     dataset = given.pop("dataset", None)
     if data is None and dataset is not None:
         shown[str(dataset)] = ""
-    parameters = inspect.signature(KNOWN[name]).parameters if name in KNOWN else {}
+    try:
+        parameters = inspect.signature(known_class(str(name))).parameters
+    except ValueError:  # a class of the user's own
+        parameters = {}
     for key, value in given.items():
         if data is not None and key == "n_test":  # the data decide it
             continue
-        default = key in parameters and _is_hidden_default(parameters[key], value)
+        if key in _DERIVED.get(str(name), ()):
+            continue
+        if isinstance(value, dict):
+            inner = _settings(value, nested=True)
+            if key == "corpus":
+                details = ", ".join(f"{k}={v}" if v else k for k, v in inner.items())
+                shown[f"{value['type']}({details})" if details else str(value["type"])] = ""
+            else:
+                shown |= inner
+            continue
+        default = key in parameters and _is_hidden_default(parameters[key], value, nested)
         uniform = isinstance(value, list) and all(entry == value[0] for entry in value)
         if value is not None and not default and not uniform:
             shown[key] = _text(value)
     return shown
 
 
-def _is_hidden_default(parameter: inspect.Parameter, value: Any) -> bool:
-    """Whether a keyword-only argument has its default value, which nobody needs to be told."""
-    optional = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+# What follows from other settings where it is not told.
+_DERIVED = {
+    "LanguageModel": ("context", "n_test", "mode", "scan", "tokenizer", "param_dtype"),
+    "Optimizer": ("micro_batch",),
+}
+
+
+def _is_hidden_default(parameter: inspect.Parameter, value: Any, nested: bool) -> bool:
+    """Whether an argument has its default value, which nobody needs to be told.
+
+    Of a task only arguments by keyword are hidden, not its sizes.
+    """
+    optional = nested or parameter.kind is inspect.Parameter.KEYWORD_ONLY
     return optional and value == parameter.default and parameter.name not in _ALWAYS_SHOWN
 
 
@@ -174,6 +197,8 @@ def _theory(
 
 
 def _expected(ds: xr.Dataset, config: dict[str, Any]) -> xr.Dataset:
+    if config.get("task", {}).get("type") == "LanguageModel":  # no theory, and slow to make again
+        return xr.Dataset()
     try:
         workflow, task = rebuild(config["workflow"]), rebuild(config["task"])
     except (KeyError, TypeError, ValueError):  # data or classes of the user's own

@@ -54,6 +54,7 @@ SCALES: dict[str, Scale] = {
     "trace_ratio": Scale(_squared_log, _plain, is_ratio=True, small=math.log(1.1) ** 2),
     "test_error": Scale(_plain, _plain, is_ratio=True),
     "entropy_ratio": Scale(_plain, _minus_log, is_ratio=True, small=math.log(1.1)),
+    "excess_loss": Scale(_plain, _plain, is_ratio=True),
     "nll": Scale(_plain, _plain, is_ratio=False),
     "test_loss": Scale(_plain, _plain, is_ratio=False),
 }

@@ -1,0 +1,42 @@
+"""Generated documents as files that people can read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from collapse_jax.files import write_atomically
+from collapse_jax.language.encoding import decode_documents
+from collapse_jax.language.tokenizers import AbstractTokenizer
+
+
+class SampleWriter:
+    """Writes the documents of each generation to a folder; give it to `simulate` as `observe`.
+
+    A file `seed-0-generation-1.jsonl` holds what the first model of seed 0 generated, a document a
+    line, in the order in which later generations learn from them.
+
+    **Arguments:**
+
+    - `folder`: where to; it is made if need be.
+    - `tokenizer`: of the task.
+
+    Raises `ValueError` where `folder` is a file.
+    """
+
+    def __init__(self, folder: str | Path, tokenizer: AbstractTokenizer):
+        self.folder, self.tokenizer = Path(folder), tokenizer
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"samples must be a folder, and {folder} is a file")
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, made: Any) -> None:
+        documents = [np.asarray(x) for x in made.documents]
+        for chain, seed in enumerate(made.seeds):
+            texts = decode_documents(documents[0][chain], documents[1][chain], self.tokenizer)
+            lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+            path = self.folder / f"seed-{seed}-generation-{made.generation}.jsonl"
+            write_atomically(
+                path, lambda name, lines=lines: Path(name).write_text("\n".join(lines) + "\n")
+            )
