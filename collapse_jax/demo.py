@@ -1,6 +1,7 @@
 """The paper's story in minutes: three workflows on five tasks, as a table and a figure."""
 
 import contextlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # loaded when a figure is made
 FIGURES = (".png", ".pdf", ".svg")
 """Suffixes of figure files."""
 _BAND = (0.1, 0.9)
+_LINE = 44  # characters above a panel
 _AT_A_TIME = 2
 
 _WORKFLOWS: tuple[AbstractWorkflow, ...] = (
@@ -139,8 +141,9 @@ def figure(groups: Mapping[str, Runs]) -> "matplotlib.figure.Figure":
             runs = collect(group)
             curves += draw(ax, name, runs, _BAND)
             task, _, settings = title(runs).partition(": ")
-            ax.set_title(task, fontweight="bold", loc="left", pad=19)
-            ax.text(0.0, 1.03, settings, transform=ax.transAxes, va="bottom", fontsize=9.0)
+            lines = textwrap.wrap(settings, _LINE)
+            ax.set_title(task, fontweight="bold", loc="left", pad=7 + 12 * len(lines))
+            ax.text(0.0, 1.03, "\n".join(lines), transform=ax.transAxes, va="bottom", fontsize=9.0)
         for ax in panels[len(groups) :]:
             ax.set_axis_off()
         add_legend(figure, curves, _BAND)

@@ -16,6 +16,8 @@ CONFIDENCE = 0.9
 """Share of bootstrap replicates that must agree with an answer."""
 MOST_GROWTH = 2.2
 """Up to this multiple of generation 1's error a run is stable: between pi^2/6 and pi^2/2 - 2."""
+LEAST_GROWTH = 1.25
+"""Up to this multiple an error has not grown: data that accumulate raise it so by generation 2."""
 MOST_LOSS = math.log(2.0)
 """Up to this many nats above generation 1 a log-likelihood is stable: half the likelihood."""
 _REPLICATES = 400
@@ -106,7 +108,7 @@ def verdict(ds: xr.Dataset, variable: str | None = None) -> Verdict:
     - `"collapse"`: between the second and the last quarter the error gained as large a share of its
         whole growth as a curve like sqrt(t) does over the same generations, or a larger one. This
         lies between linear growth and the logarithmic one of, say, kernel densities under
-        Accumulate. A run whose chains have died is a collapse too.
+        Accumulate. Errors with a natural zero must have grown by a quarter at least. A run whose chains have died is a collapse too.
     - `"stable"`: the late error is at most 2.2 times that of generation 1. Log-likelihoods have no
         natural zero; there, at most log 2 nats above: a real datum is at least half as likely as
         under the first model. A trace or an entropy relative to that of the user's own data, of
@@ -168,7 +170,7 @@ def verdict(ds: xr.Dataset, variable: str | None = None) -> Verdict:
     for _ in range(_REPLICATES):
         drawn = chains[generator.integers(n_chains, size=n_chains)]
         replicate = scale.of_mean(_trimmed_mean(drawn))
-        growing += _grows(replicate, share)
+        growing += _grows(scale, replicate, share)
         bounded += bound.holds(replicate)
     growing, bounded = growing / _REPLICATES, bounded / _REPLICATES
     first, middle_error, late_error = map(float, estimate)
@@ -182,9 +184,10 @@ def _trimmed_mean(chains: np.ndarray) -> np.ndarray:
     return np.sort(chains, axis=0)[out : len(chains) - out].mean(axis=0)
 
 
-def _grows(errors: np.ndarray, share: float) -> bool:
+def _grows(scale: Scale, errors: np.ndarray, share: float) -> bool:
     first, middle, late = errors
-    if not (np.isfinite(first) and late > first):
+    least = LEAST_GROWTH if scale.is_ratio and scale.small is None else 1.0
+    if not (np.isfinite(first) and late > least * first):
         return False
     return bool(not np.isfinite(late) or late - middle >= share * (late - first))
 
