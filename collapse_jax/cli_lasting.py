@@ -27,11 +27,15 @@ class Rerun(TargetOptions):
         try:
             ds = xr.load_dataset(self.file, engine="h5netcdf")
         except OSError as error:
-            raise ValueError(f"file must be a readable dataset; {self.file} is not: {error}") from None
+            raise ValueError(
+                f"file must be a readable dataset; {self.file} is not: {error}"
+            ) from None
         try:
             regression = json.loads(ds.attrs["config"])["task"]["type"] == "LinearRegression"
         except (KeyError, TypeError, json.JSONDecodeError):
-            raise ValueError(f"file must be a dataset of simulate, and {self.file} is none") from None
+            raise ValueError(
+                f"file must be a dataset of simulate, and {self.file} is none"
+            ) from None
         again, differences = rerun(ds, self.read_pair() if regression else self.read())
         table = rich.table.Table("variable", "largest difference", "equal up to rounding")
         for name, difference in differences.items():
