@@ -9,6 +9,7 @@ from collapse_jax.plot import plot
 from collapse_jax.rerun import rerun
 from collapse_jax.rollout import rollout
 from collapse_jax.simulate import simulate
+from collapse_jax.sweep import sweep
 from collapse_jax.table import summary
 from collapse_jax.tasks import Categorical, Gaussian, KernelDensity, LinearRegression
 from collapse_jax.verdict import verdict
@@ -37,6 +38,7 @@ __all__ = [
     "rollout",
     "simulate",
     "summary",
+    "sweep",
     "theory",
     "use_all_cores",
     "verdict",

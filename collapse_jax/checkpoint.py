@@ -2,21 +2,25 @@
 
 import contextlib
 import json
-import shutil
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from collapse_jax import files
 from collapse_jax.data import digest
 
 _CONFIG = "config.json"
+_SUFFIX = ".safetensors"
+_METRIC, _POOL = "metric.", "pool."  # what the names of arrays begin with
+_KEPT = 2  # states per batch of chains
 _SHARE = 0.05  # most of the time that saving may take
+_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)  # all that reading may raise
 
 
 class Reached(NamedTuple):
@@ -44,9 +48,13 @@ class Reached(NamedTuple):
 class Checkpoint:
     """A folder that holds the chains of one run, whatever the batches in which they ran.
 
-    Each batch of chains has a folder in it, named after its seeds, of which orbax keeps the last
-    two states. A state carries a fingerprint of its arrays, so that damage is found when it is
-    read: it is set aside with a warning, and the state before it is used.
+    Each batch of chains has a folder in it, named after its seeds, with its last two states. A
+    state is one file, which is there only when it is whole, and carries a fingerprint of its
+    arrays. What is damaged all the same is set aside with a warning when it is read, and the state
+    before it is used.
+
+    Processes write only batches of their own, whatever the others do; libraries that save one
+    array of all processes together cannot, since here no two need to be at the same generation.
 
     **Arguments:**
 
@@ -75,30 +83,26 @@ class Checkpoint:
 
         Raises `OSError` when that fails, for instance on a full disk.
         """
-        import orbax.checkpoint as ocp
-
         started = time.monotonic()
-        about = {
-            "seeds": reached.seeds.tolist(),
-            "values": digest(reached.seeds, *_sorted(reached.metrics)),
-            "pool": digest(reached.seeds, *reached.pool),
+        arrays = {
+            **{f"{_METRIC}{name}": values for name, values in reached.metrics.items()},
+            **{f"{_POOL}{index:04}": leaf for index, leaf in enumerate(reached.pool)},
         }
-        names = (f"{index:04}" for index in range(len(reached.pool)))
-        items = {
-            "about": ocp.args.JsonSave(about),
-            "values": ocp.args.StandardSave(reached.metrics),
-            "pool": ocp.args.StandardSave(dict(zip(names, reached.pool, strict=False))),
-        }
-        path = self.folder / f"chains-{digest(reached.seeds)}"
+        about = {"seeds": reached.seeds.tolist(), **_fingerprints(reached.seeds, arrays)}
+        path = self.folder / f"chains-{digest(reached.seeds)}" / f"{reached.done}{_SUFFIX}"
+        whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         try:
-            path.mkdir(exist_ok=True)
-            with _manager(path, cleanup_tmp_directories=True) as manager:
-                manager.save(reached.done, args=ocp.args.Composite(**items), force=True)
-        except Exception as error:  # orbax and what is below it raise all kinds
+            path.parent.mkdir(exist_ok=True)
+            for part in path.parent.glob(".part-*"):  # of a process that was killed
+                part.unlink()
+            metadata = {"about": json.dumps(about)}
+            files.write_atomically(path, lambda name: save_file(whole, name, metadata))
+            for old in _states_in(path.parent)[:-_KEPT]:
+                old.unlink()
+        except (OSError, SafetensorError) as error:
             raise OSError(
                 f"checkpoint of generation {reached.done} could not be saved in {self.folder}; "
-                "what was saved before is whole, and the same call goes on from there: "
-                f"{_reason(error)}"
+                f"what was saved before is whole, and the same call goes on from there: {error}"
             ) from error
         took = time.monotonic() - started
         self._due = time.monotonic() + max(self._seconds, took / _SHARE)
@@ -114,16 +118,16 @@ class Checkpoint:
                 continue
             try:
                 reached = _read(state, with_pool=state.step < n_generations)
-            except MemoryError:
-                raise
-            except Exception as error:  # as above
-                _set_aside(state.path, state.step, error)
+            except _DAMAGE as error:
+                _set_aside(state.path, error)
                 continue
             yield reached.of(np.isin(reached.seeds, missing))
             missing = missing[~np.isin(missing, reached.seeds)]
 
 
 class _State(NamedTuple):
+    """A file of chains at one generation, without its arrays."""
+
     path: Path
     step: int
     seeds: np.ndarray
@@ -177,74 +181,55 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _survey(folder: Path) -> list[_State]:
     """All states in the folder, apart from their arrays."""
     states = []
-    for path in sorted(folder.glob("chains-*")):
-        with _manager(path) as manager:
-            for step in manager.all_steps():
-                try:
-                    about = manager.restore(step, args=_only("about"))["about"]
-                    seeds = np.asarray(about["seeds"], np.uint32)
-                    states.append(_State(path, step, seeds, about))
-                except Exception as error:  # as above
-                    _set_aside(path, step, error)
+    for path in (path for chains in folder.glob("chains-*") for path in _states_in(chains)):
+        try:
+            with safe_open(path, framework="np") as file:
+                about = json.loads(file.metadata()["about"])
+            seeds = np.asarray(about["seeds"], np.uint32)
+        except _DAMAGE as error:
+            _set_aside(path, error)
+        else:
+            states.append(_State(path, int(path.stem), seeds, about))
     return states
 
 
-def _only(*items: str) -> Any:
-    import orbax.checkpoint as ocp
-
-    kinds = {"about": ocp.args.JsonRestore}
-    return ocp.args.Composite(**{i: kinds.get(i, ocp.args.StandardRestore)() for i in items})
+def _states_in(chains: Path) -> list[Path]:
+    """The states of one batch of chains, the last one last."""
+    paths = (path for path in chains.glob(f"*{_SUFFIX}") if path.stem.isdigit())
+    return sorted(paths, key=lambda path: int(path.stem))
 
 
 def _read(state: _State, with_pool: bool) -> Reached:
-    with _manager(state.path) as manager:
-        items = ("values", "pool") if with_pool else ("values",)
-        found = manager.restore(state.step, args=_only(*items))
-    for item, tree in found.items():
-        if digest(state.seeds, *_sorted(tree)) != state.about[item]:
-            raise ValueError(f"the fingerprint of its {item} differs")
-    metrics = {name: np.asarray(array) for name, array in found["values"].items()}
-    return Reached(state.seeds, state.step, metrics, _sorted(found["pool"]) if with_pool else [])
+    with safe_open(state.path, framework="np") as file:
+        arrays = {
+            name: file.get_tensor(name)
+            for name in sorted(file.keys())
+            if with_pool or not name.startswith(_POOL)
+        }
+    for kind, fingerprint in _fingerprints(state.seeds, arrays).items():
+        if fingerprint != state.about[kind] and (with_pool or kind != _POOL):
+            raise ValueError(f"the fingerprint of its {kind} differs")
+    metrics = {
+        name.removeprefix(_METRIC): array
+        for name, array in arrays.items()
+        if name.startswith(_METRIC)
+    }
+    pool = [array for name, array in arrays.items() if name.startswith(_POOL)]
+    return Reached(state.seeds, state.step, metrics, pool)
 
 
-def _set_aside(path: Path, step: int, error: Exception) -> None:
+def _fingerprints(seeds: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+    """One fingerprint of the metrics and one of the pool, with the seeds in both."""
+    return {
+        kind: digest(seeds, *(arrays[name] for name in sorted(arrays) if name.startswith(kind)))
+        for kind in (_METRIC, _POOL)
+    }
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    """Keep a damaged file under another name; several processes may try."""
     warnings.warn(
-        f"checkpoint {path / str(step)} is damaged, and the state before it is used: "
-        f"{_reason(error)}",
-        stacklevel=2,
+        f"checkpoint {path} is damaged, and the state before it is used: {error}", stacklevel=2
     )
-    aside = path / f"damaged-{step}"
-    shutil.rmtree(aside, ignore_errors=True)
-    (path / str(step)).replace(aside)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-@contextlib.contextmanager
-def _manager(path: Path, cleanup_tmp_directories: bool = False) -> Iterator[Any]:
-    """Orbax's view of the states of one batch."""
-    import orbax.checkpoint as ocp
-
-    # What is saved are NumPy arrays of this process alone: no other one takes part.
-    here = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process{here}"
-    )
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=2,
-        create=False,  # orbax would where processes act alone
-        enable_async_checkpointing=False,
-        multiprocessing_options=alone,
-        cleanup_tmp_directories=cleanup_tmp_directories,
-    )
-    manager = ocp.CheckpointManager(path, options=options)
-    try:
-        yield manager
-    finally:
-        manager.close()
-
-
-def _sorted(tree: dict[str, Any]) -> list[np.ndarray]:
-    return [np.asarray(tree[name]) for name in sorted(tree)]
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(f"damaged-{path.name}"))

@@ -48,4 +48,5 @@ def provenance(config: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
         "backend": mesh.devices.flat[0].platform,
         "device": mesh.devices.flat[0].device_kind,
         "n_devices": mesh.size,
+        "n_processes": jax.process_count(),
     }

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -31,11 +32,27 @@ def use_all_cores(n_cores: int | None = None) -> None:
     jax.config.update("jax_num_cpu_devices", n_cores)
 
 
+def keep_compiled_programs() -> None:
+    """Keep compiled programs in the user's cache folder, so that another process need not wait.
+
+    Whoever has set up JAX's compilation cache, or switched it off, keeps what they chose.
+    """
+    chosen = jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache  # pyright: ignore
+    if not chosen:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "collapse_jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
 def seed_mesh(devices: Sequence[Any] | None) -> Mesh:
     """A mesh with one axis, over which seeds are split; default all devices of this process."""
     chosen = jax.local_devices() if devices is None else list(devices)
     if not chosen:
         raise ValueError("devices must not be empty")
+    here = jax.process_index()
+    for device in chosen:
+        if device.process_index != here:
+            raise ValueError(f"devices must be of this process, {here}, got {device}")
     return Mesh(np.array(chosen), (AXIS,))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from collapse_jax import checks, engine
+from collapse_jax import checks, engine, hosts
 from collapse_jax.checkpoint import Checkpoint
 from collapse_jax.config import KNOWN, describe
 from collapse_jax.dataset import label, provenance
@@ -42,6 +42,9 @@ def simulate(
 
     A chain depends on its seed and on nothing else: not on the other seeds, on `n_generations`, on
     devices or batches (up to rounding, since other batch widths may add in another order).
+
+    Under `jax.distributed`, every process makes the same call, runs its share of the seeds on its
+    own devices, and returns all of them; see `collapse_jax.hosts`.
 
     **Arguments:**
 
@@ -105,8 +108,9 @@ def simulate(
             f"memory_limit of {limit:,} bytes must hold one chain per device, and {mesh.size} "
             f"chain(s) of this run need {needed:,} bytes; reduce {advice}"
         )
+    own_seeds = hosts.share(seed_list)
     width = batch_width(
-        len(seed_list),
+        max(len(own_seeds), 1),
         mesh,
         pool_bytes=pool_bytes,
         scratch_bytes=scratch_bytes,
@@ -134,24 +138,26 @@ def simulate(
             seeds=seeds,
         )
 
+    hosts.agree({**config, "seeds": seed_list.tolist()})
     started = time.perf_counter()
-    values = {name: np.empty((len(seed_list), n_generations), np.float32) for name in names}
-    place = {seed: row for row, seed in enumerate(seed_list.tolist())}
+    values = {name: np.empty((len(own_seeds), n_generations), np.float32) for name in names}
+    place = {seed: row for row, seed in enumerate(own_seeds.tolist())}
     bar = tqdm(
-        total=n_generations * len(seed_list),
+        total=n_generations * len(own_seeds),
         desc=f"{type(task).__name__} {type(workflow).__name__}",
         unit="gen",
         unit_scale=True,
-        disable=None if progress is None else not progress,
+        disable=(None if progress is None else not progress) if hosts.is_first() else True,
     )
     with bar:
         driver = Driver(
             _engine(task, bar, observe), chains, n_generations, _CHUNK, width, bar, kept
         )
-        for batch, found in driver.run(seed_list):
+        for batch, found in driver.run(own_seeds):
             rows = [place[seed] for seed in batch.tolist()]
             for name in names:
                 values[name][rows] = found[name]
+    values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
     seconds = time.perf_counter() - started
     return label(task, values, seed_list, {**provenance(config, mesh), "wall_seconds": seconds})
 

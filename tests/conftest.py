@@ -10,6 +10,7 @@ import jax
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_enable_compilation_cache", False)  # the command line would have one
 
 _hook = install_import_hook("collapse_jax", "beartype.beartype")
 _hook.__enter__()
