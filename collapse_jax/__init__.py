@@ -3,6 +3,7 @@
 from collapse_jax import config, corpus, theory
 from collapse_jax.analysis import collapse_time
 from collapse_jax.devices import use_all_cores
+from collapse_jax.diagnose import diagnose
 from collapse_jax.plot import plot
 from collapse_jax.rollout import rollout
 from collapse_jax.simulate import simulate
@@ -22,6 +23,7 @@ __all__ = [
     "collapse_time",
     "config",
     "corpus",
+    "diagnose",
     "plot",
     "rollout",
     "simulate",
