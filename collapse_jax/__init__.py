@@ -1,9 +1,9 @@
 """A laboratory for model collapse: generative models trained on data that models generated."""
 
-from collapse_jax import config, corpus, theory
+from collapse_jax import config, corpus, tasks, theory
 from collapse_jax.analysis import collapse_time
 from collapse_jax.devices import use_all_cores
-from collapse_jax.diagnose import diagnose
+from collapse_jax.diagnose import Diagnosis, diagnose
 from collapse_jax.plot import plot
 from collapse_jax.rollout import rollout
 from collapse_jax.simulate import simulate
@@ -16,6 +16,7 @@ __all__ = [
     "Accumulate",
     "AccumulateSubsample",
     "Categorical",
+    "Diagnosis",
     "Gaussian",
     "KernelDensity",
     "LinearRegression",
@@ -28,6 +29,7 @@ __all__ = [
     "rollout",
     "simulate",
     "summary",
+    "tasks",
     "theory",
     "use_all_cores",
     "verdict",

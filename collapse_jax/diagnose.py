@@ -167,9 +167,7 @@ class _Periods(NamedTuple):
     replicates: np.ndarray
     """`[replicate, 3]`"""
 
-    def read(
-        self, statistic: Callable[[np.ndarray], np.ndarray]
-    ) -> tuple[float, float, float]:
+    def read(self, statistic: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float, float]:
         """Value and interval of a statistic, a function of `[..., 3]` to `[...]`."""
         with np.errstate(all="ignore"):
             value, values = statistic(self.estimate), statistic(self.replicates)

@@ -1,4 +1,4 @@
-"""What many chains say about a curve: periods of a run, robust means, bootstrap, rates of growth."""
+"""What many chains say about a curve: periods, robust means, bootstrap, rates of growth."""
 
 from typing import Final
 
@@ -67,7 +67,7 @@ def growth_exponent(errors: np.ndarray, n_generations: int) -> np.ndarray:
     - `errors`: `[..., 3]` from `periods`.
     - `n_generations`: length of the run.
 
-    **Returns:** `[...]`, between `SLOWEST`, also for errors that have not grown, and `FASTEST`, also
+    **Returns:** `[...]`, from `SLOWEST`, also for errors that have not grown, to `FASTEST`, also
     for infinite ones; NaN where generation 1 is not finite.
     """
     first, middle, late = np.moveaxis(np.asarray(errors, np.float64), -1, 0)

@@ -135,7 +135,7 @@ def add_legend(
             style: Any = dashes
             label = f"theory ({'large samples' if kind == 'asymptotic' else kind})"
             handles.append(Line2D([], [], color=grey, lw=1.5, ls=style, label=label))
-    columns = _columns([handle.get_label() for handle in handles], figure.get_figwidth())
+    columns = legend_columns([handle.get_label() for handle in handles], figure.get_figwidth())
     figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * -(-len(handles) // columns))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
@@ -169,7 +169,7 @@ def _rare_chains_carry_a_mean(curves: Sequence[Curve]) -> bool:
         )
 
 
-def _columns(labels: Sequence[str], width: float) -> int:
+def legend_columns(labels: Sequence[str], width: float) -> int:
     """Most columns of a legend, filled column by column, that fit into a width in inches."""
     for columns in range(len(labels), 1, -1):
         rows = -(-len(labels) // columns)
@@ -268,7 +268,5 @@ def _colours(runs: Sequence[Run]) -> list[str]:
     """By workflow, in shades where several runs share one."""
     others = itertools.cycle(_OTHER_COLOURS)
     counts = Counter(run.workflow for run in runs)
-    left = {
-        name: iter(shades(PALETTE.get(name) or next(others), n)) for name, n in counts.items()
-    }
+    left = {name: iter(shades(PALETTE.get(name) or next(others), n)) for name, n in counts.items()}
     return [next(left[run.workflow]) for run in runs]

@@ -41,7 +41,9 @@ def draw(
     """
     key, noise_key = jax.random.split(key)
     if dataset == "blobs":
-        points = jnp.repeat(centers, jnp.asarray(mode_sizes(dataset, n)), axis=0, total_repeat_length=n)
+        points = jnp.repeat(
+            centers, jnp.asarray(mode_sizes(dataset, n)), axis=0, total_repeat_length=n
+        )
         return points + random.normal(noise_key, (n, 2))
     if dataset == "swiss_roll":
         angle, height = jax.random.uniform(key, (2, n))

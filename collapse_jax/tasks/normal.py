@@ -46,9 +46,7 @@ class Normal(NamedTuple):
     def beyond(self, z: float) -> Float[Array, ""]:
         """Probability of coordinates beyond -z and z, on average over the coordinates."""
         deviation = self._deviations
-        return jnp.mean(
-            ndtr((-z - self.mean) / deviation) + ndtr((self.mean - z) / deviation)
-        )
+        return jnp.mean(ndtr((-z - self.mean) / deviation) + ndtr((self.mean - z) / deviation))
 
     def reach_beyond(self, z: float, reach: float) -> Float[Array, ""]:
         """Probability, to the standard normal, of what this one reaches beyond -z and z.
