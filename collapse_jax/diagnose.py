@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -167,10 +167,10 @@ class _Periods(NamedTuple):
     replicates: np.ndarray
     """`[replicate, 3]`"""
 
-    def read(self, statistic: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float, float]:
+    def read(self, statistic: Callable[[np.ndarray], Any]) -> tuple[float, float, float]:
         """Value and interval of a statistic, a function of `[..., 3]` to `[...]`."""
         with np.errstate(all="ignore"):
-            value, values = statistic(self.estimate), statistic(self.replicates)
+            value, values = map(np.asarray, map(statistic, (self.estimate, self.replicates)))
         if np.isnan(value) or np.isnan(values).any():
             return math.nan, math.nan, math.nan
         tail = 0.5 * (1.0 - evidence.CONFIDENCE)
@@ -192,7 +192,9 @@ def _missing(definition: str, names: Sequence[str]) -> Finding:
     return Finding(definition, "cannot tell", f"the run has no metric {' or '.join(names)}")
 
 
-def _above(definition: str, statistic: str, read: tuple[float, float, float], limit: float):
+def _above(
+    definition: str, statistic: str, read: tuple[float, float, float], limit: float
+) -> Finding:
     """Yes above the limit."""
     value, low, high = read
     answer: Answer = "yes" if low > limit else "no" if high <= limit else "cannot tell"
@@ -244,7 +246,7 @@ def _changed_scaling(runs: Sequence[xr.Dataset]) -> Finding:
     # [..., size, period]: the statistic sees all sizes at once.
     joint = _Periods(*(np.stack(parts, axis=-2) for parts in zip(*every, strict=True)))
 
-    def change(p: np.ndarray) -> np.ndarray:
+    def change(p: np.ndarray) -> Any:
         slopes = np.einsum("...np,n->...p", np.log(p), log_n) / np.sum(log_n**2)
         return slopes[..., 2] - slopes[..., 0]
 

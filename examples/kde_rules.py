@@ -24,7 +24,7 @@ class Grid(NamedTuple):
     seeds: int
 
 
-QUICK = Grid(("moons", "swiss_roll"), n_samples=100, n_generations=50, seeds=20)
+QUICK = Grid(("moons", "swiss_roll"), n_samples=32, n_generations=50, seeds=20)
 FULL = Grid(
     ("blobs", "circles", "moons", "swiss_roll"), n_samples=100, n_generations=1000, seeds=100
 )

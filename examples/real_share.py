@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import _figures as figures
+import numpy as np
 
 import collapse_jax as cj
 from collapse_jax.panels import PALETTE
@@ -31,9 +32,16 @@ def main(out: str = "real_share.png", grid: Grid = QUICK) -> Path:
     runs = figures.simulate(pairs, grid.n_generations, grid.seeds, ["real_fraction"])
     note = figures.note(grid.seeds, quick=False) + f", n = {grid.n_samples}"
     figure, axes = figures.panels(1, 3, "Real data in the training set", note)
-    for ax, ds in zip(axes[0], runs, strict=True):
-        cj.plot(ds, variables=["real_fraction"], axes=ax)
-        ax.set_title(ds.attrs["workflow"], fontsize=10)
+    t = np.arange(1, grid.n_generations + 1)
+    for ax, ds, workflow in zip(axes[0], runs, figures.WORKFLOWS, strict=True):
+        name = type(workflow).__name__
+        share = ds.real_fraction
+        ax.fill_between(t, *share.quantile((0.1, 0.9), "seed"), color=PALETTE[name], alpha=0.15)
+        ax.plot(t, share.mean("seed"), color=PALETTE[name], alpha=0.55, lw=2.6)
+        theory = cj.theory.expected(workflow, task, grid.n_generations).real_fraction
+        ax.plot(t, theory, color=PALETTE[name], ls=figures.EXACT, lw=1.5)
+        ax.set_title(name, fontsize=10)
+        ax.set(xscale="log", xlim=(1, grid.n_generations), xlabel="generation", ylabel="share")
         ax.set_yscale("symlog", linthresh=0.01)
         ax.set_ylim(-5e-4, 1.1)
         ax.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
