@@ -103,7 +103,8 @@ def save(figure: Figure, out: str | Path) -> Path:
     figure.savefig(path, dpi=100)
     if path.suffix == ".png":
         with Image.open(path) as image:
-            few = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=NO_DITHER)
+            rgb = image.convert("RGB")
+        few = rgb.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=NO_DITHER)
         few.save(path, optimize=True)
     return path
 

@@ -39,6 +39,9 @@ class Fitted(cj.Gaussian):
         "deviation": cj.tasks.Variable("standard deviation", "data units"),
     }
 
+    def __init__(self, n_samples: int):
+        super().__init__(1, n_samples)
+
     def measure(self, world: Any, model: Any) -> dict[str, Any]:
         """Mean and standard deviation of the model."""
         return {"mean": model.mean[0], "deviation": model.factor[0, 0]}
@@ -55,7 +58,7 @@ def deviation_theory(workflow: Any, n: int, n_generations: int) -> tuple[np.ndar
 
 def main(out: str = "densities.png", grid: Grid = QUICK) -> Path:
     """Simulate the workflows at each sample size; rows are sizes, columns workflows."""
-    pairs = [(w, Fitted(1, n)) for n in grid.sizes for w in figures.WORKFLOWS]
+    pairs = [(w, Fitted(n)) for n in grid.sizes for w in figures.WORKFLOWS]
     metrics = ("mean", "deviation")
     flat = figures.simulate(pairs, grid.n_generations, grid.seeds, metrics)
     runs = [flat[3 * row : 3 * row + 3] for row in range(len(grid.sizes))]

@@ -112,7 +112,7 @@ def test_detectors_on_made_up_curves(definition, metric, yes, no):
 def test_chains_that_disagree_or_are_too_few():
     close = chains(test_error=GENERATION**0.5, n_chains=30)
     assert answer("diverging risk", close) == "cannot tell"
-    assert answer("catastrophic risk", chains(test_error=1 + GENERATION / 2)) == "cannot tell"
+    assert answer("catastrophic risk", chains(test_error=1 + 0.355 * GENERATION)) == "cannot tell"
     one = chains(test_error=1.0 * GENERATION, n_chains=1)
     assert {found.answer for found in diagnose(one).values()} == {"cannot tell"}
     short = chains(test_error=1.0 * GENERATION).isel(generation=slice(3))

@@ -275,7 +275,7 @@ def test_tails_and_range_agree_with_scipy():
 class Reporting(cj.Gaussian):
     """Also reports its coordinates."""
 
-    variables = cj.Gaussian.variables | {  # noqa: RUF012
+    variables = cj.Gaussian.variables | {
         name: cj.tasks.Variable(name, "1")
         for name in ("mean_0", "mean_1", "deviation_0", "deviation_1")
     }
