@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from collapse_jax import config, theory
+from collapse_jax import config, tasks, theory
 from collapse_jax.analysis import collapse_time
 from collapse_jax.devices import use_all_cores
+from collapse_jax.diagnose import Diagnosis, diagnose
 from collapse_jax.plot import plot
 from collapse_jax.rerun import rerun
 from collapse_jax.rollout import rollout
@@ -24,6 +25,7 @@ __all__ = [
     "Accumulate",
     "AccumulateSubsample",
     "Categorical",
+    "Diagnosis",
     "Gaussian",
     "KernelDensity",
     "LanguageModel",
@@ -32,6 +34,7 @@ __all__ = [
     "collapse_time",
     "config",
     "corpus",
+    "diagnose",
     "plot",
     "real_synthetic_grid",
     "rerun",
@@ -39,6 +42,7 @@ __all__ = [
     "simulate",
     "summary",
     "sweep",
+    "tasks",
     "theory",
     "use_all_cores",
     "verdict",

@@ -54,21 +54,22 @@ def log_kernel_sums(
 
 
 def _log_tophat_sums(test, rows, bandwidth):
-    inside = _squared_distances(test, rows) < bandwidth**2
+    inside = squared_distances(test, rows) < bandwidth**2
     return jnp.log(jnp.sum(inside, axis=1, dtype=jnp.float32))
 
 
 def _log_gaussian_sums(test, rows, bandwidth):
     # Scaled so that the kernel is a power of two of the squared distance.
     scale = jnp.sqrt(0.5 * _LOG2_E) / bandwidth
-    squared = _squared_distances(scale * test, scale * rows)
+    squared = squared_distances(scale * test, scale * rows)
     nearest = jnp.min(squared, axis=1)
     # A product with ones, because XLA's CPU compiler does not vectorise the sum.
     total = _exp2(nearest[:, None] - squared) @ jnp.ones(rows.shape[0])
     return (jnp.log2(total) - nearest) / _LOG2_E
 
 
-def _squared_distances(a: Float[Array, "m d"], b: Float[Array, "n d"]) -> Float[Array, "m n"]:
+def squared_distances(a: Float[Array, "m d"], b: Float[Array, "n d"]) -> Float[Array, "m n"]:
+    """Squared Euclidean distances by explicit differences."""
     squared = jnp.zeros((a.shape[0], b.shape[0]))
     for k in range(a.shape[1]):
         squared = squared + (a[:, k, None] - b[None, :, k]) ** 2

@@ -3,6 +3,7 @@
 import itertools
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -134,7 +135,7 @@ def add_legend(
             style: Any = dashes
             label = f"theory ({'large samples' if kind == 'asymptotic' else kind})"
             handles.append(Line2D([], [], color=grey, lw=1.5, ls=style, label=label))
-    columns = _columns([handle.get_label() for handle in handles], figure.get_figwidth())
+    columns = legend_columns([handle.get_label() for handle in handles], figure.get_figwidth())
     figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * -(-len(handles) // columns))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
@@ -168,7 +169,7 @@ def _rare_chains_carry_a_mean(curves: Sequence[Curve]) -> bool:
         )
 
 
-def _columns(labels: Sequence[str], width: float) -> int:
+def legend_columns(labels: Sequence[str], width: float) -> int:
     """Most columns of a legend, filled column by column, that fit into a width in inches."""
     for columns in range(len(labels), 1, -1):
         rows = -(-len(labels) // columns)
@@ -245,10 +246,27 @@ def _finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
+def shades(colour: str, n: int) -> list[str]:
+    """A colour in `n` degrees of lightness, from light to dark; itself if `n` is 1.
+
+    !!! example
+
+        >>> shades("#0072B2", 1), shades("#0072B2", 3)
+        (['#0072B2'], ['#8cc0dd', '#0072b2', '#003959'])
+    """
+    from matplotlib.colors import to_hex, to_rgb
+
+    if n == 1:
+        return [colour]
+    light, own, dark = (np.asarray(to_rgb(c)) for c in ("white", colour, "black"))
+    ends = 0.45 * light + 0.55 * own, own, 0.5 * dark + 0.5 * own
+    mixed = [np.interp(np.linspace(-1.0, 1.0, n), (-1.0, 0.0, 1.0), c) for c in np.transpose(ends)]
+    return [to_hex(rgb) for rgb in np.transpose(mixed)]
+
+
 def _colours(runs: Sequence[Run]) -> list[str]:
-    """By workflow; where runs share one, as the palette has them."""
-    names = [run.workflow for run in runs]
+    """By workflow, in shades where several runs share one."""
     others = itertools.cycle(_OTHER_COLOURS)
-    if len(set(names)) == len(names):
-        return [PALETTE.get(name) or next(others) for name in names]
-    return list(itertools.islice(itertools.cycle([*PALETTE.values(), *_OTHER_COLOURS]), len(names)))
+    counts = Counter(run.workflow for run in runs)
+    left = {name: iter(shades(PALETTE.get(name) or next(others), n)) for name, n in counts.items()}
+    return [next(left[run.workflow]) for run in runs]

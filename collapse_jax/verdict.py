@@ -8,21 +8,19 @@ from typing import Literal, NamedTuple
 import numpy as np
 import xarray as xr
 
-from collapse_jax import checks
+from collapse_jax import checks, evidence
+from collapse_jax.evidence import CONFIDENCE
 
 Answer = Literal["collapse", "plateau", "stable", "uncertain"]
 
-CONFIDENCE = 0.9
-"""Share of bootstrap replicates that must agree with an answer."""
+LEAST_GROWTH = 0.5
+"""Errors that grow like this power of the generation, or faster, are unbounded."""
 MOST_GROWTH = 2.2
 """Up to this multiple of generation 1's error a run is stable: between pi^2/6 and pi^2/2 - 2."""
-LEAST_GROWTH = 1.25
+LEAST_RISE = 1.25
 """Up to this multiple an error has not grown: data that accumulate raise it so by generation 2."""
 MOST_LOSS = math.log(2.0)
 """Up to this many nats above generation 1 a log-likelihood is stable: half the likelihood."""
-_REPLICATES = 400
-_TRIMMED = 20  # one chain in so many is left out at either end
-_FEWEST_GENERATIONS = 4
 
 
 class Scale(NamedTuple):
@@ -150,46 +148,20 @@ def verdict(ds: xr.Dataset, variable: str | None = None) -> Verdict:
     values = ds[variable].transpose("seed", "generation").values.astype(np.float64)
     scale = SCALES[variable]
     n_chains, n_generations = values.shape
-    generation = np.arange(1, n_generations + 1)
-    late = generation > 0.75 * n_generations
-    middle = (generation > 0.25 * n_generations) & (generation <= 0.5 * n_generations)
-    if n_chains < 2 or n_generations < _FEWEST_GENERATIONS:
+    if n_chains < 2 or n_generations < evidence.FEWEST_GENERATIONS:
         return Verdict("uncertain", variable, math.nan, math.nan, math.nan, math.nan, math.nan)
-
-    def periods(curve: np.ndarray) -> np.ndarray:
-        parts = curve[..., 0], curve[..., middle].mean(-1), curve[..., late].mean(-1)
-        return np.stack(parts, axis=-1)
-
-    root = periods(np.sqrt(generation))
-    share = (root[2] - root[1]) / (root[2] - root[0])
-    chains = periods(scale.of_chain(values))
-    estimate = scale.of_mean(_trimmed_mean(chains))
-    generator = np.random.default_rng(0)
-    bound = _Bound(scale, _unseen(ds))
-    growing = bounded = 0
-    for _ in range(_REPLICATES):
-        drawn = chains[generator.integers(n_chains, size=n_chains)]
-        replicate = scale.of_mean(_trimmed_mean(drawn))
-        growing += _grows(scale, replicate, share)
-        bounded += bound.holds(replicate)
-    growing, bounded = growing / _REPLICATES, bounded / _REPLICATES
+    chains = evidence.periods(scale.of_chain(values))
+    estimate = scale.of_mean(evidence.trimmed_mean(chains))
+    replicates = scale.of_mean(evidence.replicates(chains))
+    exponents = evidence.growth_exponent(replicates, n_generations)
+    bound = _Bound(scale, unseen(ds))
+    least = LEAST_RISE if scale.is_ratio and scale.small is None else 1.0
+    risen = ~(replicates[:, 2] <= least * replicates[:, 0])  # infinite or missing ones have
+    growing = float(np.mean((exponents >= LEAST_GROWTH) & risen))
+    bounded = float(np.mean([bound.holds(replicate) for replicate in replicates]))
     first, middle_error, late_error = map(float, estimate)
     answer = _answer(estimate, growing, bounded)
     return Verdict(answer, variable, first, middle_error, late_error, growing, bounded)
-
-
-def _trimmed_mean(chains: np.ndarray) -> np.ndarray:
-    """Mean over chains without 5 % at either end; `[chain, period]` to `[period]`."""
-    out = len(chains) // _TRIMMED
-    return np.sort(chains, axis=0)[out : len(chains) - out].mean(axis=0)
-
-
-def _grows(scale: Scale, errors: np.ndarray, share: float) -> bool:
-    first, middle, late = errors
-    least = LEAST_GROWTH if scale.is_ratio and scale.small is None else 1.0
-    if not (np.isfinite(first) and late > least * first):
-        return False
-    return bool(not np.isfinite(late) or late - middle >= share * (late - first))
 
 
 class _Bound(NamedTuple):
@@ -207,7 +179,7 @@ class _Bound(NamedTuple):
         return late <= first + (MOST_GROWTH - 1.0) * first / self.unseen
 
 
-def _unseen(ds: xr.Dataset) -> float:
+def unseen(ds: xr.Dataset) -> float:
     """Share of the real rows that generation 1 does not see; 1 where the truth is a law."""
     task = json.loads(ds.attrs.get("config", "{}")).get("task", {})
     data = task.get("data")

@@ -119,3 +119,20 @@ def test_data_follow_the_theory_of_a_finite_population():
         expected = theory.expected(workflow, task, 6).collision
         assert expected.attrs["kind"] == "exact"
         assert_mean(ds.collision.values, expected.values, rounding=1e-5)
+
+
+@pytest.mark.parametrize("workflow", ["replace", "accumulate"])
+def test_tail_coverage_is_the_mass_of_rare_outcomes_seen(workflow):
+    """Exact in generation 1, and for ever under Accumulate, which forgets no outcome."""
+    ds = run(WORKFLOWS[workflow], cj.Categorical(probabilities=P, n_samples=8), 3, 10_000)
+    rare = np.array(P[2:])
+    seen = np.sum(rare * (1 - (1 - rare) ** 8)) / rare.sum()
+    assert_mean(ds.tail_coverage.values[:, 0], seen, rounding=1e-6)
+    if workflow == "accumulate":
+        assert np.all(ds.tail_coverage == ds.tail_coverage[:, 0])
+    assert np.all(ds.hallucinated == 0.0)
+
+
+def test_impossible_outcomes_have_no_tail():
+    ds = run(cj.Replace(), cj.Categorical(probabilities=[0.0, 0.0, 0.4, 0.6], n_samples=50), 1, 9)
+    assert np.all(ds.tail_coverage == 1.0)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import collapse_jax as cj
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -26,6 +28,62 @@ def test_theory(tmp_path):
     assert (tmp_path / "theory.png").stat().st_size > 20_000
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.stem)
+def tiny(name, **sizes):
+    """The script and its settings, made as small as they go."""
+    script = load(name)
+    return script, script.QUICK._replace(**sizes)
+
+
+FIGURES = {
+    "blobs_centers": {"n_samples": 6, "n_generations": 4, "seeds": 3},
+    "categorical": {"outcomes": (3, 4, 5), "sizes": (6, 8), "seeds": 20},
+    "gaussian_densities": {"sizes": (8,), "n_generations": 5, "seeds": 4},
+    "gaussian_grid": {"dims": (2,), "sizes": (6, 40), "n_generations": 4, "seeds": 4},
+    "kde_nll": {"datasets": ("moons",), "bandwidths": (0.3,), "sizes": (6,), "n_generations": 4},
+    "kde_rules": {"datasets": ("moons",), "n_samples": 6, "n_generations": 4, "seeds": 3},
+    "linear_regression": {"dims": (2,), "sizes": (3, 30), "noises": (1.0,), "n_generations": 4},
+    "real_share": {"n_samples": 6, "n_generations": 9, "seeds": 5},
+    "three_limits": {"sizes": (6,), "n_generations": 9, "seeds": 50},
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures(name, tmp_path):
+    script, settings = tiny(name, **FIGURES[name])
+    made = script.main(str(tmp_path / "figure.png"), settings)
+    made = made if isinstance(made, list) else [made]
+    assert sorted(tmp_path.iterdir()) == sorted(made)
+    for path in made:
+        assert 5_000 < path.stat().st_size < 150_000
+
+
+def test_diagnoses(tmp_path):
+    script, settings = tiny("diagnoses", sizes=(12, 6), n_generations=8, seeds=20)
+    script.tasks = lambda n: [cj.Categorical(3, n), cj.LinearRegression(2, n)]
+    found = script.main(str(tmp_path / "page.md"), settings)
+    assert [len(workflows) for workflows in found.values()] == [0, 0, 3, 3]
+    replace, accumulate, _ = found["Categorical"]
+    assert replace["diverging risk"].answer == "yes"
+    assert accumulate["catastrophic risk"].answer == "no"
+    page = (tmp_path / "page.md").read_text()
+    assert "| diverging risk | **yes** | no |" in page
+    assert "20 chains of 8 generations" in page
+
+
+def test_all_runs_every_script_that_makes_a_figure():
+    names = {path.stem for path in EXAMPLES.glob("[!_]*.py")} - {"all"}
+    assert set(load("all").OUTPUTS) == names
+
+
+def test_gallery_is_complete():
+    shown = {path.stem.split("-")[0] for path in (EXAMPLES / "gallery").glob("*.png")}
+    files = load("all").OUTPUTS.values()
+    assert shown == {Path(file).stem for file in files if file.endswith(".png")}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("[!_]*.py")), ids=lambda p: p.stem)
 def test_every_example_is_tested(path):
-    assert f'load("{path.stem}")' in Path(__file__).read_text()
+    source = Path(__file__).read_text()
+    assert any(f'{call}("{path.stem}"' in source for call in ("load", "tiny")) or (
+        path.stem in FIGURES
+    )

@@ -262,3 +262,41 @@ def test_every_form_of_covariance(covariance):
 
 def test_moments_are_a_pytree():
     assert len(jax.tree.leaves(Moments(jnp.ones(()), model_of(np.zeros(2), np.eye(2))))) == 4
+
+
+def test_tails_and_range_agree_with_scipy():
+    """The metrics of single models, against the laws of their coordinates."""
+    ds = cj.simulate(cj.Replace(), Reporting(dim=2, n_samples=9), 6, 20, progress=False)
+    coordinates = [stats.norm(ds[f"mean_{i}"], ds[f"deviation_{i}"]) for i in range(2)]
+    outside = [law.cdf(-2.575829) + law.sf(2.575829) for law in coordinates]
+    np.testing.assert_allclose(ds.hallucinated, np.mean(outside, axis=0), atol=2e-6)
+    covered = []
+    for i in range(2):
+        reach = 2.575829 * ds[f"deviation_{i}"]
+        low, high = ds[f"mean_{i}"] - reach, ds[f"mean_{i}"] + reach
+        truth = stats.norm.cdf
+        below = truth(np.minimum(high, -1.959964)) - truth(np.minimum(low, -1.959964))
+        above = truth(np.maximum(high, 1.959964)) - truth(np.maximum(low, 1.959964))
+        covered.append((below + above) / 0.05)
+    np.testing.assert_allclose(ds.tail_coverage, np.mean(covered, axis=0), atol=2e-5)
+
+
+class Reporting(cj.Gaussian):
+    """Also reports its coordinates."""
+
+    variables = cj.Gaussian.variables | {
+        name: cj.tasks.Variable(name, "1")
+        for name in ("mean_0", "mean_1", "deviation_0", "deviation_1")
+    }
+
+    def measure(self, world, model):
+        deviation = (model.factor**2).sum(1) ** 0.5
+        own = {f"mean_{i}": model.mean[i] for i in range(2)}
+        own |= {f"deviation_{i}": deviation[i] for i in range(2)}
+        return super().measure(world, model) | own
+
+
+def test_dead_models_cover_no_tail():
+    ds = cj.simulate(cj.Replace(), cj.Gaussian(1, 3), 400, 50, progress=False)
+    assert np.all(ds.tail_coverage[:, -1] < 1e-6)
+    assert set(np.unique(ds.hallucinated[:, -1])) <= {0.0, 1.0}  # all of it, or nothing

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 from sklearn import datasets as sk
 from sklearn.neighbors import KernelDensity as SklearnKernelDensity
 from statistics_helpers import assert_mean, assert_same_law
@@ -14,7 +15,6 @@ from collapse_jax import pool as pools
 from collapse_jax.kernels import _exp2, log_kernel_sums
 from collapse_jax.rollout import generation, make_world, pool_form
 from collapse_jax.tasks import Training, datasets
-from collapse_jax.tasks.kernel_density import KernelWorld
 
 WORKFLOWS = {
     "replace": cj.Replace(),
@@ -41,7 +41,8 @@ def test_nll_agrees_with_sklearn(kernel, bandwidth, dim):
     with np.errstate(divide="ignore"):
         exact = -estimator.score_samples(test).mean()
     task = cj.KernelDensity(bandwidth=bandwidth, kernel=kernel, data=np.tile(rows, (2, 1)))
-    world = KernelWorld(jnp.asarray(test), jnp.zeros((3, 2)))
+    world = task.world(jax.random.key(0), rows=True)
+    world = world._replace(test=jnp.asarray(test), spacing=jnp.ones(len(test)))
 
     @jax.jit
     def nll(rows):
@@ -216,3 +217,45 @@ def test_real_rows_are_drawn_from_the_training_split_without_replacement():
     assert len(set(drawn)) == 30
     assert not set(drawn) & set(np.asarray(world.test)[:, 0])
     assert task.n_test == 20
+
+
+def test_support_metrics_agree_with_a_kd_tree():
+    """Tails, modes and strange rows of one model, against SciPy's neighbours and densities."""
+    task = cj.KernelDensity("moons", n_samples=20, bandwidth=0.3, n_test=41)
+    keys = jax.random.split(jax.random.key(0), 2)
+    world = task.world(keys[0], rows=True)
+    rows = task.real_rows(world, keys[1])
+    n = jnp.asarray(20)
+    model = task.fit(world, Training(task.summarise(world, rows, n), rows, n, n))
+    found = {name: float(value) for name, value in task.measure(world, model).items()}
+    test, probes = np.asarray(world.test), np.asarray(task._generate(model, world.probe_key, 64))
+
+    spacing = cKDTree(test).query(test, k=2)[0][:, 1]
+    radius, sparse = np.quantile(spacing, [0.99, 0.95])
+    tail = test[spacing >= sparse]
+    density = SklearnKernelDensity(bandwidth=0.3).fit(np.asarray(rows)).score_samples(tail)
+    covered = np.exp(density) * np.pi * radius**2 * len(test) >= 0.1
+    assert found["tail_coverage"] == pytest.approx(covered.mean())
+    modes = [cKDTree(part).query(probes)[0] for part in (test[:20], test[20:])]
+    near, far = np.sort(modes, axis=0)
+    assert found["hallucinated"] == pytest.approx(np.mean(near > radius))
+    assert found["entangled"] == pytest.approx(np.mean(far < 2 * near))
+    assert 0 < found["entangled"] < 1
+    assert 0 < found["hallucinated"] < 1
+    ratio = probes.var(0, ddof=1).sum() / test.var(0, ddof=1).sum()
+    assert found["variance_ratio"] == pytest.approx(ratio, rel=1e-5)
+
+
+def test_variance_follows_its_recursion():
+    """Under Replace E v' = (1 - 1/n) v + d h^2, in units of the fixed test rows' variance."""
+    data = np.random.default_rng(0).normal(size=(60, 2))
+    task = cj.KernelDensity(data=data, n_samples=10, bandwidth=0.5)
+    ratio = cj.simulate(cj.Replace(), task, 5, 3000, progress=False).variance_ratio.values
+    added = 2 * 0.5**2 / np.var(np.asarray(task.test), axis=0, ddof=1).sum()
+    assert_mean(ratio[:, 1:] - 0.9 * ratio[:, :-1], added, rounding=1e-5)
+
+
+def test_one_mode_or_unknown_ones_cannot_be_entangled():
+    assert "entangled" in cj.KernelDensity("circles").variables
+    assert "entangled" not in cj.KernelDensity("swiss_roll").variables
+    assert "entangled" not in cj.KernelDensity(data=np.eye(9)).variables

@@ -32,8 +32,10 @@ class Categorical(AbstractTask):
     - `data`: real labels `[rows]`, of any type that can be sorted. Generation 1 draws `n_samples`
         of them without replacement; the truth is their frequencies.
 
-    The generation of total collapse is that in which `entropy` first is 0:
-    `collapse_jax.collapse_time(ds)`.
+    The tail is the rarer half of the possible outcomes, all of them where they are equally
+    probable; `tail_coverage` is the share of its true probability that is left. Outcomes that real
+    data never have get no probability, so `hallucinated` is 0. The generation of total collapse is
+    that in which `entropy` first is 0: `collapse_jax.collapse_time(ds)`.
 
     Raises `ValueError` or `TypeError` for arguments outside these ranges.
 
@@ -55,6 +57,9 @@ class Categorical(AbstractTask):
         "entropy_ratio": Variable("entropy of the model relative to the truth", "1"),
         "collision": Variable("probability that two draws agree", "1"),
         "n_extinct": Variable("outcomes of probability zero", "outcomes"),
+        "squared_error": Variable("squared error of the probabilities", "1"),
+        "tail_coverage": Variable("share of the real tail that the model still generates", "1"),
+        "hallucinated": Variable("share of generated data that are never real", "1"),
     }
 
     def __init__(
@@ -168,11 +173,16 @@ class Categorical(AbstractTask):
         p = model / jnp.sum(model)
         truth = jnp.asarray(self.probabilities, jnp.float32)
         entropy, full = _entropy(p), _entropy(truth)
+        possible = jnp.where(truth > 0.0, truth, jnp.nan)
+        tail = jnp.where(truth <= jnp.nanmedian(possible), truth, 0.0)
         return {
             "entropy": entropy,
             "entropy_ratio": jnp.where(full > 0.0, entropy / jnp.where(full > 0.0, full, 1.0), 1.0),
             "collision": jnp.sum(p * p),
             "n_extinct": jnp.sum((model == 0) & (truth > 0.0)),
+            "squared_error": jnp.sum((p - truth) ** 2),
+            "tail_coverage": jnp.sum(tail * (model > 0)) / jnp.sum(tail),
+            "hallucinated": jnp.sum(jnp.where(truth > 0.0, 0.0, p)),
         }
 
     def _draw_counts(self, key: Key[Array, ""], p: Float[Array, " k"]) -> Int[Array, " k"]:

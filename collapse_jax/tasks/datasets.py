@@ -41,7 +41,9 @@ def draw(
     """
     key, noise_key = jax.random.split(key)
     if dataset == "blobs":
-        points = jnp.repeat(centers, jnp.asarray(_group_sizes(n)), axis=0, total_repeat_length=n)
+        points = jnp.repeat(
+            centers, jnp.asarray(mode_sizes(dataset, n)), axis=0, total_repeat_length=n
+        )
         return points + random.normal(noise_key, (n, 2))
     if dataset == "swiss_roll":
         angle, height = jax.random.uniform(key, (2, n))
@@ -62,5 +64,8 @@ def _arc(angle: Float[Array, " n"]) -> Float[Array, "n 2"]:
     return jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
 
 
-def _group_sizes(n: int) -> list[int]:
-    return [n // _N_CENTERS + (i < n % _N_CENTERS) for i in range(_N_CENTERS)]
+def mode_sizes(dataset: str, n: int) -> tuple[int, ...]:
+    """Sizes of the modes (blobs, circles, half-moons) in `draw`'s order, one of `n` if only one."""
+    if dataset == "blobs":
+        return tuple(n // _N_CENTERS + (i < n % _N_CENTERS) for i in range(_N_CENTERS))
+    return (n,) if dataset == "swiss_roll" else (n // 2, n - n // 2)

@@ -14,6 +14,7 @@ from collapse_jax.tasks.base import AbstractTask, Training, Variable
 from collapse_jax.tasks.normal import Moments, Normal, checked_covariance, checked_mean
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
+_Z_TAIL, _Z_RANGE = 1.959964, 2.575829  # 5 % and 1 % of a standard normal are beyond
 
 
 class Gaussian(AbstractTask):
@@ -23,6 +24,10 @@ class Gaussian(AbstractTask):
     law because both estimators are affine equivariant. Mean and scatter of `n_samples` draws are
     themselves drawn, by Bartlett's decomposition, so that under Replace and Accumulate a generation
     costs O(dim^3) whatever `n_samples` is, and models are products of random triangular matrices.
+
+    Tails and range are those of the truth's whitened coordinates, one at a time and on average:
+    `tail_coverage` is the share of the outer 5 % that lies in the model's central 99 % (0.8 for the
+    true model), and `hallucinated` the model's mass beyond the truth's central 99 % (0.01).
 
     **Arguments:**
 
@@ -66,6 +71,8 @@ class Gaussian(AbstractTask):
         "log_det_ratio": Variable("log-determinant of the covariance minus the truth's", "nat"),
         "wasserstein2": Variable("squared 2-Wasserstein distance to the truth", "data units^2"),
         "nll": NLL,
+        "tail_coverage": Variable("share of the real tails that the model covers", "1"),
+        "hallucinated": Variable("share of generated data outside the real data's range", "1"),
     }
 
     def __init__(
@@ -232,6 +239,8 @@ class Gaussian(AbstractTask):
             "log_det_ratio": 2.0 * jnp.sum(model.log_diag),
             "wasserstein2": squared_error + squared_distance,
             "nll": self._nll(model, jnp.sum(jnp.log(jnp.abs(jnp.diag(truth))))),
+            "tail_coverage": model.reach_beyond(_Z_TAIL, _Z_RANGE) / 0.05,
+            "hallucinated": model.beyond(_Z_RANGE),
         }
 
     def _nll(self, model: Normal, log_scale: Float[Array, ""]) -> Float[Array, ""]:

@@ -1,7 +1,7 @@
 """Kernel density estimation: a model is its training set, sampling is a smoothed bootstrap."""
 
 import math
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,11 +12,16 @@ from collapse_jax import checks, random
 from collapse_jax.data import sample_size, split
 from collapse_jax.kernels import block_size, log_kernel_sums
 from collapse_jax.subsample import subset
-from collapse_jax.tasks import datasets
+from collapse_jax.tasks import datasets, support
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
 
 KERNELS = ("gaussian", "tophat")
 RULES = ("scott", "silverman")
+
+
+_TAIL = 0.05  # share of the real rows, those in the sparsest regions
+_REACH = 0.99  # share of the real rows that have another one within the radius
+_FAINT = 0.1  # density of a covered row, in test rows per ball of that radius
 
 
 class KernelWorld(NamedTuple):
@@ -24,6 +29,18 @@ class KernelWorld(NamedTuple):
 
     test: Float[Array, "m d"]
     centers: Float[Array, "3 2"]
+    spacing: Float[Array, " m"]
+    """Distance of each test row to the nearest other."""
+    probe_key: Key[Array, ""]
+
+
+_VARIABLES = {
+    "nll": Variable("negative log-density of held-out real data under the model", "nat"),
+    "variance_ratio": Variable("variance of generated data relative to real data", "1"),
+    "tail_coverage": Variable("share of the real tails that the model covers", "1"),
+    "hallucinated": Variable("share of generated data outside the real data's support", "1"),
+    "entangled": Variable("share of generated data between two modes", "1"),
+}
 
 
 class KernelModel(NamedTuple):
@@ -41,6 +58,16 @@ class KernelDensity(AbstractTask):
     The statistic of a data set is its sum of kernels at each test row. With a fixed bandwidth these
     sums add up, so under Accumulate a generation evaluates only its own new rows: O(n_samples) and
     not O(t * n_samples).
+
+    Besides the likelihood there are measures of what is lost and what is added, by 64 rows that
+    each model generates, and by the radius within which 99 % of the test rows have another one:
+
+    - `variance_ratio`: variance of the generated rows, relative to that of the test rows.
+    - `tail_coverage`: share of the tails, the 5 % of test rows farthest from any other, at which
+        the model's density is at least a tenth of one test row per ball of the radius.
+    - `hallucinated`: share of generated rows without a test row within the radius.
+    - `entangled`: share of generated rows that are not at least twice as near to one mode (blob,
+        circle or half-moon) as to any other; not for data without known modes.
 
     **Arguments:**
 
@@ -82,9 +109,10 @@ class KernelDensity(AbstractTask):
     test_fraction: float = eqx.field(static=True)
     split_seed: int = eqx.field(static=True)
 
-    variables: ClassVar[dict[str, Variable]] = {
-        "nll": Variable("negative log-density of held-out real data under the model", "nat"),
-    }
+    @property
+    def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The metrics, of which `entangled` needs modes."""
+        return {name: v for name, v in _VARIABLES.items() if name != "entangled" or self._has_modes}
 
     def __init__(
         self,
@@ -147,14 +175,15 @@ class KernelDensity(AbstractTask):
 
     def world(self, key: Key[Array, ""], rows: bool) -> KernelWorld:
         centers = datasets.blob_centers(jax.random.fold_in(key, 0))
+        probe_key = jax.random.fold_in(key, 3)
         if self.test is not None:
-            return KernelWorld(self.test, centers)
+            return KernelWorld(self.test, centers, support.spacing(self.test), probe_key)
         test_centers = centers
         if not self.shared_centers:
             test_centers = datasets.blob_centers(jax.random.fold_in(key, 2))
         test_key = jax.random.fold_in(key, 1)
         test = datasets.draw(self.dataset, test_key, self.n_test, self.noise, test_centers)
-        return KernelWorld(test, centers)
+        return KernelWorld(test, centers, support.spacing(test), probe_key)
 
     def real_statistic(self, world: KernelWorld, key: Key[Array, ""]) -> Float[Array, " m"]:
         return self.summarise(world, self.real_rows(world, key), jnp.asarray(self.n_samples))
@@ -183,11 +212,14 @@ class KernelDensity(AbstractTask):
     def sample_rows(
         self, world: KernelWorld, model: KernelModel, key: Key[Array, ""]
     ) -> Float[Array, "n d"]:
+        return self._generate(model, key, self.n_samples)
+
+    def _generate(self, model: KernelModel, key: Key[Array, ""], n: int) -> Float[Array, "n d"]:
         pick, jitter = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        index = jax.random.randint(pick, (self.n_samples,), 0, model.n_train)
-        noise = random.normal(jitter, (self.dim, self.n_samples)).T
+        index = jax.random.randint(pick, (n,), 0, model.n_train)
+        noise = random.normal(jitter, (self.dim, n)).T
         if self.kernel == "tophat":  # uniform in the unit ball
-            radius = jax.random.uniform(jax.random.fold_in(key, 2), (self.n_samples, 1))
+            radius = jax.random.uniform(jax.random.fold_in(key, 2), (n, 1))
             length = jnp.linalg.norm(noise, axis=1, keepdims=True)
             noise = noise / length * radius ** (1.0 / self.dim)
         return model.rows[index] + model.bandwidth * noise
@@ -202,13 +234,38 @@ class KernelDensity(AbstractTask):
         return KernelModel(training.rows, training.n_train, bandwidth, training.statistic)
 
     def measure(self, world: KernelWorld, model: KernelModel) -> dict[str, Float[Array, ""]]:
-        volume = (
-            0.5 * self.dim * math.log(2.0 * math.pi)
-            if self.kernel == "gaussian"
-            else 0.5 * self.dim * math.log(math.pi) - math.lgamma(0.5 * self.dim + 1.0)
-        )
+        log_ball = 0.5 * self.dim * math.log(math.pi) - math.lgamma(0.5 * self.dim + 1.0)
+        volume = 0.5 * self.dim * math.log(2.0 * math.pi) if self.kernel == "gaussian" else log_ball
         log_norm = volume + self.dim * jnp.log(model.bandwidth) + jnp.log(model.n_train)
-        return {"nll": log_norm - jnp.mean(model.log_sums)}
+        log_density = model.log_sums - log_norm
+
+        radius, sparse = jnp.quantile(world.spacing, jnp.array([_REACH, 1.0 - _TAIL]))
+        within = log_density + log_ball + self.dim * jnp.log(radius) + math.log(self.n_test)
+        in_tail = world.spacing >= sparse
+        covered = in_tail & (within >= math.log(_FAINT))
+
+        # The same random numbers in all generations, so that these differ by their models alone.
+        probes = self._generate(model, world.probe_key, support.PROBES)
+        distance = jnp.sort(support.distances(probes, world.test, self._mode_sizes), axis=1)
+        metrics = {
+            "nll": -jnp.mean(log_density),
+            "variance_ratio": _total_variance(probes) / _total_variance(world.test),
+            "tail_coverage": jnp.sum(covered) / jnp.sum(in_tail),
+            "hallucinated": jnp.mean(distance[:, 0] > radius),
+        }
+        if self._has_modes:
+            metrics["entangled"] = jnp.mean(distance[:, 1] < 2.0 * distance[:, 0])
+        return metrics
+
+    @property
+    def _mode_sizes(self) -> tuple[int, ...]:
+        if self.test is not None:
+            return (self.n_test,)
+        return datasets.mode_sizes(self.dataset, self.n_test)
+
+    @property
+    def _has_modes(self) -> bool:
+        return sum(size > 0 for size in self._mode_sizes) > 1
 
     def _bandwidth_of(self, n_train: Int[Array, ""]) -> Float[Array, ""]:
         """Bandwidth for a training set of this size; the rules are those of scikit-learn."""
@@ -216,3 +273,7 @@ class KernelDensity(AbstractTask):
             return jnp.asarray(self.bandwidth, jnp.float32)
         n = n_train if self.bandwidth == "scott" else n_train * (self.dim + 2.0) / 4.0
         return jnp.asarray(n, jnp.float32) ** (-1.0 / (self.dim + 4.0))
+
+
+def _total_variance(rows: Float[Array, "n d"]) -> Float[Array, ""]:
+    return jnp.sum(jnp.var(rows, axis=0, ddof=1))

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 from collapse_jax import checks, linalg
@@ -44,6 +45,26 @@ class Normal(NamedTuple):
             lower=self.lower @ (jnp.tril(below, -1) + jnp.eye(len(self.mean))),
             log_diag=self.log_diag + standard.log_diag,
         )
+
+    def beyond(self, z: float) -> Float[Array, ""]:
+        """Probability of coordinates beyond -z and z, on average over the coordinates."""
+        deviation = self._deviations
+        return jnp.mean(ndtr((-z - self.mean) / deviation) + ndtr((self.mean - z) / deviation))
+
+    def reach_beyond(self, z: float, reach: float) -> Float[Array, ""]:
+        """Probability, to the standard normal, of what this one reaches beyond -z and z.
+
+        It reaches `reach` standard deviations to either side of its mean. On average over the
+        coordinates.
+        """
+        low, high = (self.mean + side * reach * self._deviations for side in (-1.0, 1.0))
+        within = ndtr(jnp.minimum(high, z)) - ndtr(jnp.maximum(low, -z))
+        return jnp.mean(ndtr(high) - ndtr(low) - jnp.maximum(within, 0.0))
+
+    @property
+    def _deviations(self) -> Float[Array, " d"]:
+        """Standard deviations of the coordinates; tiny, not zero, where there is no variance."""
+        return jnp.maximum(jnp.sqrt(jnp.sum(self.factor**2, axis=1)), 1e-30)
 
 
 class Moments(NamedTuple):

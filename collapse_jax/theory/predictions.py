@@ -241,7 +241,11 @@ def predict_categorical(
         moments = gaussian.from_finite_population(moments, population)
     collision = categorical.collision(p, moments.covariance)
     source = "arXiv 2404.05090; derivation in collapse_jax.theory."
-    known = {"collision": Prediction(collision, "exact", source + "categorical")}
+    known = {
+        "collision": Prediction(collision, "exact", source + "categorical"),
+        # All workflows are fair on average, so the error is what the collision has gained.
+        "squared_error": Prediction(collision - np.sum(p**2), "exact", source + "categorical"),
+    }
     if regime is Regime.ACCUMULATE:
         lost = survival.n_unseen(p, n_samples, population=population)
         values = np.full(n_generations, lost)

@@ -58,8 +58,8 @@ def accumulate_subsample_risk_ratio(
     """Risk ratio c_t of Accumulate-Subsample, `[generation]`; tends to pi^2/2 - 2 = 2.93...
 
     The pool's error grows by (2k - 1)/(k (k + 1)^2) per generation; drawing n of its t n rows adds
-    1 - 1/t on top. With replacement every draw costs one full unit more, as does the first one:
-    twice the ratio of Accumulate.
+    1 - 1/t on top. In partial fractions this is 3 (1 + 1/4 + ... + 1/t^2) - 2. With replacement
+    every draw costs one full unit more, as does the first one: twice the ratio of Accumulate.
 
     Args:
         n_generations: number of generations T.
@@ -78,6 +78,4 @@ def accumulate_subsample_risk_ratio(
     """
     if with_replacement:
         return 2 * accumulate_risk_ratio(n_generations)
-    t = generations(n_generations)
-    steps = ((2 * t - 1) / (t * (t + 1) ** 2))[:-1]
-    return 2 - 1 / t + np.cumsum(np.concatenate([[0.0], steps]))
+    return 3 * accumulate_risk_ratio(n_generations) - 2

@@ -167,16 +167,18 @@ def test_categorical():
         if "n_extinct" in known:
             first = known["n_extinct"].values[0]
             assert first == pytest.approx(np.sum((1 - truth) ** 20))
-    drift = ("collision", "n_extinct", "entropy", "entropy_ratio")
+    exact = {"collision": "exact", "squared_error": "exact"}
+    drift = ("collision", "squared_error", "n_extinct", "entropy", "entropy_ratio")
     assert names[Regime.REPLACE] == dict.fromkeys(drift, "exact")
-    assert names[Regime.ACCUMULATE] == {"collision": "exact", "n_extinct": "exact"}
-    assert names[Regime.ACCUMULATE_SUBSAMPLE] == {"collision": "exact"}
+    assert names[Regime.ACCUMULATE] == {**exact, "n_extinct": "exact"}
+    assert names[Regime.ACCUMULATE_SUBSAMPLE] == exact
 
 
 def test_categorical_falls_back_on_a_bound_for_long_chains_of_many_samples():
     uniform = np.full(100, 0.01)
     known = predict_categorical(Regime.REPLACE, 3, n_samples=10**6, probabilities=uniform)
-    assert kinds(known) == {"collision": "exact", "n_extinct": "bound"}
+    exact = {"collision": "exact", "squared_error": "exact"}
+    assert kinds(known) == {**exact, "n_extinct": "bound"}
 
 
 def test_categorical_edge_cases():

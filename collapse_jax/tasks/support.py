@@ -1,0 +1,44 @@
+"""Where real data are: nearest neighbours among them, for tails, modes and hallucinations."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from collapse_jax.kernels import squared_distances
+
+PROBES = 64
+"""Rows that a model generates to be compared with real ones."""
+_BLOCK = 16  # rows at a time, so that the distances of many chains stay in the cache
+
+
+def spacing(rows: Float[Array, "m d"]) -> Float[Array, " m"]:
+    """Distance of each row to the nearest other one; infinite where there is no other."""
+
+    def of_row(i):
+        squared = squared_distances(rows[i][None], rows)[0]
+        return jnp.min(squared.at[i].set(jnp.inf))
+
+    return jnp.sqrt(lax.map(of_row, jnp.arange(rows.shape[0])))
+
+
+def distances(
+    probes: Float[Array, "p d"], rows: Float[Array, "m d"], mode_sizes: Sequence[int]
+) -> Float[Array, "p k"]:
+    """Distance of each probe to the nearest row of each mode.
+
+    **Arguments:**
+
+    - `probes`: where to measure from.
+    - `rows`: real rows, mode after mode.
+    - `mode_sizes`: how many rows each of the k modes has; modes without rows are left out.
+    """
+    ends = np.cumsum([size for size in mode_sizes if size]).tolist()
+
+    def of_probe(probe):
+        squared = squared_distances(probe[None], rows)[0]
+        return jnp.stack([jnp.min(part) for part in jnp.split(squared, ends[:-1])])
+
+    return jnp.sqrt(lax.map(of_probe, probes, batch_size=_BLOCK))

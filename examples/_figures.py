@@ -1,0 +1,115 @@
+"""What the scripts of this folder share: their command line, their runs, the look of figures."""
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from PIL import Image
+
+import collapse_jax as cj
+from collapse_jax.panels import legend_columns, shades
+from collapse_jax.plot import STYLE
+
+WORKFLOWS = (cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample())
+GREY = "#7F7F7F"
+NO_DITHER = Image.Dither.NONE
+EXACT, LARGE_SAMPLES = (0, (4, 2)), (0, (1, 1.2))
+
+
+def command(main: Callable[..., Any], quick: Any, full: Any, doc: str | None, out: str) -> None:
+    """Run `main(out, settings)` from the command line, `--full` with the published settings."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--full", action="store_true", help="the published grid and seeds")
+    parser.add_argument("--out", default=out, help=f"where to write; default {out}")
+    arguments = parser.parse_args()
+    cj.use_all_cores()
+    main(arguments.out, full if arguments.full else quick)
+
+
+def simulate(
+    pairs: Iterable[tuple[Any, Any]], n_generations: int, seeds: int, metrics: Sequence[str] | None
+) -> list[xr.Dataset]:
+    """Run pairs of a workflow and a task, two at a time, as compilation uses one core only."""
+
+    def one(pair: tuple[Any, Any]) -> xr.Dataset:
+        return cj.simulate(*pair, n_generations, seeds, metrics=metrics, progress=False)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, pairs))
+
+
+def panels(
+    rows: int, columns: int, title: str, note: str, size: tuple[float, float] = (3.0, 2.3)
+) -> tuple[Figure, np.ndarray]:
+    """A figure with axes `[rows, columns]` of this size in inches, a title and small print."""
+    with mpl.rc_context(STYLE):
+        width, height = size[0] * columns, size[1] * rows + 1.1
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        figure.suptitle(f"{title}\n({note})", fontsize=10.0)
+    return figure, axes
+
+
+def share_labels(axes: np.ndarray) -> None:
+    """Keep the labels of the outer axes only."""
+    for ax in axes[:, 1:].flat:
+        ax.set_ylabel("median" if "median" in ax.get_ylabel() else "")
+    for ax in axes[:-1].flat:
+        ax.set_xlabel("")
+
+
+def legend(
+    figure: Figure,
+    entries: dict[str, str],
+    theory: Sequence[str] = (),
+    band: str = "10 to 90 % of chains",
+) -> None:
+    """Explain colours by their label, the band, and the theory's kinds, below all panels."""
+    handles: list[Any] = [Line2D([], [], color=c, lw=2.6, label=t) for t, c in entries.items()]
+    handles.append(Patch(color=GREY, alpha=0.25, lw=0, label=band))
+    styles: dict[str, Any] = {"exact": EXACT, "large samples": LARGE_SAMPLES}
+    handles += [
+        Line2D([], [], color=GREY, lw=1.5, ls=styles[kind], label=f"theory ({kind})")
+        for kind in theory
+    ]
+    columns = legend_columns([handle.get_label() for handle in handles], figure.get_figwidth())
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9.0
+    )
+
+
+def grey_shades(labels: Iterable[str]) -> dict[str, str]:
+    """Labels with the shades that they have in each workflow's colour, in grey."""
+    labels = list(labels)
+    return dict(zip(labels, shades(GREY, len(labels)), strict=True))
+
+
+def note(seeds: int, quick: bool) -> str:
+    """Small print: how many chains, and whether `--full` has more."""
+    return f"{seeds} chains" + "; quick mode: --full has more chains or cells" * quick
+
+
+def save(figure: Figure, out: str | Path) -> Path:
+    """Write the figure, a PNG in 256 colours, and return its path."""
+    path = Path(out)
+    figure.savefig(path, dpi=100)
+    if path.suffix == ".png":
+        with Image.open(path) as image:
+            rgb = image.convert("RGB")
+        few = rgb.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=NO_DITHER)
+        few.save(path, optimize=True)
+    return path
+
+
+def named(out: str | Path, suffix: str) -> Path:
+    """`gaussian.png` with the suffix `d10` is `gaussian-d10.png`."""
+    path = Path(out)
+    return path.with_name(f"{path.stem}-{suffix}{path.suffix}")
