@@ -97,8 +97,8 @@ def run(
     pairs = [(part, workflow) for part in parts for workflow in _WORKFLOWS]
 
     def one(part: Part, workflow: AbstractWorkflow) -> xr.Dataset:
-        metric, *settings = part
-        return simulate(workflow, *settings, metrics=(metric,), progress=False)
+        metric, task, generations, chains = part
+        return simulate(workflow, task, generations, chains, metrics=(metric,), progress=False)
 
     # Compilation, which is most of the work, uses one core at a time.
     pool = ThreadPoolExecutor(_AT_A_TIME)

@@ -106,7 +106,8 @@ def verdict(ds: xr.Dataset, variable: str | None = None) -> Verdict:
     - `"collapse"`: between the second and the last quarter the error gained as large a share of its
         whole growth as a curve like sqrt(t) does over the same generations, or a larger one. This
         lies between linear growth and the logarithmic one of, say, kernel densities under
-        Accumulate. Errors with a natural zero must have grown by a quarter at least. A run whose chains have died is a collapse too.
+        Accumulate. Errors with a natural zero must have grown by a quarter at least. A run whose
+        chains have died is a collapse too.
     - `"stable"`: the late error is at most 2.2 times that of generation 1. Log-likelihoods have no
         natural zero; there, at most log 2 nats above: a real datum is at least half as likely as
         under the first model. A trace or an entropy relative to that of the user's own data, of

@@ -47,7 +47,7 @@ def document_loss(
     batch, time = documents.tokens.shape
     if chunk is None:
         chunk = max(1, _ENTRIES // (batch * model.architecture.vocab_size))
-    chunk = min(checks.whole_number("chunk", chunk), time)
+    chunk = int(min(checks.whole_number("chunk", chunk), time))
 
     counted = jnp.arange(time) < documents.lengths[:, None]
     labels = jnp.where(counted, documents.tokens, 0)

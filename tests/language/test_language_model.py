@@ -1,0 +1,263 @@
+"""Language models through `simulate`: stages, workflows, acceptance, checkpoints, the grid."""
+
+import json
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+import xarray as xr
+
+import collapse_jax as cj
+from collapse_jax import engine
+from collapse_jax.config import run_arguments
+from collapse_jax.language.encoding import decode_documents
+from collapse_jax.language.loss import evaluate
+from collapse_jax.language.samples import SampleWriter
+from collapse_jax.language.sampling import Sampling
+from collapse_jax.language.training import Optimizer
+from collapse_jax.random import Role, chain_key, stream
+
+CHECKPOINT = Path(__file__).parent / "checkpoints" / "gpt2"
+QUICK = Optimizer(1e-2, batch_size=8, epochs=2)
+SMALL = cj.corpus.Grammar(n_names=2, n_nouns=2)
+WORKFLOWS = [cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample()]
+
+
+def small(**options):
+    options = {"n_samples": 16, "n_test": 8, "sample_batch": 16, "optimizer": QUICK} | options
+    return cj.LanguageModel(options.pop("corpus", SMALL), **options)
+
+
+def run(workflow, task, generations, seeds, **options):
+    return cj.simulate(workflow, task, generations, seeds, progress=False, **options)
+
+
+@pytest.fixture(scope="module")
+def observed():
+    """Three generations of each workflow, and what each has made."""
+    found = {}
+    for workflow in WORKFLOWS:
+        made = []
+        ds = run(workflow, small(), 3, [4, 2], observe=made.append)
+        found[type(workflow).__name__] = ds, made
+    return found
+
+
+def test_every_variable_is_there(observed):
+    for name, (ds, made) in observed.items():
+        assert set(ds) == {"n_train", "real_fraction", *small().variables}
+        assert not ds.to_array().isnull().any()
+        sizes = {"Replace": [16, 16, 16], "Accumulate": [16, 32, 48]}.get(name, [16] * 3)
+        np.testing.assert_array_equal(ds.n_train, [sizes, sizes])
+        assert [m.generation for m in made] == [1, 2, 3]
+    shares = observed["Accumulate"][0].real_fraction
+    np.testing.assert_allclose(shares, np.tile([1, 1 / 2, 1 / 3], (2, 1)), rtol=1e-6)
+
+
+def test_workflows_share_the_first_generation_and_its_documents(observed):
+    replace, accumulate = observed["Replace"], observed["Accumulate"]
+    for name in replace[0]:
+        np.testing.assert_allclose(replace[0][name][:, 0], accumulate[0][name][:, 0], rtol=1e-5)
+    np.testing.assert_array_equal(replace[1][0].documents.tokens, accumulate[1][0].documents.tokens)
+    assert not np.allclose(replace[0].test_loss[:, 2], accumulate[0].test_loss[:, 2], rtol=1e-5)
+
+
+def test_a_chain_is_a_matter_of_its_seed(observed):
+    """Fewer generations, other company and one device more or less give the same chain."""
+    alone = run(cj.Replace(), small(), 2, [2], devices=jax.devices()[:1])
+    beside = observed["Replace"][0].sel(seed=[2], generation=[1, 2])
+    for name in alone:
+        np.testing.assert_allclose(alone[name], beside[name], rtol=1e-4, err_msg=name)
+
+
+def test_metrics_are_those_of_the_models_and_documents(observed):
+    ds, made = observed["Replace"]
+    task = small()
+    for generation in made:
+        for chain, seed in enumerate(generation.seeds[:2]):
+            here = ds.sel(seed=seed, generation=generation.generation)
+            params = jax.tree.map(lambda p, chain=chain: p[chain], generation.params)
+            world = task.world(stream(chain_key(jnp.uint32(seed)), 0, Role.WORLD), rows=True)
+            loss = evaluate(task.graphdef, params, world.test, bos_id=0)
+            np.testing.assert_allclose(here.test_loss, loss, rtol=1e-5)
+            tokens = np.asarray(generation.documents.tokens[chain])
+            lengths = np.asarray(generation.documents.lengths[chain])
+            texts = decode_documents(tokens, lengths, task.tokenizer)
+            malformed = np.mean([not SMALL.is_well_formed(text) for text in texts])
+            np.testing.assert_allclose(here.malformed, malformed)
+            assert here.distinct_documents == len(set(texts))
+            real = decode_documents(*map(np.asarray, world.test), task.tokenizer)
+            floor = -sum(map(SMALL.log_probability, real)) / np.sum(world.test.lengths)
+            np.testing.assert_allclose(here.excess_loss, here.test_loss - floor, rtol=1e-4)
+
+
+def test_the_second_generation_learns_from_the_first_ones_documents(observed):
+    """Two losses of one model: its training documents against documents of nobody."""
+    made = observed["Replace"][1]
+    task = small()
+    params = jax.tree.map(lambda p: p[0], made[1].params)
+    own = jax.tree.map(lambda x: x[0], made[0].documents)
+    shuffled = own._replace(tokens=own.tokens[:, ::-1])
+    losses = [evaluate(task.graphdef, params, rows, bos_id=0) for rows in (own, shuffled)]
+    assert losses[0] < losses[1]
+
+
+def test_runs_can_be_made_again(observed, tmp_path):
+    ds = observed["AccumulateSubsample"][0]
+    ds.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
+    arguments = run_arguments(xr.load_dataset(tmp_path / "run.nc", engine="h5netcdf"))
+    assert json.loads(ds.attrs["config"])["task"]["corpus"]["n_nouns"] == 2
+    again = cj.simulate(**arguments, progress=False)
+    xr.testing.assert_allclose(ds, again, rtol=1e-5)
+
+
+def test_samples_are_written_for_people(observed, tmp_path):
+    made = observed["Replace"][1][1]
+    SampleWriter(tmp_path / "out", small().tokenizer)(made)
+    file = tmp_path / "out" / "seed-4-generation-2.jsonl"
+    texts = [json.loads(line)["text"] for line in file.read_text().splitlines()]
+    tokens, lengths = (np.asarray(x)[0] for x in made.documents)
+    assert texts == decode_documents(tokens, lengths, small().tokenizer)
+
+
+def test_documents_of_a_chat_are_accepted_by_their_form():
+    corpus = cj.corpus.Grammar(n_names=2, n_nouns=2, max_sentences=1, chat=True)
+    optimizer = Optimizer(3e-2, batch_size=8, epochs=12)
+    task = small(corpus=corpus, n_samples=32, optimizer=optimizer, max_attempts=200)
+    made = []
+    ds = run(cj.Replace(), task, 2, 1, observe=made.append)
+    assert np.all((ds.acceptance_rate > 0.0) & (ds.acceptance_rate < 1.0))
+    for generation in made:
+        tokens, lengths = (np.asarray(x)[0] for x in generation.documents)
+        assert len(tokens) == 32
+        assert all(
+            corpus.accepts(text) for text in decode_documents(tokens, lengths, task.tokenizer)
+        )
+
+
+def test_a_model_that_never_ends_is_given_up():
+    corpus = cj.corpus.Grammar(n_names=2, n_nouns=2, chat=True)
+    task = small(corpus=corpus, optimizer=Optimizer(1e-6, batch_size=8), max_attempts=2)
+    with pytest.raises(RuntimeError, match=r"16 acceptable documents are needed.*max_attempts"):
+        run(cj.Replace(), task, 1, 1)
+
+
+def test_fine_tuning_starts_from_the_checkpoint_and_warm_starts_from_the_last_model():
+    """With next to no learning rate every model is the checkpoint; with some, models move on."""
+    still = Optimizer(1e-12, batch_size=8)
+    options = {"checkpoint": CHECKPOINT, "max_attempts": 200, "sampling": Sampling(0.9, top_k=40)}
+    task = small(optimizer=still, **options)
+    assert task.mode == "finetune"
+    ds = run(cj.Replace(), task, 2, 2)
+    world = task.world(stream(chain_key(jnp.uint32(1)), 0, Role.WORLD), rows=True)
+    loss = evaluate(task.graphdef, task.base.params, world.test, bos_id=0)
+    np.testing.assert_allclose(ds.test_loss.sel(seed=1), loss, rtol=1e-5)
+
+    moving = Optimizer(1e-2, schedule="constant", warmup=0.0, batch_size=8)
+    losses = {
+        start: run(
+            cj.Accumulate(), small(optimizer=moving, start=start, **options), 2, 2
+        ).test_loss.values
+        for start in ("base", "previous")
+    }
+    np.testing.assert_allclose(losses["base"][:, 0], losses["previous"][:, 0], rtol=1e-5)
+    assert np.all(losses["previous"][:, 1] < losses["base"][:, 1])
+
+
+def test_checkpoints_in_and_out(tmp_path):
+    task = cj.LanguageModel.from_pretrained(CHECKPOINT)
+    tokens = np.load(CHECKPOINT / "tokens.npy")
+    expected = np.load(CHECKPOINT / "logits.npy")
+    np.testing.assert_allclose(task.logits(tokens), expected, atol=2e-5)
+    task.save_pretrained(tmp_path / "saved")
+    again = cj.LanguageModel.from_pretrained(tmp_path / "saved")
+    np.testing.assert_array_equal(again.logits(tokens), task.logits(tokens))
+    with pytest.raises(ValueError, match="corpus must be given"):
+        run(cj.Replace(), task, 1, 1)
+
+
+def test_a_text_file_as_corpus(tmp_path):
+    words = ["one", "two", "three", "four", "five"]
+    lines = [f"{a} {b}" for a in words for b in words]
+    (tmp_path / "corpus.txt").write_text("\n".join([*lines, "x" * 600]))
+    corpus = cj.corpus.Text(tmp_path / "corpus.txt", test_fraction=0.2, split_seed=1)
+    task = small(corpus=corpus, n_samples=8, n_test=None, context=16, max_attempts=500)
+    assert task.dropped == 1
+    assert "malformed" not in task.variables
+    ds = run(cj.Accumulate(), task, 2, 1, metrics=("test_loss", "n_train"))
+    np.testing.assert_array_equal(ds.n_train, [[8, 16]])
+    again = cj.config.rebuild(json.loads(ds.attrs["config"])["task"])
+    np.testing.assert_array_equal(again.train.tokens, task.train.tokens)
+
+
+def test_grid_of_real_and_synthetic():
+    task = small(n_samples=32)
+    ds = cj.real_synthetic_grid(task, [0, 8, 32], [0, 16], seeds=3, progress=False)
+    assert ds.test_loss.dims == ("seed", "n_real", "n_synthetic")
+    assert np.isnan(ds.test_loss.sel(n_real=0, n_synthetic=0)).all()
+    assert int(ds.test_loss.isnull().sum()) == 3
+    # More steps on more real documents, of so few.
+    means = ds.test_loss.sel(n_synthetic=0).mean("seed")
+    assert means.sel(n_real=32) < means.sel(n_real=8)
+    # The cell with all real documents and no others is a training on these, in their order.
+    for bad in ({"n_real": [64]}, {"n_real": []}, {"n_synthetic": [1, 1]}, {"n_real": [-1]}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            cj.real_synthetic_grid(task, **bad)
+
+
+def test_settings_that_are_numbers_are_not_compiled_in():
+    traced = [
+        eqx.filter(engine.traceable(small(optimizer=Optimizer(rate))), eqx.is_array, inverse=True)
+        for rate in (1e-3, 1e-2)
+    ]
+    assert eqx.tree_equal(*traced)
+
+
+BAD = [
+    (lambda: cj.LanguageModel("text"), TypeError, "corpus must be one of"),
+    (lambda: cj.LanguageModel(n_samples=0), ValueError, "n_samples must be between 1 and"),
+    (lambda: cj.LanguageModel(mode="finetun"), ValueError, "did you mean 'finetune'"),
+    (lambda: cj.LanguageModel(mode="finetune"), ValueError, "checkpoint must be given"),
+    (lambda: cj.LanguageModel(start="last"), ValueError, "start must be one of base, previous"),
+    (lambda: cj.LanguageModel(model="tinny"), ValueError, "did you mean 'tiny'"),
+    (lambda: cj.LanguageModel(context=5), ValueError, "context must be at least the 28 tokens"),
+    (lambda: cj.LanguageModel(dtype="float16"), ValueError, "dtype must be one of float32"),
+    (lambda: cj.LanguageModel(checkpoint="./nowhere"), ValueError, "nowhere"),
+    (
+        lambda: cj.LanguageModel(checkpoint=CHECKPOINT, corpus=cj.corpus.Grammar()),
+        ValueError,
+        "vocabulary",
+    ),
+    (lambda: cj.LanguageModel().logits(np.zeros((1, 2), int)), ValueError, "checkpoint must be"),
+    (
+        lambda: cj.LanguageModel(checkpoint=CHECKPOINT).logits(np.full((1, 2), 99)),
+        ValueError,
+        "token_ids must be between 0 and 60",
+    ),
+    (
+        lambda: cj.rollout(cj.Replace(), small(), 2, jax.random.key(0)),
+        TypeError,
+        "trained in stages",
+    ),
+    (
+        lambda: run(cj.Replace(), cj.Gaussian(), 2, 2, observe=print),
+        ValueError,
+        "observe serves language models",
+    ),
+    (
+        lambda: run(cj.Replace(), small(), 2, 2, memory_limit=1000),
+        ValueError,
+        "memory_limit of 1,000 bytes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), BAD, ids=[message for *_, message in BAD])
+def test_refused(call, kind, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(kind, match=message):
+        call()
