@@ -115,7 +115,7 @@ class Optimizer(eqx.Module):
         """The optax transformation for a training of so many steps."""
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
         adamw = optax.adamw(
-            lambda step: self.rate(step, n_steps),
+            lambda step: self.rate(jnp.asarray(step), n_steps),
             self.b1,
             self.b2,
             self.eps,
