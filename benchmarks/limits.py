@@ -59,3 +59,16 @@ def exponentials_per_second() -> float:
         return jax.lax.fori_loop(0, repeats, lambda i, x: jnp.exp(x) - 3.0, x)
 
     return _rate(evaluate, size * repeats)
+
+
+@cache
+def products_per_second() -> float:
+    """Multiplications with addition of a float32 matrix product, two operations each."""
+    size, repeats = 1024, 4
+
+    def multiply(seed):
+        x = jnp.full((size, size), 1.0 / size) + 0.0 * seed[0].astype(jnp.float32)
+        product = jax.lax.fori_loop(0, repeats, lambda i, y: y @ x, x)
+        return jnp.sum(product)[None]
+
+    return _rate(multiply, repeats * size**3)

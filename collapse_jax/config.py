@@ -83,6 +83,8 @@ def rebuild(arguments: dict[str, Any], data: Any = None) -> Any:
     for key, value in arguments.items():
         if isinstance(value, dict) and value.get("type") in _LANGUAGE:
             arguments[key] = rebuild(value)
+        elif name in _LANGUAGE and isinstance(value, list):  # JSON has no tuples
+            arguments[key] = tuple(value)
     fingerprint = arguments.pop("fingerprint", None)
     described = arguments.pop("data", None)
     if described is None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Array, Int
 from tqdm.auto import tqdm
 
 from collapse_jax import checks, engine, stages
@@ -133,7 +134,10 @@ def _checked(name: str, values: Sequence[int]) -> list[int]:
 
 @jax.jit
 def _mixture(
-    real: Documents, synthetic: Documents | None, n_real: int, n_synthetic: int
+    real: Documents,
+    synthetic: Documents | None,
+    n_real: Int[Array, ""],
+    n_synthetic: Int[Array, ""],
 ) -> Documents:
     """The first so many real and synthetic documents, in buffers of the same size for all."""
     if synthetic is None:

@@ -45,23 +45,22 @@ def document_loss(
     """
     model: Decoder = nnx.merge(graphdef, params)
     batch, time = documents.tokens.shape
-    if chunk is None:
-        chunk = max(1, _ENTRIES // (batch * model.architecture.vocab_size))
-    chunk = int(min(checks.whole_number("chunk", chunk), time))
+    most = max(1, _ENTRIES // (batch * model.architecture.vocab_size))
+    width = min(time, most if chunk is None else checks.whole_number("chunk", chunk))
 
     counted = jnp.arange(time) < documents.lengths[:, None]
     labels = jnp.where(counted, documents.tokens, 0)
     inputs = jnp.pad(labels[:, :-1], [(0, 0), (1, 0)], constant_values=bos_id)
     hidden = model.hidden(inputs)
     total = jnp.sum(counted, dtype=jnp.float32)
-    if chunk == time:
+    if width == time:
         return Loss(_cross_entropy(model, hidden, labels, counted), total)
 
     _, head = nnx.split(model)
 
     def parts(x: Array) -> Array:
-        x = jnp.pad(x, [(0, 0), (0, -time % chunk)] + [(0, 0)] * (x.ndim - 2))
-        return jnp.moveaxis(x.reshape(batch, -1, chunk, *x.shape[2:]), 1, 0)
+        x = jnp.pad(x, [(0, 0), (0, -time % width)] + [(0, 0)] * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(batch, -1, width, *x.shape[2:]), 1, 0)
 
     @jax.checkpoint
     def part(head: Params, inputs: tuple[Array, Array, Array]) -> Array:

@@ -54,8 +54,8 @@ class Sampling(eqx.Module):
         !!! example
 
             >>> import jax.numpy as jnp
-            >>> Sampling(top_k=2).weights(jnp.log(jnp.array([[0.2, 0.5, 0.3]]))).round(3).tolist()
-            [[0.0, 1.0, 0.6000000238418579]]
+            >>> Sampling(top_k=2).weights(jnp.log(jnp.array([[1.0, 4.0, 2.0]]))).tolist()
+            [[0.0, 1.0, 0.5]]
         """
         below = scores - jnp.max(scores, axis=-1, keepdims=True)
         # As the temperature falls to 0 only the greatest score keeps its weight.
@@ -116,6 +116,8 @@ def sample(
     checks.whole_number("n", n)
     checks.whole_number("length", length)
     model: Decoder = nnx.merge(graphdef, params)
+    if length > (context := model.architecture.context):
+        raise ValueError(f"length must be at most the context of {context}, got {length}")
     uniforms = to_uniform(words(key, (length, 2, n)))
 
     def step(state: _Progress) -> _Progress:

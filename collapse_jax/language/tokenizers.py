@@ -68,9 +68,6 @@ class WordTokenizer(AbstractTokenizer):
 
     words: tuple[str, ...]
 
-    def __post_init__(self):
-        object.__setattr__(self, "words", tuple(self.words))
-
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {word: i for i, word in enumerate(self.words) if i != self.eos_id}

@@ -25,7 +25,7 @@ class Optimizer(eqx.Module):
 
     **Arguments:**
 
-    - `learning_rate`: the highest. Default 3e-3.
+    - `learning_rate`: the highest. Default 6e-3.
     - `schedule`: after the warm-up, `"constant"`, or `"cosine"` down to zero. Default cosine.
     - `warmup`: share of the steps, rounded up, in which the rate rises linearly from zero.
     - `batch_size`: documents per step.
@@ -58,7 +58,7 @@ class Optimizer(eqx.Module):
 
     def __init__(
         self,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 6e-3,
         *,
         schedule: str = "cosine",
         warmup: float = 0.05,
@@ -74,7 +74,8 @@ class Optimizer(eqx.Module):
         self.learning_rate = checks.positive_number("learning_rate", learning_rate)
         self.schedule = checks.one_of("schedule", schedule, SCHEDULES)
         self.batch_size = checks.whole_number("batch_size", batch_size)
-        self.micro_batch = checks.whole_number("micro_batch", micro_batch or batch_size)
+        micro_batch = batch_size if micro_batch is None else micro_batch
+        self.micro_batch = checks.whole_number("micro_batch", micro_batch)
         if self.batch_size % self.micro_batch:
             raise ValueError(
                 f"micro_batch must divide the batch_size of {batch_size}, got {micro_batch}"
@@ -114,7 +115,7 @@ class Optimizer(eqx.Module):
         """The optax transformation for a training of so many steps."""
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
         adamw = optax.adamw(
-            lambda step: self.rate(step, n_steps),
+            lambda step: self.rate(jnp.asarray(step), n_steps),
             self.b1,
             self.b2,
             self.eps,
@@ -137,7 +138,7 @@ class TrainState(NamedTuple):
     tokens: Float[Array, ""]
 
     @property
-    def loss(self) -> Float[Array, ""]:
+    def loss(self) -> Float[Array, "*replicates"]:
         """Mean loss of the tokens seen so far, each when it was seen, in nats."""
         return self.nats / self.tokens
 

@@ -319,7 +319,7 @@ class LanguageModel(AbstractTask):
 
     def measure_documents(self, documents: Documents) -> dict[str, Float[Array, ""]]:
         """The metrics of generated documents."""
-        found = {"distinct_documents": distinct_documents(*documents)}
+        found = {"distinct_documents": distinct_documents(*documents).astype(jnp.float32)}
         if self._grammar is not None:
             log_probabilities = self._grammar.log_probabilities(*documents)
             found |= {

@@ -154,7 +154,8 @@ def test_fine_tuning_starts_from_the_checkpoint_and_warm_starts_from_the_last_mo
     assert task.mode == "finetune"
     ds = run(cj.Replace(), task, 2, 2)
     world = task.world(stream(chain_key(jnp.uint32(1)), 0, Role.WORLD), rows=True)
-    loss = evaluate(task.graphdef, task.base.params, world.test, bos_id=0)
+    base = jax.device_put(task.base.params)
+    loss = evaluate(task.graphdef, base, world.test, bos_id=0)
     np.testing.assert_allclose(ds.test_loss.sel(seed=1), loss, rtol=1e-5)
 
     moving = Optimizer(1e-2, schedule="constant", warmup=0.0, batch_size=8)
@@ -222,10 +223,10 @@ BAD = [
     (lambda: cj.LanguageModel(n_samples=0), ValueError, "n_samples must be between 1 and"),
     (lambda: cj.LanguageModel(mode="finetun"), ValueError, "did you mean 'finetune'"),
     (lambda: cj.LanguageModel(mode="finetune"), ValueError, "checkpoint must be given"),
-    (lambda: cj.LanguageModel(start="last"), ValueError, "start must be one of base, previous"),
+    (lambda: cj.LanguageModel(start="last"), ValueError, "start must be one of 'base', 'previous'"),
     (lambda: cj.LanguageModel(model="tinny"), ValueError, "did you mean 'tiny'"),
     (lambda: cj.LanguageModel(context=5), ValueError, "context must be at least the 28 tokens"),
-    (lambda: cj.LanguageModel(dtype="float16"), ValueError, "dtype must be one of float32"),
+    (lambda: cj.LanguageModel(dtype="float16"), ValueError, "dtype must be one of 'float32'"),
     (lambda: cj.LanguageModel(checkpoint="./nowhere"), ValueError, "nowhere"),
     (
         lambda: cj.LanguageModel(checkpoint=CHECKPOINT, corpus=cj.corpus.Grammar()),
