@@ -1,6 +1,6 @@
 """A laboratory for model collapse: generative models trained on data that models generated."""
 
-from collapse_jax import config, corpus, theory
+from collapse_jax import config, corpus, hosts, theory
 from collapse_jax.analysis import collapse_time
 from collapse_jax.devices import use_all_cores
 from collapse_jax.plot import plot
@@ -24,6 +24,7 @@ __all__ = [
     "collapse_time",
     "config",
     "corpus",
+    "hosts",
     "plot",
     "rerun",
     "rollout",
