@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from collapse_jax import config, tasks, theory
+from collapse_jax import config, hosts, tasks, theory
 from collapse_jax.analysis import collapse_time
 from collapse_jax.devices import use_all_cores
 from collapse_jax.diagnose import Diagnosis, diagnose
@@ -35,6 +35,7 @@ __all__ = [
     "config",
     "corpus",
     "diagnose",
+    "hosts",
     "plot",
     "real_synthetic_grid",
     "rerun",

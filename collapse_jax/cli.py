@@ -1,4 +1,4 @@
-"""The command line: `collapse-jax demo`, `collapse-jax simulate` and `collapse-jax tokenizer`.
+"""The command line: `collapse-jax` demo, simulate, sweep, rerun and tokenizer.
 
 Bad input ends with exit code 2 and one line on the standard error; an interrupt with 130.
 """
@@ -18,30 +18,13 @@ import tyro
 
 from collapse_jax import checks
 from collapse_jax.cli_corpus import TrainTokenizer
-from collapse_jax.cli_language import LanguageModelOptions
-from collapse_jax.cli_options import (
-    CategoricalOptions,
-    GaussianOptions,
-    KernelDensityOptions,
-    LinearRegressionOptions,
-    Options,
-)
+from collapse_jax.cli_lasting import Rerun, Sweep
+from collapse_jax.cli_options import Options, make_workflow
+from collapse_jax.cli_tasks import TASKS
 
 PROGRAM = "collapse-jax"
+_COMMANDS = ("demo", "simulate", "sweep", "rerun", "tokenizer")
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
-_WORKFLOWS = {
-    "replace": "Replace",
-    "accumulate": "Accumulate",
-    "accumulate-subsample": "AccumulateSubsample",
-}
-TASKS: dict[str, type[Options]] = {
-    "gaussian": GaussianOptions,
-    "kde": KernelDensityOptions,
-    "linear-regression": LinearRegressionOptions,
-    "categorical": CategoricalOptions,
-    "lm": LanguageModelOptions,
-}
-"""The tasks by their name on the command line."""
 _DESCRIPTION = (
     "A laboratory for model collapse: generative models trained on data that models generated. "
     f"'{PROGRAM} --version' shows the version, '{PROGRAM} simulate gaussian --help' the options "
@@ -73,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     - `argv`: the arguments, default those of the process.
 
-    **Returns:** the exit code: 0; 2 for bad input; 1 where a file could not be written; 130 after
-    an interrupt.
+    **Returns:** the exit code: 0; 2 for bad input; 1 where a file could not be written or a rerun
+    differs; 130 after an interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -86,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             _demo(command)
         elif isinstance(command, TrainTokenizer):
             _train_tokenizer(command)
+        elif isinstance(command, Rerun):
+            _start_jax()
+            return 0 if command.run() else _FAILED
+        elif isinstance(command, Sweep):
+            _start_jax()
+            command.run()
         elif command is not None:
             _simulate(command)
     except (TypeError, ValueError) as error:
@@ -115,19 +104,19 @@ def _train_tokenizer(options: TrainTokenizer) -> None:
 def _simulate(options: Options) -> None:
     import rich
 
-    from collapse_jax import files, theory, workflows
+    from collapse_jax import files, hosts, theory
     from collapse_jax.demo import FIGURES
-    from collapse_jax.devices import use_all_cores
     from collapse_jax.plot import plot
     from collapse_jax.simulate import simulate
     from collapse_jax.table import summary
 
-    name = checks.one_of("workflow", options.workflow, _WORKFLOWS)
+    workflow = make_workflow(options.workflow)
     out = options.out and files.check_writable("out", options.out, (".nc",))
     figure = options.figure and files.check_writable("figure", options.figure, FIGURES)
-    with contextlib.suppress(RuntimeError):  # JAX is in use already; its devices are good enough
-        use_all_cores()
-    workflow, task = getattr(workflows, _WORKFLOWS[name])(), options.make_task()
+    _start_jax()
+    if options.distributed or options.coordinator or options.num_processes or options.process_id:
+        hosts.connect(options.coordinator, options.num_processes, options.process_id)
+    task = options.make_task()
     try:
         ds = simulate(
             workflow,
@@ -142,6 +131,8 @@ def _simulate(options: Options) -> None:
         if options.checkpoint is None:
             raise
         raise KeyboardInterrupt(f"the same command goes on from {options.checkpoint}") from None
+    if not hosts.is_first():
+        return
     predicted = theory.expected(workflow, task, options.n_generations)
     rich.print(summary(ds, theory=predicted))
     if out:
@@ -153,7 +144,15 @@ def _simulate(options: Options) -> None:
         print(f"Figure: {figure}")
 
 
-def _parse(arguments: list[str]) -> Demo | TrainTokenizer | Options | None:
+def _start_jax() -> None:
+    from collapse_jax.devices import keep_compiled_programs, use_all_cores
+
+    with contextlib.suppress(RuntimeError):  # JAX is in use already; its devices are good enough
+        use_all_cores()
+    keep_compiled_programs()
+
+
+def _parse(arguments: list[str]) -> Demo | Rerun | Sweep | TrainTokenizer | Options | None:
     """The command and its options; None after help has been shown."""
     _check_names(arguments)
     complaint = io.StringIO()
@@ -182,11 +181,9 @@ def _check_names(arguments: list[str]) -> None:
     if command in help_wanted:
         return
     if not command:
-        raise ValueError(
-            f"command must be given: demo, simulate or tokenizer; see {PROGRAM} --help"
-        )
-    checks.one_of("command", command, ("demo", "simulate", "tokenizer", "--help", "--version"))
-    if command == "demo" or task in help_wanted:
+        raise ValueError(f"command must be given: {', '.join(_COMMANDS)}; see {PROGRAM} --help")
+    checks.one_of("command", command, (*_COMMANDS, "--help", "--version"))
+    if command in ("demo", "rerun", "sweep") or task in help_wanted:
         return
     if command == "tokenizer":
         if task != "train":
@@ -206,6 +203,8 @@ def _commands() -> Any:
     commands: list[Any] = [
         Annotated[Demo, tyro.conf.subcommand("demo")],
         Annotated[functools.reduce(operator.or_, tasks), chosen],
+        Annotated[Sweep, tyro.conf.subcommand("sweep")],
+        Annotated[Rerun, tyro.conf.subcommand("rerun")],
         Annotated[TrainTokenizer, tyro.conf.subcommand("tokenizer")],
     ]
     return functools.reduce(operator.or_, commands)

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from tyro.conf import arg
 
+from collapse_jax import checks
+
 if TYPE_CHECKING:  # loaded by the command, so that help comes quickly
     from collapse_jax.tasks import AbstractTask
+    from collapse_jax.workflows import AbstractWorkflow
 
-_File = Annotated[str | None, arg(metavar="FILE", help_behavior_hint="(optional)")]
+_OPTIONAL = "(optional)"
+_File = Annotated[str | None, arg(metavar="FILE", help_behavior_hint=_OPTIONAL)]
 
 
 def _hint(metavar: str, default: str) -> Any:
@@ -86,8 +90,16 @@ class Options:
     """Save all chains in this NetCDF file (.nc)."""
     figure: _File = None
     """Save a figure (.png, .pdf or .svg)."""
-    checkpoint: Annotated[str | None, arg(metavar="FOLDER", help_behavior_hint="(optional)")] = None
+    checkpoint: Annotated[str | None, arg(metavar="FOLDER", help_behavior_hint=_OPTIONAL)] = None
     """Keep the chains in this folder while they run, and go on from there another time."""
+    distributed: bool = False
+    """Be one of several processes, as found by JAX (Slurm, Open MPI, Cloud TPU)."""
+    coordinator: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint=_OPTIONAL)] = None
+    """Be one of several processes, the first of which has this address (host:port)."""
+    num_processes: Annotated[int | None, arg(metavar="INT", help_behavior_hint=_OPTIONAL)] = None
+    """With a coordinator: how many processes there are."""
+    process_id: Annotated[int | None, arg(metavar="INT", help_behavior_hint=_OPTIONAL)] = None
+    """With a coordinator: which of them this is, from 0."""
 
     @abstractmethod
     def make_task(self) -> "AbstractTask":
@@ -239,6 +251,21 @@ class CategoricalOptions(DataOptions):
             probabilities=list(self.probabilities) or None,
             data=table,
         )
+
+
+WORKFLOWS = {
+    "replace": "Replace",
+    "accumulate": "Accumulate",
+    "accumulate-subsample": "AccumulateSubsample",
+}
+"""The workflows by their name on the command line."""
+
+
+def make_workflow(name: str) -> "AbstractWorkflow":
+    """The workflow of this name on the command line."""
+    from collapse_jax import workflows
+
+    return getattr(workflows, WORKFLOWS[checks.one_of("workflow", name, WORKFLOWS)])()
 
 
 def _number_or_name(text: str) -> Any:

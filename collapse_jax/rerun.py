@@ -52,6 +52,8 @@ def rerun(
         0.0
     """
     try:
+        if "over" in json.loads(ds.attrs["config"]):
+            raise ValueError("ds must be of one run; what sweep returned, sweep makes again")
         arguments = run_arguments(ds, data)
     except (KeyError, json.JSONDecodeError):
         raise ValueError("ds must be a dataset of simulate, which says how it was made") from None

@@ -163,7 +163,6 @@ def test_ctrl_c_on_the_command_line(tmp_path, interrupted_after, often, capsys, 
 def test_another_run_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     run(folder, 2, 2)
-    monkeypatch.setattr(engine, "start", None)
     other = cj.Categorical(4, 8)
     with pytest.raises(ValueError, match=r"of another: task.n_samples is 9 there and 8 here$"):
         run(folder, 2, 2, task=other)

@@ -98,7 +98,7 @@ def test_target_is_left_out_of_the_other_columns():
 
 
 BAD = [
-    ([], "command must be given: demo, simulate or tokenizer"),
+    ([], "command must be given: demo, simulate, sweep, rerun, tokenizer"),
     (["simulat"], "command must be one of .*did you mean 'simulate'"),
     (["--verson"], "did you mean '--version'"),
     (["simulate"], "task must follow simulate: gaussian, kde, linear-regression, categorical"),
@@ -204,7 +204,8 @@ def test_what_else_may_end_a_run(raised, code, line, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["demo"], ["simulate"], *(["simulate", t] for t in cli.TASKS)]
+    "arguments",
+    [[], ["demo"], ["simulate"], ["sweep"], ["rerun"], *(["simulate", t] for t in cli.TASKS)],
 )
 def test_help_explains_every_option(arguments, capsys):
     code, out, err = run([*arguments, "--help"], capsys)

@@ -81,6 +81,14 @@ def test_gallery_is_complete():
     assert shown == {Path(file).stem for file in files if file.endswith(".png")}
 
 
+def test_bandwidths(tmp_path):
+    ds = load("bandwidths").main(str(tmp_path / "bandwidths.png"), n_generations=8, seeds=2)
+    final = ds.nll.isel(generation=-1).mean("seed")
+    narrow = final.sel(bandwidth=0.01)
+    assert narrow.sel(workflow="Replace") > 3 * narrow.sel(workflow="Accumulate")
+    assert (tmp_path / "bandwidths.png").stat().st_size > 20_000
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("[!_]*.py")), ids=lambda p: p.stem)
 def test_every_example_is_tested(path):
     source = Path(__file__).read_text()

@@ -1,0 +1,249 @@
+"""`python -m benchmarks.lasting`: what long runs cost, and what keeping them costs on top.
+
+Prints the tables of docs/scaling.md, and writes them there with `--page`. Times are those of the
+steady state: the best of several runs after a first one that compiles.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm.auto import tqdm
+
+import collapse_jax as cj
+from collapse_jax import engine
+from collapse_jax.checkpoint import Checkpoint
+from collapse_jax.rollout import pool_form
+
+PUBLISHED = ("squared_error_mean", "trace_ratio", "log_det_ratio")
+Row = dict[str, Any]
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def runner(
+    workflow: Any, task: Any, generations: int, chains: int, **options: Any
+) -> Callable[[], object]:
+    """A run as a function without arguments."""
+    metrics = PUBLISHED if isinstance(task, cj.Gaussian) else None
+    options = {"progress": False, "metrics": metrics, **options}
+    return lambda: cj.simulate(workflow, task, generations, chains, **options)
+
+
+def costs(repeats: int) -> list[Row]:
+    """Time per chain and generation, and bytes per chain, against d, n and t."""
+    gaussians = [(d, 100, 100, 2**14 // d) for d in (1, 3, 10, 31, 100)]
+    gaussians += [(10, n, 100, 2048) for n in (10_000, 1_000_000)]
+    gaussians += [(10, 100, t, 2048) for t in (400, 1600)]
+    kernels = [(n, 100, 2**13 // n) for n in (32, 100, 316)] + [(100, t, 32) for t in (400, 1600)]
+    cases: list[tuple[Any, Any, str, int, int, int]] = [
+        (cj.Accumulate(), cj.Gaussian(d, n), f"Gaussian d={d}", n, t, chains)
+        for d, n, t, chains in gaussians
+    ]
+    for workflow in (cj.Accumulate(), cj.AccumulateSubsample()):
+        cases += [
+            (workflow, cj.KernelDensity("moons", n, bandwidth=0.1), "KDE moons", n, t, chains)
+            for n, t, chains in kernels
+        ]
+    rows = []
+    for workflow, task, name, n, t, chains in cases:
+        run = runner(workflow, task, t, chains)
+        run()
+        best = min(seconds(run) for _ in range(repeats))
+        row = {
+            "task": name,
+            "workflow": type(workflow).__name__,
+            "n": n,
+            "t": t,
+            "chains": chains,
+            "us": 1e6 * best / (chains * t),
+            "bytes": engine.bytes_per_chain(task, pool_form(workflow, task, t)),
+        }
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def strong_scaling(repeats: int) -> list[Row]:
+    """One device against two: medians of pairs of runs of the same chains."""
+    rows = []
+    for name, task, chains in (
+        ("Gaussian d=10", cj.Gaussian(10, 100), 4096),
+        ("KDE moons", cj.KernelDensity("moons", 100, bandwidth=0.1), 256),
+    ):
+        one, two = (
+            runner(cj.Accumulate(), task, 100, chains, devices=jax.devices()[:k]) for k in (1, 2)
+        )
+        one()
+        two()
+        ratios = [seconds(one) / seconds(two) for _ in range(repeats)]
+        rows.append({"task": name, "ratio": float(np.median(ratios)), "all": sorted(ratios)})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def share_of(owner: Any, name: str, run: Callable[[], object]) -> float:
+    """Share of a run's time that is spent in one method.
+
+    The difference of two runs, with and without, would be lost in the noise of a shared machine.
+    """
+    spent, method = [], getattr(owner, name)
+
+    def timed(*arguments: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        result = method(*arguments, **options)
+        spent.append(time.perf_counter() - start)
+        return result
+
+    setattr(owner, name, timed)
+    try:
+        whole = seconds(run)
+    finally:
+        setattr(owner, name, method)
+    return sum(spent) / whole
+
+
+def overheads(minutes: float) -> list[Row]:
+    """Shares of the time that checkpoints and the progress bar take, at their defaults."""
+    rows = []
+    for name, workflow, task, chains in (
+        ("Gaussian d=10", cj.Accumulate(), cj.Gaussian(10, 100), 4096),
+        ("KDE moons", cj.AccumulateSubsample(), cj.KernelDensity("moons", 100), 64),
+    ):
+        runner(workflow, task, 200, chains)()
+        generations = int(200 / seconds(runner(workflow, task, 200, chains)) * 60 * minutes)
+        with tempfile.TemporaryDirectory() as folder:
+            kept = runner(workflow, task, generations, chains, checkpoint=f"{folder}/run")
+            saving = share_of(Checkpoint, "save", kept)
+        shown = runner(workflow, task, generations // 4, chains, progress=True)
+        with contextlib.redirect_stderr(io.StringIO()):
+            bar = share_of(tqdm, "update", shown)
+        rows.append(
+            {
+                "task": name,
+                "workflow": type(workflow).__name__,
+                "chains": chains,
+                "t": generations,
+                "checkpoint": saving,
+                "bar": bar,
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def table(header: str, rows: list[list[str]]) -> str:
+    """A Markdown table, the first two columns of which are words."""
+    n = header.count("|") + 1
+    rule = " | ".join(["---"] * 2 + ["---:"] * (n - 2))
+    return "\n".join(f"| {line} |" for line in [header, rule, *map(" | ".join, rows)])
+
+
+def study(rows: list[Row], chains: int = 10**6, generations: int = 10**4) -> list[list[str]]:
+    """What a study costs: time in proportion to chains and generations, disk for one metric."""
+    lines = []
+    for row in rows:
+        if row["n"] != 100 or row["t"] != 100:
+            continue
+        hours = 1e-6 * row["us"] * chains * generations / 3600
+        lines.append(
+            [
+                row["task"],
+                row["workflow"],
+                f"{row['us']:.3g} us x 1e6 x 1e4",
+                f"{hours:,.3g}",
+                f"{hours / 24:,.3g}",
+            ]
+        )
+    return lines
+
+
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """The tables of docs/scaling.md by their name."""
+    return {
+        "machine": f"Measured on {result['machine']}.",
+        "costs": table(
+            "task | workflow | n | t | chains | us per chain and generation | bytes per chain",
+            [
+                [
+                    *(r["task"], r["workflow"], f"{r['n']:,}", f"{r['t']:,}", f"{r['chains']:,}"),
+                    *(f"{r['us']:.3g}", f"{r['bytes']:,}"),
+                ]
+                for r in result["costs"]
+            ],
+        ),
+        "devices": table(
+            "task | one device over two | goal",
+            [
+                [r["task"], f"{r['ratio']:.2f} ({r['all'][0]:.2f} to {r['all'][-1]:.2f})", "1.7"]
+                for r in result["devices"]
+            ],
+        ),
+        "overheads": table(
+            "task | workflow | chains | generations | saving | progress bar",
+            [
+                [
+                    *(r["task"], r["workflow"], f"{r['chains']:,}", f"{r['t']:,}"),
+                    *(f"{100 * r['checkpoint']:.2g} %", f"{100 * r['bar']:.2g} %"),
+                ]
+                for r in result["overheads"]
+            ],
+        ),
+        "study": table(
+            "task | workflow | cost x chains x generations | hours | days",
+            study(result["costs"]),
+        ),
+    }
+
+
+def fill(page: str, result: dict[str, Any]) -> str:
+    """The page with its tables replaced by those of a result."""
+    for name, text in tables(result).items():
+        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
+        page, found = re.subn(pattern, lambda m, t=text: m[1] + t + m[2], page, flags=re.S)
+        if found != 1:
+            raise ValueError(f"page must have one place for {name!r}, got {found}")
+    return page
+
+
+def main() -> None:
+    """Measure, and write the results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lasting", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
+    parser.add_argument("--minutes", type=float, default=3.0, help="length of the runs with saves")
+    parser.add_argument("--out", type=Path, help="write the results as JSON")
+    parser.add_argument("--page", type=Path, help="put the tables in this page")
+    options = parser.parse_args()
+    cj.use_all_cores()
+    device = jax.devices()[0]
+    result = {
+        "machine": f"{jax.device_count()} x {device.platform} ({device.device_kind}), "
+        f"{platform.machine()}, jax {jax.__version__}",
+        "costs": costs(options.repeats),
+        "devices": strong_scaling(options.repeats) if jax.device_count() > 1 else [],
+        "overheads": overheads(options.minutes),
+    }
+    print("\n\n".join(tables(result).values()))
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1))
+    if options.page:
+        options.page.write_text(fill(options.page.read_text(), result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Reruns, sweeps and several processes give what one run in one process gives."""
+
+import functools
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+import xarray as xr
+
+import collapse_jax as cj
+from benchmarks import lasting
+from collapse_jax import cli, engine
+
+TASK = cj.Categorical(4, 9)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs the command line in an empty folder; its exit code and both of its streams."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.chdir(tmp_path)
+
+    def run(text):
+        code = cli.main(text.split())
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def never(*_):
+    raise AssertionError("something was run")
+
+
+def rows(out):
+    """Largest difference and verdict of the entropy in a printed table."""
+    return [line.split()[3:6:2] for line in out.splitlines() if "entropy " in line]
+
+
+def save(ds, path):
+    ds.to_netcdf(path, engine="h5netcdf")
+
+
+def test_rerun_tells_equal_from_different(command):
+    ds = cj.simulate(cj.Replace(), TASK, 5, [3, 1], progress=False)
+    save(ds, "same.nc")
+    code, out, err = command("rerun same.nc")
+    assert (code, err) == (0, "")
+    assert [line.split()[3:6:2] for line in out.splitlines() if "entropy " in line] == [
+        ["0", "yes"]
+    ]
+    rounded = ds.copy(deep=True)
+    rounded["entropy"] *= 1.00001
+    save(rounded, "rounded.nc")
+    assert command("rerun rounded.nc")[0] == 0
+    other = ds.copy(deep=True)
+    other["entropy"][1, 2] += 0.1
+    other.attrs["jax_version"] = "0.1"
+    save(other, "other.nc")
+    code, out, _ = command("rerun other.nc")
+    assert code == 1
+    assert rows(out) == [["0.1", "no"]]
+    assert f"jax_version: 0.1 then, {jax.__version__} now" in out
+
+
+def test_rerun_with_a_table(command):
+    table = np.random.default_rng(0).normal(size=(30, 3))
+    np.savetxt("table.csv", table, delimiter=",", header="a,b,c", comments="")
+    regression = "simulate linear-regression --workflow replace --generations 3 --seeds 2 "
+    assert command(regression + "--data table.csv --target b --out run.nc")[0] == 0
+    assert command("rerun run.nc --data table.csv --target b")[0] == 0
+    assert "fingerprint differs" in command("rerun run.nc --data table.csv --target c")[2]
+    assert "data must be given" in command("rerun run.nc")[2]
+
+
+def test_rerun_refuses(command):
+    xr.Dataset({"x": 1}).to_netcdf("bare.nc", engine="h5netcdf")
+    sweep = cj.sweep(cj.Replace(), TASK, {"n_samples": [3]}, 2, 2, progress=False)
+    save(sweep, "sweep.nc")
+    for name, message in (
+        ("bare.nc", "file must be a dataset of simulate, and bare.nc is none"),
+        ("missing.nc", "file must be a readable dataset; missing.nc is not"),
+        ("sweep.nc", "ds must be of one run"),
+    ):
+        code, out, err = command(f"rerun {name}")
+        assert (code, out) == (2, "")
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_other_generators_are_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"key must be a Threefry key .*, got 'rbg'"):
+        cj.rollout(cj.Replace(), TASK, 2, jax.random.key(0, impl="rbg"))
+    key = jax.random.PRNGKey(0)
+    for name, value in (("jax_default_prng_impl", "rbg"), ("jax_threefry_partitionable", False)):
+        before = getattr(jax.config, name)
+        jax.config.update(name, value)
+        try:
+            for call in (
+                lambda: cj.simulate(cj.Replace(), TASK, 2, 2, progress=False),
+                lambda: cj.rollout(cj.Replace(), TASK, 2, key),
+            ):
+                with pytest.raises(ValueError, match=f"{name} must be"):
+                    call()
+        finally:
+            jax.config.update(name, before)
+
+
+def test_a_sweep_is_its_runs(tmp_path, monkeypatch):
+    over = {"n_samples": [5, 8], "covariance": [1.0, 4.0]}
+    workflows, task = [cj.Replace(), cj.Accumulate()], cj.Gaussian(dim=2)
+    before = engine._advance._cached._cache_size()
+    options = {"metrics": ["squared_error_mean"], "progress": False}
+    ds = cj.sweep(workflows, task, over, 4, 2, checkpoint=tmp_path / "cells", **options)
+    assert engine._advance._cached._cache_size() <= before + 2  # one of each workflow
+    assert ds.squared_error_mean.dims == ("workflow", *over, "seed", "generation")
+    alone = cj.simulate(
+        cj.Accumulate(), cj.Gaussian(2, 8, covariance=4.0), 4, 2, **options
+    ).squared_error_mean
+    cell = ds.squared_error_mean.sel(workflow="Accumulate", n_samples=8, covariance=4.0, drop=True)
+    xr.testing.assert_equal(cell, alone)
+    save(ds, tmp_path / "sweep.nc")
+
+    monkeypatch.setattr(engine, "start", never)  # finished cells are read
+    again = cj.sweep(workflows, task, over, 4, 2, checkpoint=tmp_path / "cells", **options)
+    xr.testing.assert_equal(ds, again)
+    functional = functools.partial(cj.Gaussian, 2)
+    xr.testing.assert_equal(
+        ds, cj.sweep(workflows, functional, over, 4, 2, checkpoint=tmp_path / "cells", **options)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"over": {"n_sample": [1]}}, "over must be one of .*did you mean 'n_samples'"),
+        ({"over": {"n_samples": 3}}, r"over\['n_samples'\] must be a sequence of values, got 3"),
+        ({"over": {"n_samples": []}}, r"over\['n_samples'\] must not be empty"),
+        ({"over": {"n_samples": [3, 3]}}, r"over\['n_samples'\] must be distinct"),
+        ({"over": {"n_samples": [[3]]}}, r"over\['n_samples'\] must hold numbers or names"),
+        ({"over": {"n_samples": [3, 0]}}, "n_samples must be between 1 and .*, got 0"),
+        ({"workflows": []}, "workflows must not be empty"),
+        ({"workflows": ["replace"]}, r"workflows must be workflows, .* got 'replace'"),
+        ({"workflows": [cj.Replace(), cj.Replace()]}, "workflows must be distinct"),
+        ({"task": cj.Categorical(data=["a", "b"])}, "task must be a function where it has data"),
+    ],
+    ids=lambda x: x[:40] if isinstance(x, str) else "",
+)
+def test_bad_sweeps(arguments, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.setattr(engine, "start", never)
+    good = {"workflows": cj.Replace(), "task": TASK, "over": {"n_samples": [3]}}
+    with pytest.raises((ValueError, TypeError), match=message):
+        cj.sweep(**{**good, **arguments}, n_generations=2, seeds=2, progress=False)
+
+
+SWEEP = """
+workflows: [replace]
+task: {name: categorical, n_outcomes: 4}
+over: {n_samples: [9, 5]}
+n_generations: 3
+seeds: 2
+metrics: [entropy]
+checkpoint: cells
+out: sweep.nc
+"""
+
+
+def test_sweeps_on_the_command_line(command, tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP)
+    code, out, err = command("sweep sweep.yaml")
+    assert (code, err) == (0, "")
+    assert out.endswith("Chains: sweep.nc\n")
+    ds = xr.load_dataset("sweep.nc", engine="h5netcdf")
+    alone = cj.simulate(cj.Replace(), TASK, 3, 2, metrics=["entropy"], progress=False)
+    xr.testing.assert_equal(
+        ds.entropy.sel(workflow="Replace", n_samples=9, drop=True), alone.entropy
+    )
+    assert len(os.listdir("cells")) == 2
+    for old, new, message in (
+        ("seeds: 2", "", "seeds must be given in sweep.yaml"),
+        ("seeds", "seed", "entry of sweep.yaml must be one of .*did you mean 'seeds'"),
+        ("n_samples", "n_sample", "entry of over must be one of .*did you mean 'n_samples'"),
+        ("categorical", "categoric", "name of task must be one of .*did you mean 'categorical'"),
+        ("[replace]", "[replac]", "workflow must be one of .*did you mean 'replace'"),
+        ("{name", "[name", "file must be readable YAML; sweep.yaml is not"),
+        ("out: sweep.nc", "out: sweep.csv", "suffix of out must be one of '.nc'"),
+    ):
+        file.write_text(SWEEP.replace(old, new, 1))
+        code, _, err = command("sweep sweep.yaml")
+        assert code == 2
+        assert re.search(message, err), err
+
+
+def test_two_processes_share_the_seeds(tmp_path):
+    """Seven seeds are four and three; the first process alone writes and prints."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    options = "simulate categorical --workflow accumulate-subsample --n-samples 9 --seeds 7"
+    options += f" --generations 6 --out run.nc --checkpoint chains --coordinator {address}"
+    options += " --num-processes 2 --process-id"
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-m", "collapse_jax.cli", *options.split(), str(process)],
+            cwd=tmp_path,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for process in (0, 1)
+    )
+    assert first.communicate(timeout=200)[0].endswith("Chains: run.nc\n")
+    assert "Chains" not in second.communicate(timeout=200)[0]
+    assert first.returncode == second.returncode == 0
+    task = cj.Categorical(n_samples=9)
+    alone = cj.simulate(cj.AccumulateSubsample(), task, 6, 7, progress=False)
+    together = xr.load_dataset(tmp_path / "run.nc", engine="h5netcdf")
+    xr.testing.assert_allclose(together, alone, rtol=2e-4, atol=1e-5)
+    assert together.attrs["n_processes"] == 2
+    assert len(list((tmp_path / "chains").glob("chains-*/6.safetensors"))) == 2
+    assert list((tmp_path / "cache").rglob("*-cache"))  # compiled programs are kept
+
+
+def test_the_page_on_costs_is_made_of_the_results():
+    root = pathlib.Path(__file__).parent.parent
+    page = (root / "docs" / "scaling.md").read_text()
+    result = json.loads((root / "benchmarks" / "results" / "lasting.json").read_text())
+    assert lasting.fill(page, result) == page
+
+
+def test_addresses_are_complete():
+    with pytest.raises(ValueError, match="process_id must be given together with the others of"):
+        cj.hosts.connect("127.0.0.1:1", 2)
+    with pytest.raises(ValueError, match="process_id must be between 0 and 1, got 2"):
+        cj.hosts.connect("127.0.0.1:1", 2, 2)
