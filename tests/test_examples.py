@@ -63,10 +63,10 @@ def test_diagnoses(tmp_path):
     found = script.main(str(tmp_path / "page.md"), settings)
     assert [len(workflows) for workflows in found.values()] == [0, 0, 0, 3]
     replace, accumulate, _ = found["Categorical"]
-    assert replace["diverging risk"].answer == "yes"
+    assert replace["rising risk"].answer == "yes"
     assert accumulate["catastrophic risk"].answer == "no"
     page = (tmp_path / "page.md").read_text()
-    assert "| diverging risk | **yes** | no |" in page
+    assert "| rising risk | **yes** |" in page
     assert "20 chains of 8 generations" in page
 
 
