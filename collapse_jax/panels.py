@@ -252,7 +252,7 @@ def shades(colour: str, n: int) -> list[str]:
     !!! example
 
         >>> shades("#0072B2", 1), shades("#0072B2", 3)
-        (['#0072B2'], ['#8cc0dd', '#0072b2', '#003959'])
+        (['#0072B2'], ['#73b1d5', '#0072b2', '#003959'])
     """
     from matplotlib.colors import to_hex, to_rgb
 

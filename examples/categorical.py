@@ -37,7 +37,7 @@ def entropies(grid: Grid, axes: np.ndarray) -> None:
         by_size = {f"n = {n}": next(runs) for n in grid.sizes}
         cj.plot(by_size, variables=["entropy_ratio"], axes=ax)
         ax.set_ylim(0.0, 1.02)
-        ax.set_title(f"{type(workflow).__name__}, {k} outcomes", fontsize=10)
+        ax.set_title(f"{type(workflow).__name__}, K = {k}", fontsize=10)
 
 
 def times(grid: Grid, axes: np.ndarray) -> None:
@@ -59,7 +59,7 @@ def times(grid: Grid, axes: np.ndarray) -> None:
         diffusion = 2 * smooth * (k - 1) * math.log(k / (k - 1))
         ax.plot(smooth, diffusion, color="#505050", ls=figures.LARGE_SAMPLES, lw=1.5)
         ax.set(xscale="log", yscale="log", xlabel="n, samples per generation")
-        ax.set_title(f"Replace, {k} outcomes", fontsize=10)
+        ax.set_title(f"Replace, K = {k}", fontsize=10)
         ax.set_ylabel("generations until\none outcome is left")
         ax.set_xticks(grid.sizes, [str(n) for n in grid.sizes])
         ax.set_xticks([], minor=True)
@@ -68,7 +68,7 @@ def times(grid: Grid, axes: np.ndarray) -> None:
 def main(out: str = "categorical.png", grid: Grid = QUICK) -> Path:
     """Draw entropies above times of collapse."""
     note = figures.note(grid.seeds, quick=grid != FULL)
-    figure, axes = figures.panels(2, 3, "Equally probable outcomes", note)
+    figure, axes = figures.panels(2, 3, "K equally probable outcomes", note)
     entropies(grid, axes[0])
     times(grid, axes[1])
     for ax in axes[:, 1:].flat:

@@ -40,6 +40,20 @@ WHAT_THE_PAPER_SAYS = {
     ),
     "Categorical": "Replace: all but one outcome die out. The other workflows were not run.",
 }
+OUR_REMARKS = {
+    "Gaussian": "",
+    "KernelDensity": (
+        "Each generation adds kernel noise, so strange data, and data between the modes, appear in "
+        "all workflows; under Replace they keep coming. Likelihoods have no known smallest value, "
+        "so there is no scaling law to judge."
+    ),
+    "LinearRegression": (
+        "Under Replace the error is t times as large at every n, which does not change its power "
+        "of n. Under AccumulateSubsample the change is one of small samples, n = 32 for d = 10; it "
+        "is gone where n is large."
+    ),
+    "Categorical": "Frequencies give no probability to outcomes that were never real.",
+}
 HEAD = """# Which collapse?
 
 Written by `python examples/diagnoses.py{flag}`: {seeds} chains of {t} generations, n = {n} (and
@@ -87,7 +101,10 @@ def main(out: str = "diagnose.md", grid: Grid = QUICK) -> dict[str, list[cj.Diag
         name = type(tasks(n)[i]).__name__
         answers[name].append(cj.diagnose([next(runs) for _ in grid.sizes]))
     for name, found in answers.items():
+        if not found:
+            continue
         page += f"\n## {name}\n\n{table(found)}\nThe paper: {WHAT_THE_PAPER_SAYS[name]}\n"
+        page += f"\n{OUR_REMARKS[name]}\n" * bool(OUR_REMARKS[name])
     Path(out).write_text(page)
     return answers
 

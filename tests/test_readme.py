@@ -1,4 +1,4 @@
-"""Every Python block of the README and of CONTRIBUTING runs."""
+"""Every Python block of the README, of CONTRIBUTING and of the documentation runs."""
 
 import re
 from pathlib import Path
@@ -10,11 +10,15 @@ import collapse_jax as cj
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+WITHOUT_CODE = ("docs/diagnose.md", "docs/gallery.md", "docs/reference.md")
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *DOCS])
 def test_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
-    assert blocks
+    assert bool(blocks) != (page in WITHOUT_CODE)
     names = {"cj": cj}
     for block in blocks:
         code = block.replace("cj.use_all_cores()", "")  # the tests have set their devices already
@@ -22,3 +26,9 @@ def test_blocks_run(page, tmp_path, monkeypatch):
     if page == "CONTRIBUTING.md":
         ds = cj.simulate(names["AccumulateHalf"](), cj.Categorical(), 3, 2, progress=False)
         assert (ds.n_train == 50).all()
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in DOCS:
+        assert page.removeprefix("docs/") in navigation
