@@ -14,6 +14,7 @@ OUTPUTS = {
     "gaussian_grid": "gaussian.png",
     "kde_nll": "kde.png",
     "kde_rules": "rules.png",
+    "bandwidths": "bandwidths.png",
     "blobs_centers": "blobs.png",
     "linear_regression": "regression.png",
     "categorical": "categorical.png",

@@ -8,9 +8,9 @@ ones blur the moons, and then the blurred moons, and so on.
     python examples/bandwidths.py --full          # 1,000, kept in a folder: Ctrl-C, and go on later
 """
 
-import argparse
-import time
+from typing import NamedTuple
 
+import _figures as figures
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -20,48 +20,46 @@ import collapse_jax as cj
 BANDWIDTHS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
 
 
-def main(
-    out: str = "bandwidths.png",
-    n_generations: int = 100,
-    seeds: int = 20,
-    checkpoint: str | None = None,
-) -> xr.Dataset:
+class Grid(NamedTuple):
+    """What is simulated."""
+
+    n_generations: int
+    seeds: int
+    checkpoint: str | None = None
+
+
+QUICK, FULL = Grid(100, 20), Grid(1000, 100, checkpoint="bandwidths")
+
+
+def main(out: str = "bandwidths.png", grid: Grid = QUICK) -> xr.Dataset:
     """Run the sweep and draw each workflow's mean test loss by generation."""
     ds = cj.sweep(
-        [cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample()],
+        list(figures.WORKFLOWS),
         cj.KernelDensity("moons", n_samples=100),
         {"bandwidth": BANDWIDTHS},
-        n_generations,
-        seeds,
+        grid.n_generations,
+        grid.seeds,
         metrics=["nll"],
-        checkpoint=checkpoint,
+        checkpoint=grid.checkpoint,
+        progress=False,
     )
-    figure, panels = plt.subplots(
-        1, ds.sizes["workflow"], figsize=(11, 3.6), sharey=True, layout="constrained"
-    )
+    note = figures.note(grid.seeds, quick=grid == QUICK) + ", n = 100"
+    figure, axes = figures.panels(1, ds.sizes["workflow"], "Nine bandwidths on two moons", note)
     colors = plt.get_cmap("viridis")(np.linspace(0.0, 0.95, len(BANDWIDTHS)))
-    for panel, workflow in zip(panels, ds.workflow.values, strict=True):
-        mean = ds.nll.sel(workflow=workflow).mean("seed")
+    for ax, workflow in zip(axes[0], ds.workflow.values, strict=True):
+        chains = ds.nll.sel(workflow=workflow)
         for bandwidth, color in zip(BANDWIDTHS, colors, strict=True):
-            curve = mean.sel(bandwidth=bandwidth)
-            panel.plot(ds.generation, curve, color=color, label=f"{bandwidth:g}")
-        panel.set(xscale="log", yscale="symlog", xlabel="generation", title=workflow)
-    panels[0].set_ylabel("negative log-density of real data (nat)")
-    panels[-1].legend(title="bandwidth", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(out, dpi=200)
-    plt.close(figure)
+            curve = chains.sel(bandwidth=bandwidth)
+            band = curve.quantile((0.1, 0.9), "seed")
+            ax.fill_between(ds.generation, *band, color=color, alpha=0.15, lw=0)
+            ax.plot(ds.generation, curve.mean("seed"), color=color, label=f"{bandwidth:g}")
+        ax.set_title(workflow, fontsize=10)
+        ax.set(xscale="log", yscale="symlog", xlabel="generation", ylabel="test loss [nat]")
+    figures.share_labels(axes)
+    axes[0, -1].legend(title="bandwidth", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figures.save(figure, out)
     return ds
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default="bandwidths.png", help="where to write the figure")
-    parser.add_argument("--full", action="store_true", help="1,000 generations, 100 chains a curve")
-    cj.use_all_cores()
-    options = parser.parse_args()
-    started = time.perf_counter()
-    if options.full:
-        main(options.out, 1000, 100, checkpoint="bandwidths")
-    else:
-        main(options.out)
-    print(f"{options.out}, after {time.perf_counter() - started:.0f} s")
+    figures.command(main, QUICK, FULL, __doc__, "bandwidths.png")

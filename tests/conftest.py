@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 2)
@@ -14,3 +15,10 @@ jax.config.update("jax_enable_compilation_cache", False)  # the command line wou
 
 _hook = install_import_hook("collapse_jax", "beartype.beartype")
 _hook.__enter__()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Drop compiled programs: hundreds of them in one process exhaust its memory mappings."""
+    yield
+    jax.clear_caches()

@@ -99,6 +99,7 @@ print(runs)
 """
 
 
+@pytest.mark.thorough
 def test_killed_at_random_moments(tmp_path):
     """Twenty times, mostly while it saves, which it does after every generation."""
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=True, timeout=300)

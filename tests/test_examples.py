@@ -47,6 +47,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures(name, tmp_path):
     script, settings = tiny(name, **FIGURES[name])
@@ -57,6 +58,7 @@ def test_figures(name, tmp_path):
         assert 5_000 < path.stat().st_size < 150_000
 
 
+@pytest.mark.thorough
 def test_diagnoses(tmp_path):
     script, settings = tiny("diagnoses", sizes=(6,), n_generations=8, seeds=20)
     script.tasks = lambda n: [cj.Categorical(3, n)]
@@ -71,22 +73,32 @@ def test_diagnoses(tmp_path):
 
 
 def test_all_runs_every_script_that_makes_a_figure():
-    names = {path.stem for path in EXAMPLES.glob("[!_]*.py")} - {"all"}
+    names = {path.stem for path in EXAMPLES.glob("[!_]*.py")} - {"all", "language_model"}
     assert set(load("all").OUTPUTS) == names
 
 
 def test_gallery_is_complete():
     shown = {path.stem.split("-")[0] for path in (EXAMPLES / "gallery").glob("*.png")}
+    shown.remove("language_model")
     files = load("all").OUTPUTS.values()
     assert shown == {Path(file).stem for file in files if file.endswith(".png")}
 
 
+@pytest.mark.thorough
 def test_bandwidths(tmp_path):
-    ds = load("bandwidths").main(str(tmp_path / "bandwidths.png"), n_generations=8, seeds=2)
+    script, settings = tiny("bandwidths", n_generations=8, seeds=2)
+    ds = script.main(str(tmp_path / "bandwidths.png"), settings)
     final = ds.nll.isel(generation=-1).mean("seed")
     narrow = final.sel(bandwidth=0.01)
     assert narrow.sel(workflow="Replace") > 3 * narrow.sel(workflow="Accumulate")
     assert (tmp_path / "bandwidths.png").stat().st_size > 20_000
+
+
+@pytest.mark.thorough
+def test_language_model(tmp_path):
+    script, settings = tiny("language_model", n_samples=16, n_generations=2, seeds=2, sizes=(0, 16))
+    path = script.main(str(tmp_path / "language_model.png"), settings)
+    assert path.stat().st_size > 20_000
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("[!_]*.py")), ids=lambda p: p.stem)

@@ -12,6 +12,8 @@ from collapse_jax.language import attention
 from collapse_jax.language.architecture import PRESETS, Architecture, preset
 from collapse_jax.language.decoder import Decoder, grow_cache, stack_layers, unstack_layers
 
+pytestmark = pytest.mark.thorough
+
 SIZES = {"vocab_size": 23, "context": 16, "width": 12, "depth": 2, "heads": 4}
 ARCHITECTURES = {
     "plain": Architecture(**SIZES),

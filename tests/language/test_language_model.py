@@ -124,6 +124,7 @@ def test_samples_are_written_for_people(observed, tmp_path):
     assert texts == decode_documents(tokens, lengths, small().tokenizer)
 
 
+@pytest.mark.thorough
 def test_documents_of_a_chat_are_accepted_by_their_form():
     corpus = cj.corpus.Grammar(n_names=2, n_nouns=2, max_sentences=1, chat=True)
     optimizer = Optimizer(3e-2, batch_size=8, epochs=12)
@@ -146,6 +147,7 @@ def test_a_model_that_never_ends_is_given_up():
         run(cj.Replace(), task, 1, 1)
 
 
+@pytest.mark.thorough
 def test_fine_tuning_starts_from_the_checkpoint_and_warm_starts_from_the_last_model():
     """With next to no learning rate every model is the checkpoint; with some, models move on."""
     still = Optimizer(1e-12, batch_size=8)
@@ -181,6 +183,7 @@ def test_checkpoints_in_and_out(tmp_path):
         run(cj.Replace(), task, 1, 1)
 
 
+@pytest.mark.thorough
 def test_a_text_file_as_corpus(tmp_path):
     words = ["one", "two", "three", "four", "five"]
     lines = [f"{a} {b}" for a in words for b in words]
@@ -195,6 +198,7 @@ def test_a_text_file_as_corpus(tmp_path):
     np.testing.assert_array_equal(again.train.tokens, task.train.tokens)
 
 
+@pytest.mark.thorough
 def test_grid_of_real_and_synthetic():
     task = small(n_samples=32)
     ds = cj.real_synthetic_grid(task, [0, 8, 32], [0, 16], seeds=3, progress=False)

@@ -25,6 +25,8 @@ from collapse_jax.language.training import (
     train_steps,
 )
 
+pytestmark = pytest.mark.thorough
+
 FOLDER = Path(__file__).parent
 FAMILIES = ("gpt2", "llama", "gemma2")
 ARCHITECTURE = Architecture(vocab_size=61, context=12, width=12, depth=1, heads=2)
