@@ -75,8 +75,8 @@ class Model:
     def torch(self) -> Any:
         """The same model in transformers, or None where torch is not installed."""
         try:
-            import torch
-            import transformers
+            import torch  # pyright: ignore[reportMissingImports]
+            import transformers  # pyright: ignore[reportMissingImports]
         except ImportError:
             return None
         del torch
@@ -128,7 +128,7 @@ def our_training(model: Model) -> Run:
 
 def torch_sampling(model: Model) -> Run:
     """The same from torch, with one cache for the rows of a replicate."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     @torch.inference_mode()
     def run() -> None:
@@ -144,7 +144,7 @@ def torch_sampling(model: Model) -> Run:
 
 def torch_training(model: Model) -> Run:
     """The same from torch, a replicate after the other."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     tokens = torch.from_numpy(np.array(_documents().tokens)).long()
     inputs = torch.nn.functional.pad(tokens[:, :-1], (1, 0))
@@ -213,7 +213,7 @@ def compare(task: str, size: str, repeats: int) -> dict[str, Any]:
 
 def _on_best_threads(run: Run) -> Run:
     """Set torch to the number of threads with which the run is fastest."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     run()  # the first run is slower
 

@@ -140,8 +140,8 @@ def find(source: str | Path) -> Path:
 
 def _fetch(name: str) -> Path:
     try:
-        import huggingface_hub as hub
-        from huggingface_hub import errors
+        import huggingface_hub as hub  # pyright: ignore[reportMissingImports]
+        from huggingface_hub import errors  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ImportError(
             f"there is no folder {name!r}, and to look for it on the Hugging Face hub the extra is "

@@ -225,7 +225,7 @@ class Hub(AbstractText):
 
     def _load(self, split: str) -> list[str]:
         try:
-            import datasets
+            import datasets  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise ValueError(
                 "a corpus from the hub needs the extra [hub]: pip install 'collapse_jax[hub]'"
