@@ -43,7 +43,8 @@ def rollout(
     - `task`: what is learned.
     - `n_generations`: number of fits; generation 1 is fitted to real data only.
     - `key`: a Threefry key. `simulate` uses `jax.random.key(seed, impl="threefry2x32")`.
-    - `metrics`: names of the variables to compute, default all of the task's.
+    - `metrics`: names of the variables to compute, default all of the task's but
+        those `on_request`.
     - `storage`: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows even
         where a statistic would do (the same in law, slower; for checks).
 
@@ -112,6 +113,7 @@ def pool_form(
 
 
 def metric_names(task: AbstractTask, metrics: Sequence[str] | None) -> tuple[str, ...]:
-    """The variables to compute, in the order of the task; all of them for None."""
+    """The variables to compute, in the order of the task; for None all but those on request."""
     known = (*SIZES, *task.variables)
-    return known if metrics is None else tuple(name for name in known if name in set(metrics))
+    wanted = set(known) - set(task.on_request) if metrics is None else set(metrics)
+    return tuple(name for name in known if name in wanted)

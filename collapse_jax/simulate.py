@@ -53,7 +53,8 @@ def simulate(
     - `n_generations`: number of fits per chain; generation 1 is fitted to real data only.
     - `seeds`: a number of chains, whose seeds are then `range(seeds)`, or distinct whole numbers of
         zero or more.
-    - `metrics`: names of the variables to compute, default all; the others cost nothing.
+    - `metrics`: names of the variables to compute, default all of the task's but those
+        `on_request`; the others cost nothing.
     - `storage`: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows.
     - `devices`: JAX devices over which the seeds are split, default all of this process; see
         `use_all_cores`.

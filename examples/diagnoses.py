@@ -95,7 +95,12 @@ def main(out: str = "diagnose.md", grid: Grid = QUICK) -> dict[str, list[cj.Diag
     seeds, t, n = grid.seeds, grid.n_generations, grid.sizes[0]
     page = HEAD.format(flag=flag, seeds=seeds, t=t, n=n, others=others)
     pairs = [(w, tasks(n)[i]) for w, i in cells for n in grid.sizes]
-    runs = iter(figures.simulate(pairs, t, seeds, None))
+    runs = iter(
+        [
+            cj.simulate(w, task, t, seeds, metrics=list(task.variables), progress=False)
+            for w, task in pairs
+        ]
+    )
     answers: dict[str, list[cj.Diagnosis]] = {name: [] for name in WHAT_THE_PAPER_SAYS}
     for _, i in cells:
         name = type(tasks(n)[i]).__name__

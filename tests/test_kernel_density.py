@@ -250,7 +250,8 @@ def test_variance_follows_its_recursion():
     """Under Replace E v' = (1 - 1/n) v + d h^2, in units of the fixed test rows' variance."""
     data = np.random.default_rng(0).normal(size=(60, 2))
     task = cj.KernelDensity(data=data, n_samples=10, bandwidth=0.5)
-    ratio = cj.simulate(cj.Replace(), task, 5, 3000, progress=False).variance_ratio.values
+    options = {"metrics": ["variance_ratio"], "progress": False}
+    ratio = cj.simulate(cj.Replace(), task, 5, 3000, **options).variance_ratio.values
     added = 2 * 0.5**2 / np.var(np.asarray(task.test), axis=0, ddof=1).sum()
     assert_mean(ratio[:, 1:] - 0.9 * ratio[:, :-1], added, rounding=1e-5)
 

@@ -57,6 +57,9 @@ class AbstractTask(eqx.Module):
     variables: ClassVar[dict[str, Variable]]
     """The metrics that `measure` returns."""
 
+    on_request: ClassVar[tuple[str, ...]] = ()
+    """Those of them that cost so much that they are computed only where they are named."""
+
     @property
     @abstractmethod
     def keeps_rows(self) -> bool:

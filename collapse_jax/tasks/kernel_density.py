@@ -1,7 +1,7 @@
 """Kernel density estimation: a model is its training set, sampling is a smoothed bootstrap."""
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -59,8 +59,9 @@ class KernelDensity(AbstractTask):
     sums add up, so under Accumulate a generation evaluates only its own new rows: O(n_samples) and
     not O(t * n_samples).
 
-    Besides the likelihood there are measures of what is lost and what is added, by 64 rows that
-    each model generates, and by the radius within which 99 % of the test rows have another one:
+    Besides the likelihood there are, where they are named in `metrics`, measures of what is lost
+    and what is added, by 64 rows that each model generates, and by the radius within which 99 % of
+    the test rows have another one:
 
     - `variance_ratio`: variance of the generated rows, relative to that of the test rows.
     - `tail_coverage`: share of the tails, the 5 % of test rows farthest from any other, at which
@@ -108,6 +109,13 @@ class KernelDensity(AbstractTask):
     shared_centers: bool = eqx.field(static=True)
     test_fraction: float = eqx.field(static=True)
     split_seed: int = eqx.field(static=True)
+
+    on_request: ClassVar[tuple[str, ...]] = (
+        "variance_ratio",
+        "tail_coverage",
+        "hallucinated",
+        "entangled",
+    )
 
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
