@@ -43,6 +43,7 @@ TABLE = [
     (lambda: simulate(storage="row"), "storage must be one of 'auto', 'rows', got 'row'"),
     (lambda: simulate(devices=[]), "devices must not be empty"),
     (lambda: simulate(memory_limit=0), "memory_limit must be between"),
+    (lambda: simulate(checkpoint_seconds=-1), "checkpoint_seconds must be a finite number of zero"),
     (lambda: simulate(workflow="replace"), "workflow must be one of .*did you mean 'Replace'"),
     (lambda: simulate(workflow="Replace"), r"workflow must be an object.*write Replace\(...\)"),
     (lambda: simulate(workflow="acumulate"), "workflow must be one of .*did you mean 'Accumulate'"),
