@@ -63,6 +63,7 @@ def test_agrees_in_law_with_a_plain_numpy_loop(workflow):
         assert_same_law(np.round(ours[:, t] * scale), np.round(twin[:, t] * scale), comparisons=3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workflow", ["replace", "accumulate"])
 def test_labels_and_counts_agree_in_law(workflow):
     task = cj.Categorical(probabilities=P, n_samples=300)
@@ -98,6 +99,7 @@ def test_collapse_time_is_missing_where_a_chain_has_not_collapsed():
     assert np.all(np.isnan(cj.collapse_time(ds)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("k", "n"), [(100_000, 10), (20_000, 100_000)])
 def test_the_largest_sizes_of_the_paper(k, n):
     ds = run(cj.Replace(), cj.Categorical(k, n), 3, 2)
@@ -112,6 +114,7 @@ def test_data_labels_of_any_type():
         assert task.n_outcomes == len(np.unique(labels))
 
 
+@pytest.mark.thorough
 def test_data_follow_the_theory_of_a_finite_population():
     task = cj.Categorical(data=list("aaaabbbcccdd") * 3, n_samples=12)
     for workflow in (cj.Replace(), cj.AccumulateSubsample()):

@@ -15,6 +15,8 @@ import xarray as xr
 import collapse_jax as cj
 from collapse_jax import checkpoint, cli, engine
 
+pytestmark = pytest.mark.thorough
+
 TASK = cj.Categorical(4, 9)
 
 
@@ -99,7 +101,6 @@ print(runs)
 """
 
 
-@pytest.mark.thorough
 def test_killed_at_random_moments(tmp_path):
     """Twenty times, mostly while it saves, which it does after every generation."""
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=True, timeout=300)

@@ -17,12 +17,14 @@ def load(name):
     return module
 
 
+@pytest.mark.thorough
 def test_wine(tmp_path):
     final = load("wine").main(str(tmp_path / "wine.png"), seeds=30)
     assert final["Replace"] > final["AccumulateSubsample"] > final["Accumulate"]
     assert (tmp_path / "wine.png").stat().st_size > 20_000
 
 
+@pytest.mark.thorough
 def test_theory(tmp_path):
     load("theory").main(str(tmp_path / "theory.png"), n_generations=20, seeds=50)
     assert (tmp_path / "theory.png").stat().st_size > 20_000

@@ -162,6 +162,7 @@ def test_log_determinant_under_replace_is_the_exact_random_walk(dim, n):
     assert_mean((values - mean) ** 2, variance)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workflow", ["replace", "accumulate", "accumulate-subsample"])
 def test_agrees_in_law_with_a_plain_numpy_loop(workflow):
     dim, n, generations, chains = 3, 8, 6, 400
@@ -175,6 +176,7 @@ def test_agrees_in_law_with_a_plain_numpy_loop(workflow):
             assert_same_law(ds[name].values[:, t], twin[:, t], comparisons=9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workflow", [cj.Replace(), cj.Accumulate()], ids=["replace", "accumulate"])
 def test_rows_and_statistics_agree_in_law(workflow):
     task = cj.Gaussian(dim=3, n_samples=10)
@@ -222,6 +224,7 @@ def test_accumulating_near_singular_covariances_keeps_their_determinant():
         assert_same_law(ds.log_det_ratio.values[:, t], twin[:, t], comparisons=3)
 
 
+@pytest.mark.thorough
 def test_data_define_the_truth():
     rng = np.random.default_rng(3)
     rows = rng.gamma(2.0, size=(400, 3)) @ rng.standard_normal((3, 3)) + 5.0

@@ -111,6 +111,7 @@ def chains(workflow, task, generations, seeds, **options):
     return cj.simulate(workflow, task, generations, seeds, progress=False, **options).nll.values
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workflow", list(WORKFLOWS))
 def test_agrees_in_law_with_a_plain_sklearn_loop(workflow):
     generations, n = 5, 12
@@ -169,6 +170,7 @@ class MomentsOfRows(cj.KernelDensity):
         return {"nll": jnp.sum(variance), "mean": jnp.sum(mean**2)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workflow", list(WORKFLOWS))
 def test_moments_of_kernel_densities_follow_theory(workflow):
     n, bandwidth, generations = 10, 0.5, 20

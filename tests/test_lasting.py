@@ -19,6 +19,8 @@ import collapse_jax as cj
 from benchmarks import lasting
 from collapse_jax import cli, engine
 
+pytestmark = pytest.mark.thorough
+
 TASK = cj.Categorical(4, 9)
 
 
@@ -201,7 +203,6 @@ def test_sweeps_on_the_command_line(command, tmp_path):
         assert re.search(message, err), err
 
 
-@pytest.mark.thorough
 def test_two_processes_share_the_seeds(tmp_path):
     """Seven seeds are four and three; the first process alone writes and prints."""
     with socket.socket() as free:

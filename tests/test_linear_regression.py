@@ -47,6 +47,7 @@ def test_a_single_coefficient():
     assert_mean(values, theory.regression.replace_error(30, 1, 5), rounding=1e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("workflow", "dim", "n"),
     [(name, 4, 12) for name in WORKFLOWS] + [("accumulate-subsample", 10, 4)],
@@ -64,6 +65,7 @@ def test_agrees_in_law_with_a_plain_numpy_loop(workflow, dim, n):
         assert_same_law(ours[:, t], twin[:, t], comparisons=3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("workflow", "design"), [("replace", "fresh"), ("accumulate", "fixed")])
 def test_rows_and_statistics_agree_in_law(workflow, design):
     task = cj.LinearRegression(dim=3, n_samples=10, design=design)
@@ -85,6 +87,7 @@ def test_a_design_spreads_noise_as_the_pseudo_inverse_does(dim, n):
     np.testing.assert_allclose(basis @ basis.T, inverse @ x, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_accumulate_subsample_approaches_its_asymptotic_ratio():
     """n = 400, d = 4 is 1 % from the limit; c_t of theory times the first generation's error."""
     task = cj.LinearRegression(dim=4, n_samples=400)
@@ -116,6 +119,7 @@ def test_data_are_fitted_as_numpy_does(table):
     assert task.noise == pytest.approx(residual @ residual / (150 - 4), rel=1e-6)
 
 
+@pytest.mark.thorough
 def test_replace_drifts_away_from_data_and_accumulate_does_not(table):
     task = cj.LinearRegression(data=table, n_samples=40)
     final = {name: errors(w, task, 30, 200)[:, -1].mean() for name, w in WORKFLOWS.items()}

@@ -205,6 +205,7 @@ print("finished")
 """
 
 
+@pytest.mark.thorough
 def test_many_devices_do_not_hang():
     """LAPACK inside a program on several host devices does, so nothing here may call it."""
     done = subprocess.run(

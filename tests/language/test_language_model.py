@@ -47,6 +47,7 @@ def observed():
     return found
 
 
+@pytest.mark.thorough
 def test_every_variable_is_there(observed):
     for name, (ds, made) in observed.items():
         assert set(ds) == {"n_train", "real_fraction", *small().variables}
@@ -58,6 +59,7 @@ def test_every_variable_is_there(observed):
     np.testing.assert_allclose(shares, np.tile([1, 1 / 2, 1 / 3], (2, 1)), rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_workflows_share_the_first_generation_and_its_documents(observed):
     replace, accumulate = observed["Replace"], observed["Accumulate"]
     for name in replace[0]:
@@ -66,6 +68,7 @@ def test_workflows_share_the_first_generation_and_its_documents(observed):
     assert not np.allclose(replace[0].test_loss[:, 2], accumulate[0].test_loss[:, 2], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_chain_is_a_matter_of_its_seed(observed):
     """Fewer generations, other company and one device more or less give the same chain."""
     alone = run(cj.Replace(), small(), 2, [2], devices=jax.devices()[:1])
@@ -74,6 +77,7 @@ def test_a_chain_is_a_matter_of_its_seed(observed):
         np.testing.assert_allclose(alone[name], beside[name], rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.thorough
 def test_metrics_are_those_of_the_models_and_documents(observed):
     ds, made = observed["Replace"]
     task = small()
@@ -95,6 +99,7 @@ def test_metrics_are_those_of_the_models_and_documents(observed):
             np.testing.assert_allclose(here.excess_loss, here.test_loss - floor, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_the_second_generation_learns_from_the_first_ones_documents(observed):
     """Two losses of one model: its training documents against documents of nobody."""
     made = observed["Replace"][1]
@@ -106,6 +111,7 @@ def test_the_second_generation_learns_from_the_first_ones_documents(observed):
     assert losses[0] < losses[1]
 
 
+@pytest.mark.thorough
 def test_runs_can_be_made_again(observed, tmp_path):
     ds = observed["AccumulateSubsample"][0]
     ds.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
@@ -115,6 +121,7 @@ def test_runs_can_be_made_again(observed, tmp_path):
     xr.testing.assert_allclose(ds, again, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_samples_are_written_for_people(observed, tmp_path):
     made = observed["Replace"][1][1]
     SampleWriter(tmp_path / "out", small().tokenizer)(made)
@@ -140,6 +147,7 @@ def test_documents_of_a_chat_are_accepted_by_their_form():
         )
 
 
+@pytest.mark.thorough
 def test_a_model_that_never_ends_is_given_up():
     corpus = cj.corpus.Grammar(n_names=2, n_nouns=2, chat=True)
     task = small(corpus=corpus, optimizer=Optimizer(1e-6, batch_size=8), max_attempts=2)

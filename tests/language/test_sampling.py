@@ -13,6 +13,8 @@ from collapse_jax.language.architecture import Architecture
 from collapse_jax.language.decoder import Decoder
 from collapse_jax.language.sampling import Sampling, draw_index, sample
 
+pytestmark = pytest.mark.thorough
+
 BOS, EOS, VOCAB = 4, 2, 5
 ARCHITECTURE = Architecture(vocab_size=VOCAB, context=24, width=8, depth=2, heads=2)
 
