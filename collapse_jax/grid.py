@@ -69,6 +69,9 @@ def real_synthetic_grid(
             f"n_real must not exceed the {task.n_samples} real documents of the task (n_samples), "
             f"got {max(sizes['n_real'])}"
         )
+    cells = [(r, s) for r in sizes["n_real"] for s in sizes["n_synthetic"] if r + s]
+    if not cells:
+        raise ValueError("n_real and n_synthetic must not both be zero alone")
     seed_list, mesh = checked_seeds(seeds), seed_mesh(None)
     width = -(-len(seed_list) // mesh.size) * mesh.size
     chains = engine.Chains(
@@ -80,7 +83,6 @@ def real_synthetic_grid(
         mesh=mesh,
         seeds=np.pad(seed_list, (0, width - len(seed_list)), mode="edge"),
     )
-    cells = [(r, s) for r in sizes["n_real"] for s in sizes["n_synthetic"] if r + s]
     found = {}
     with tqdm(
         total=len(cells) + 1, unit="model", disable=None if progress is None else not progress
@@ -92,7 +94,7 @@ def real_synthetic_grid(
         synthetic = stages.generate(chains, generator.params, 1, most, report)[0] if most else None
         bar.update()
         for r, s in cells:
-            rows = _mixture(training.rows, synthetic, r, s)
+            rows = _mixture(training.rows, synthetic, r)
             state = stages.fit(
                 chains, training._replace(rows=rows, n_train=jnp.asarray(r + s)), 2, report=report
             )
@@ -133,13 +135,8 @@ def _checked(name: str, values: Sequence[int]) -> list[int]:
 
 
 @jax.jit
-def _mixture(
-    real: Documents,
-    synthetic: Documents | None,
-    n_real: Int[Array, ""],
-    n_synthetic: Int[Array, ""],
-) -> Documents:
-    """The first so many real and synthetic documents, in buffers of the same size for all."""
+def _mixture(real: Documents, synthetic: Documents | None, n_real: Int[Array, ""]) -> Documents:
+    """The first so many real documents, then the synthetic ones, in buffers of one size for all."""
     if synthetic is None:
         return real
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), real, synthetic)

@@ -31,6 +31,10 @@ _STEPS = 32  # training steps between two reports
 Report = Callable[[str], None]
 
 
+class TooFewDocuments(RuntimeError):
+    """A model generates next to no documents that are acceptable."""
+
+
 def _silent(_: str) -> None:
     pass
 
@@ -174,7 +178,7 @@ class StagedEngine:
         **Returns:** the chains after them, and the metrics `[seed, steps]`. What was handed in is
         used up.
 
-        Raises `RuntimeError` where a model generates next to no acceptable documents.
+        Raises `TooFewDocuments` where a model generates next to no acceptable documents.
         """
         columns: list[dict[str, Any]] = []
         for t in range(first, first + steps):
@@ -206,7 +210,8 @@ class StagedEngine:
 
 
 def _task(chains: Chains) -> LanguageModel:
-    assert isinstance(chains.task, LanguageModel)
+    if not isinstance(chains.task, LanguageModel):
+        raise TypeError(f"task must be a LanguageModel, got a {type(chains.task).__name__}")
     return chains.task
 
 
@@ -249,8 +254,7 @@ def _start_state(chains: Chains, t: int, previous: Params | None = None) -> Trai
     task = _task(chains)
     if previous is not None:
         return _run((START_FROM_PREVIOUS, chains, (previous,)), None)
-    if task.mode == "finetune":
-        assert task.base is not None
+    if task.mode == "finetune" and task.base is not None:
         return _run((START_FROM_BASE, chains, (task.base.params,)), None)
     return _run((FRESH_START, chains, (jnp.asarray(t, jnp.int32),)), None)
 
@@ -266,7 +270,7 @@ def generate(
     **Returns:** the documents `[seed, n, ...]`, and the share that was accepted of those
     drawn, `[seed]`.
 
-    Raises `RuntimeError` after `max_attempts` times as many draws as are needed.
+    Raises `TooFewDocuments` after `max_attempts` times as many draws as are needed.
     """
     task = _task(chains)
     now = jnp.asarray(t, jnp.int32)
@@ -291,7 +295,7 @@ def generate(
             accepted[chain] += count
         worst = accepted.argmin()
         if accepted[worst] < n and drawn[worst] >= task.max_attempts * n:
-            raise RuntimeError(
+            raise TooFewDocuments(
                 f"n_samples: {n} acceptable documents are needed, and in generation {t} the model "
                 f"of seed {chains.seeds[worst]} made {accepted[worst]} in {drawn[worst]} draws. "
                 f"A document must end within context={task.context} tokens, and have the form of "

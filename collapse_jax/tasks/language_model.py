@@ -158,6 +158,13 @@ class LanguageModel(AbstractTask):
             raise TypeError(
                 f"corpus must be one of collapse_jax.corpus, such as Grammar(), got {corpus!r}"
             )
+        for name, value, kind in (
+            ("tokenizer", tokenizer, AbstractTokenizer),
+            ("optimizer", optimizer, Optimizer),
+            ("sampling", sampling, Sampling),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(f"{name} must be an {kind.__name__}, got {value!r}")
         self.corpus = Grammar() if corpus is None and checkpoint is None else corpus
         self.checkpoint = None if checkpoint is None else str(checkpoint)
         mode = ("pretrain" if checkpoint is None else "finetune") if mode is None else mode
@@ -223,13 +230,14 @@ class LanguageModel(AbstractTask):
         return self.corpus.max_length if drawn else 512  # pyright: ignore
 
     def _find_architecture(self, model: str | Architecture | None) -> Architecture:
-        if isinstance(model, Architecture):
-            return model
         if self.checkpoint is not None:
             if model is not None:
                 raise ValueError(f"model must not be given with a checkpoint, got {model!r}")
             return huggingface.load_architecture(self.checkpoint)
-        assert self.tokenizer is not None  # a corpus without checkpoint has one
+        if isinstance(model, Architecture):
+            return model
+        if self.tokenizer is None:
+            raise ValueError("tokenizer must be given where the corpus has none")
         found = preset(model or "tiny", vocab_size=self.tokenizer.vocab_size)
         if model is None and self.context > found.context:
             found = preset("tiny", vocab_size=found.vocab_size, context=self.context)

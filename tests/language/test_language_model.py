@@ -14,12 +14,14 @@ import xarray as xr
 import collapse_jax as cj
 from collapse_jax import engine
 from collapse_jax.config import run_arguments
+from collapse_jax.language.architecture import preset
 from collapse_jax.language.encoding import decode_documents
 from collapse_jax.language.loss import evaluate
 from collapse_jax.language.samples import SampleWriter
 from collapse_jax.language.sampling import Sampling
 from collapse_jax.language.training import Optimizer
 from collapse_jax.random import Role, chain_key, stream
+from collapse_jax.stages import TooFewDocuments
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "gpt2"
 QUICK = Optimizer(1e-2, batch_size=8, epochs=2)
@@ -151,7 +153,7 @@ def test_documents_of_a_chat_are_accepted_by_their_form():
 def test_a_model_that_never_ends_is_given_up():
     corpus = cj.corpus.Grammar(n_names=2, n_nouns=2, chat=True)
     task = small(corpus=corpus, optimizer=Optimizer(1e-6, batch_size=8), max_attempts=2)
-    with pytest.raises(RuntimeError, match=r"16 acceptable documents are needed.*max_attempts"):
+    with pytest.raises(TooFewDocuments, match=r"16 acceptable documents are needed.*max_attempts"):
         run(cj.Replace(), task, 1, 1)
 
 
@@ -232,6 +234,17 @@ def test_settings_that_are_numbers_are_not_compiled_in():
 
 BAD = [
     (lambda: cj.LanguageModel("text"), TypeError, "corpus must be one of"),
+    (lambda: cj.LanguageModel(optimizer="adam"), TypeError, "optimizer must be an Optimizer"),
+    (
+        lambda: cj.LanguageModel(checkpoint=CHECKPOINT, model=preset("tiny")),
+        ValueError,
+        "model must not be given with a checkpoint",
+    ),
+    (
+        lambda: cj.real_synthetic_grid(small(), n_real=[0], n_synthetic=[0]),
+        ValueError,
+        "must not both be zero",
+    ),
     (lambda: cj.LanguageModel(n_samples=0), ValueError, "n_samples must be between 1 and"),
     (lambda: cj.LanguageModel(mode="finetun"), ValueError, "did you mean 'finetune'"),
     (lambda: cj.LanguageModel(mode="finetune"), ValueError, "checkpoint must be given"),
