@@ -56,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     - `argv`: the arguments, default those of the process.
 
-    **Returns:** the exit code: 0; 2 for bad input; 1 where a file could not be written or a rerun
-    differs; 130 after an interrupt.
+    **Returns:** the exit code: 0; 2 for bad input; 1 where a file could not be written, a rerun
+    differs, an optional library is missing or a model makes no acceptable documents; 130 after an
+    interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -79,7 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             _simulate(command)
     except (TypeError, ValueError) as error:
         return _complain(error, _BAD_INPUT)
-    except OSError as error:
+    except (OSError, ImportError) as error:
+        return _complain(error, _FAILED)
+    except RuntimeError as error:
+        from collapse_jax.stages import TooFewDocuments  # slow to import
+
+        if not isinstance(error, TooFewDocuments):
+            raise
         return _complain(error, _FAILED)
     except KeyboardInterrupt as interrupt:
         return _complain("; ".join(["interrupted", *interrupt.args]), _INTERRUPTED)

@@ -46,30 +46,25 @@ def real_documents(
 
     Raises `ValueError` where fewer documents fit into the context than are asked for.
     """
-    if corpus is None or isinstance(corpus, Grammar):
+    for name, size in (("n_samples", n_samples), ("n_test", n_test)):
+        if size is not None:
+            checks.whole_number(name, size)
+    if isinstance(corpus, AbstractText) and tokenizer is not None:
+        train_texts, test_texts = corpus.train, corpus.test
+    else:
         n_samples = _DEFAULT_SAMPLES if n_samples is None else n_samples
         n_test = _DEFAULT_TEST if n_test is None else n_test
-    n_samples, n_test = (
-        None if size is None else checks.whole_number(name, size)
-        for name, size in (("n_samples", n_samples), ("n_test", n_test))
-    )
-    if corpus is None or tokenizer is None or is_drawn(corpus, tokenizer):
-        assert n_samples is not None
-        assert n_test is not None
-        if isinstance(corpus, Grammar) and context < corpus.max_length:
-            raise ValueError(
-                f"context must be at least the {corpus.max_length} tokens of the grammar's longest "
-                f"document, got {context}"
-            )
-        return RealDocuments(n_samples, n_test, None, None, 0)
-    if isinstance(corpus, Grammar):
-        assert n_samples is not None
-        assert n_test is not None
+        if not isinstance(corpus, Grammar) or tokenizer is None:
+            return RealDocuments(n_samples, n_test, None, None, 0)
+        if is_drawn(corpus, tokenizer):
+            if context < corpus.max_length:
+                raise ValueError(
+                    f"context must be at least the {corpus.max_length} tokens of the grammar's "
+                    f"longest document, got {context}"
+                )
+            return RealDocuments(n_samples, n_test, None, None, 0)
         train_texts = corpus.sample(_RESERVE * n_samples, seed=0)
         test_texts = corpus.sample(n_test, seed=1)
-    else:
-        assert isinstance(corpus, AbstractText)
-        train_texts, test_texts = corpus.train, corpus.test
     train = encode_documents(train_texts, tokenizer, context)
     test = encode_documents(test_texts, tokenizer, context)
     available = len(train.lengths)
