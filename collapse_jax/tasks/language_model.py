@@ -316,8 +316,8 @@ class LanguageModel(AbstractTask):
 
     def measure(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
         """The loss of trained parameters on held-out real documents."""
-        assert self.tokenizer is not None
-        loss = evaluate(self.graphdef, model, world.test, bos_id=self.tokenizer.bos_id)
+        bos_id = self._known_tokenizer.bos_id
+        loss = evaluate(self.graphdef, model, world.test, bos_id=bos_id)
         grammar = self._grammar
         if grammar is None:
             return {"test_loss": loss}
@@ -345,20 +345,25 @@ class LanguageModel(AbstractTask):
 
         **Returns:** the acceptable ones as they are to be learned, and their places.
         """
-        assert self.corpus is not None
-        assert self.tokenizer is not None
         places = np.flatnonzero(finished)
         rows = Documents(drawn.tokens[places], drawn.lengths[places])
-        if not self.corpus.is_chat:
+        if self.corpus is None or not self.corpus.is_chat:
             return rows, places
-        texts = decode_documents(np.asarray(rows.tokens), np.asarray(rows.lengths), self.tokenizer)
+        tokenizer = self._known_tokenizer
+        texts = decode_documents(np.asarray(rows.tokens), np.asarray(rows.lengths), tokenizer)
         kept = [i for i, text in enumerate(texts) if self.corpus.accepts(text)]
         for i in kept:
             if (text := self.corpus.reformat(texts[i])) != texts[i]:
                 # No longer than before, so that it fits.
-                again = encode_documents([text], self.tokenizer, self.context)
+                again = encode_documents([text], tokenizer, self.context)
                 rows.tokens[i], rows.lengths[i] = again.tokens[0], again.lengths[0]
         return Documents(rows.tokens[kept], rows.lengths[kept]), places[kept]
+
+    @property
+    def _known_tokenizer(self) -> AbstractTokenizer:
+        if self.tokenizer is None:
+            raise ValueError("corpus must be given to train a checkpoint on something")
+        return self.tokenizer
 
     @property
     def _known_grammar(self) -> Grammar:

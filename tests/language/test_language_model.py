@@ -124,6 +124,17 @@ def test_runs_can_be_made_again(observed, tmp_path):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("start", ["base", "previous"])
+def test_a_run_goes_on_where_it_stopped(start, tmp_path):
+    """One generation, and then two in the same folder, are two from the beginning."""
+    task = small(start=start)
+    run(cj.Accumulate(), task, 1, [2], checkpoint=tmp_path / "chains")
+    resumed = run(cj.Accumulate(), task, 2, [2], checkpoint=tmp_path / "chains")
+    whole = run(cj.Accumulate(), task, 2, [2])
+    xr.testing.assert_allclose(resumed, whole, rtol=1e-5)
+
+
+@pytest.mark.thorough
 def test_samples_are_written_for_people(observed, tmp_path):
     made = observed["Replace"][1][1]
     SampleWriter(tmp_path / "out", small().tokenizer)(made)
