@@ -74,6 +74,10 @@ class Checkpoint:
         _claim(self.folder, json.loads(json.dumps(config, default=str)))
         self._states = _survey(self.folder)
 
+    def contents(self) -> list[str]:
+        """Names of the states that the folder held when it was opened."""
+        return sorted(str(state.path.relative_to(self.folder)) for state in self._states)
+
     def due(self) -> bool:
         """Whether it is time to save again."""
         return time.monotonic() >= self._due

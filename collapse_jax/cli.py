@@ -123,7 +123,7 @@ def _simulate(options: Options) -> None:
     _start_jax()
     if options.distributed or options.coordinator or options.num_processes or options.process_id:
         hosts.connect(options.coordinator, options.num_processes, options.process_id)
-    task = options.make_task()
+    mesh, task = options.make_mesh(), options.make_task()
     try:
         ds = simulate(
             workflow,
@@ -131,6 +131,7 @@ def _simulate(options: Options) -> None:
             options.n_generations,
             options.seeds,
             metrics=options.metrics or None,
+            mesh=mesh,
             checkpoint=options.checkpoint,
             observe=options.make_observer(task),
         )

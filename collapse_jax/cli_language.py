@@ -10,6 +10,8 @@ from collapse_jax.cli_corpus import CorpusOptions
 from collapse_jax.cli_options import Options
 
 if TYPE_CHECKING:  # loaded by the command, so that help comes quickly
+    from jax.sharding import Mesh
+
     from collapse_jax.tasks.base import AbstractTask
 
 _PRESETS = "{tiny,gpt2-9m,llama2-12m,...}"
@@ -73,6 +75,8 @@ class LanguageModelOptions(Options, CorpusOptions):
     """Type of the parameters."""
     remat: bool = False
     """Compute layers again in the backward pass, to save memory."""
+    mesh: Annotated[str | None, arg(metavar="DATAxMODEL", help_behavior_hint="(optional)")] = None
+    """Split each model over so many times so many devices, instead of the seeds."""
     samples: _Path = None
     """Write the documents of every generation into this folder, as .jsonl."""
 
@@ -118,6 +122,22 @@ class LanguageModelOptions(Options, CorpusOptions):
             param_dtype=self.param_dtype,
             remat=self.remat,
         )
+
+    def make_mesh(self) -> "Mesh | None":
+        import re
+
+        import jax
+
+        if self.mesh is None:
+            return None
+        if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", self.mesh):
+            raise ValueError(f"mesh must be two numbers such as 1x8, got {self.mesh!r}")
+        data, model = map(int, self.mesh.split("x"))
+        if data * model != jax.device_count():
+            raise ValueError(
+                f"mesh must be of all {jax.device_count()} devices that there are, got {self.mesh}"
+            )
+        return jax.make_mesh((data, model), ("data", "model"))
 
     def make_observer(self, task: Any) -> Callable[[Any], None] | None:
         """What writes the documents of each generation, if they are wanted."""

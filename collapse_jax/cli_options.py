@@ -11,6 +11,8 @@ from tyro.conf import arg
 from collapse_jax import checks
 
 if TYPE_CHECKING:  # loaded by the command, so that help comes quickly
+    from jax.sharding import Mesh
+
     from collapse_jax.tasks import AbstractTask
     from collapse_jax.workflows import AbstractWorkflow
 
@@ -104,6 +106,10 @@ class Options:
     @abstractmethod
     def make_task(self) -> "AbstractTask":
         """The task that the options describe."""
+
+    def make_mesh(self) -> "Mesh | None":
+        """The devices over which a model is split, if it is."""
+        return None
 
     def make_observer(self, task: "AbstractTask") -> Callable[[Any], None] | None:
         """What `simulate` tells of each generation, if anything."""

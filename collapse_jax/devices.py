@@ -58,11 +58,16 @@ def seed_mesh(devices: Sequence[Any] | None) -> Mesh:
 
 def default_memory_limit(mesh: Mesh) -> int:
     """Bytes that the pools of one batch may take: half of what the devices, or the host, have."""
-    statistics = [device.memory_stats() for device in mesh.devices.flat]
+    statistics = [device.memory_stats() for device in mesh.local_devices]
     limits = [s["bytes_limit"] for s in statistics if s and "bytes_limit" in s]
-    if len(limits) == len(statistics):
-        return sum(limits) // 2
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    if limits and len(limits) == len(statistics):
+        return sum(limits) * mesh.size // len(limits) // 2
+    return host_memory() // 2
+
+
+def host_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 # A batch's arrays should fit a core's cache, but a batch should not be so narrow that starting an

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from collapse_jax import hosts
 from collapse_jax.checkpoint import Checkpoint, Reached
 
 _SECONDS = 0.5  # aim of one chunk's length
@@ -45,6 +46,10 @@ class Driver:
     """Chains per batch; where there are fewer, the last one is repeated."""
     bar: tqdm
     checkpoint: Checkpoint | None
+    interrupted: threading.Event
+    """Set by the first Ctrl-C where there is a checkpoint, so that it can be saved before."""
+    together: bool = False
+    """Whether all processes run the same chains, and so have to save and to stop together."""
 
     def run(self, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Run chains; yield seeds and their metrics `[chain, generation]`, in any order.
@@ -52,24 +57,22 @@ class Driver:
         Raises `KeyboardInterrupt` after Ctrl-C, when the chains have been saved.
         """
         missing = seeds
-        with _interrupt_deferred(self.checkpoint is not None) as interrupted:
+        with _interrupt_deferred(self.interrupted, self.checkpoint is not None):
             if self.checkpoint is not None:
                 for reached in self.checkpoint.restore(seeds, self.n_generations):
                     missing = missing[~np.isin(missing, reached.seeds)]
                     for part in np.split(np.arange(len(reached.seeds)), self._cuts(reached.seeds)):
-                        yield self._batch(reached.of(part), interrupted)
+                        yield self._batch(reached.of(part))
             for part in np.split(missing, self._cuts(missing)):
                 if len(part):
-                    yield self._batch(Reached(part, 0, {}, []), interrupted)
-            if interrupted.is_set():
+                    yield self._batch(Reached(part, 0, {}, []))
+            if self.interrupted.is_set():
                 raise KeyboardInterrupt
 
     def _cuts(self, seeds: np.ndarray) -> range:
         return range(self.width, len(seeds), self.width)
 
-    def _batch(
-        self, reached: Reached, interrupted: threading.Event
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def _batch(self, reached: Reached) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Run one batch of chains from where it is through all generations."""
         seeds, done, n = reached.seeds, reached.done, len(reached.seeds)
         self._show_restored(n * min(done, self.n_generations))
@@ -85,7 +88,7 @@ class Driver:
 
         def state() -> Reached:
             pieces[:] = [_join(pieces)]
-            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(pool)]
+            leaves = [hosts.on_host(leaf) for leaf in jax.tree.leaves(pool)]
             return Reached(seeds, done, pieces[0], [x[:n] if x.ndim else x for x in leaves])
 
         while done < self.n_generations:
@@ -97,12 +100,19 @@ class Driver:
             self.bar.update(steps * n)
             rate = steps / max(time.perf_counter() - before, 1e-6)
             steps = max(1, int(rate * _SECONDS))
-            finished = done == self.n_generations
-            if self.checkpoint and (finished or interrupted.is_set() or self.checkpoint.due()):
-                self.checkpoint.save(state())
-            if interrupted.is_set():
+            if self.checkpoint is None:
+                continue
+            stop = self._agreed(self.interrupted.is_set())
+            if stop or done == self.n_generations or self._agreed(self.checkpoint.due()):
+                reached = state()
+                if hosts.is_first() or not self.together:
+                    self.checkpoint.save(reached)
+            if stop:
                 raise KeyboardInterrupt
         return seeds, _join(pieces)
+
+    def _agreed(self, flag: bool) -> bool:
+        return hosts.first_says(flag) if self.together else flag
 
     def _show_restored(self, generations: int) -> None:
         """Move the progress bar without a claim to have been that fast."""
@@ -127,11 +137,10 @@ def _refill(leaf: jax.Array, saved: np.ndarray) -> jax.Array:
 
 
 @contextlib.contextmanager
-def _interrupt_deferred(wanted: bool) -> Iterator[threading.Event]:
+def _interrupt_deferred(interrupted: threading.Event, wanted: bool) -> Iterator[None]:
     """Let the first Ctrl-C set the event only; the second one interrupts as usual."""
-    interrupted = threading.Event()
     if not wanted or threading.current_thread() is not threading.main_thread():
-        yield interrupted
+        yield
         return
     usual = signal.getsignal(signal.SIGINT)
 
@@ -141,6 +150,6 @@ def _interrupt_deferred(wanted: bool) -> Iterator[threading.Event]:
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield interrupted
+        yield
     finally:
         signal.signal(signal.SIGINT, usual)

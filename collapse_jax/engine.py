@@ -127,7 +127,12 @@ def _advance(context: tuple[Chains, jax.Array, jax.Array], pool: Pool) -> tuple[
 
 
 def split(share, chains: Chains, arguments: tuple[tuple[Any, Any], ...], out_specs: Any) -> Any:
-    """Run `share(chains, seeds, *arguments)` on every device for its part of the seeds."""
+    """Run `share(chains, seeds, *arguments)` on every device for its part of the seeds.
+
+    Where the mesh has no axis for them, the seeds are not split.
+    """
+    if AXIS not in chains.mesh.axis_names:
+        return share(chains, chains.seeds, *(value for value, _ in arguments))
     arrays, static = eqx.partition(eqx.tree_at(lambda c: c.seeds, chains, None), eqx.is_array)
 
     def on_device(arrays, seeds, *rest):

@@ -87,17 +87,18 @@ def real_synthetic_grid(
     with tqdm(
         total=len(cells) + 1, unit="model", disable=None if progress is None else not progress
     ) as bar:
-        report = bar.set_postfix_str
+        attendance = stages.Attendance(bar.set_postfix_str)
         training = stages.select(chains, engine.start(chains), 1)
-        generator = stages.fit(chains, training, 1, report=report)
+        generator = stages.fit(chains, training, 1, attendance=attendance)
         most = max(sizes["n_synthetic"])
-        synthetic = stages.generate(chains, generator.params, 1, most, report)[0] if most else None
+        synthetic = None
+        if most:
+            synthetic, _ = stages.generate(chains, generator.params, 1, most, attendance)
         bar.update()
         for r, s in cells:
             rows = _mixture(training.rows, synthetic, r)
-            state = stages.fit(
-                chains, training._replace(rows=rows, n_train=jnp.asarray(r + s)), 2, report=report
-            )
+            mixed = training._replace(rows=rows, n_train=jnp.asarray(r + s))
+            state = stages.fit(chains, mixed, 2, attendance=attendance)
             found[r, s] = {"train_loss": state.loss, **stages.measure(chains, state.params)}
             bar.update()
     names = [name for name in task.variables if name in next(iter(found.values()))]

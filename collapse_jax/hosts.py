@@ -88,6 +88,24 @@ def wait_for_all() -> None:
     multihost.sync_global_processes(name, timeout=_PATIENCE, processes=everyone)
 
 
+def first_says(flag: bool) -> bool:
+    """What process 0 decides, in all processes: for what depends on clocks and on signals."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(flag)))
+
+
+def on_host(array: Any) -> np.ndarray:
+    """An array, of which other processes may hold a part. All of them must ask for it."""
+    if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
 def gather(values: np.ndarray, n_rows: int) -> np.ndarray:
     """Rows of all processes, in the order in which `share` split them; the same everywhere.
 

@@ -1,12 +1,16 @@
 """Many chains at once: checks of the arguments, batches that fit into memory, the dataset."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
 import numpy as np
 import xarray as xr
+from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from collapse_jax import checks, engine, hosts
@@ -15,6 +19,9 @@ from collapse_jax.config import KNOWN, describe
 from collapse_jax.dataset import label, provenance
 from collapse_jax.devices import batch_width, default_memory_limit, seed_mesh
 from collapse_jax.driver import Driver, Engine
+from collapse_jax.language import sharding
+from collapse_jax.midway import Midway
+from collapse_jax.pool import Form
 from collapse_jax.random import check_threefry
 from collapse_jax.rollout import SIZES, Storage, metric_names, pool_form
 from collapse_jax.tasks import AbstractTask
@@ -32,6 +39,7 @@ def simulate(
     metrics: Sequence[str] | None = None,
     storage: Storage = "auto",
     devices: Sequence[Any] | None = None,
+    mesh: Any | None = None,
     memory_limit: int | None = None,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
@@ -58,6 +66,9 @@ def simulate(
     - `storage`: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows.
     - `devices`: JAX devices over which the seeds are split, default all of this process; see
         `use_all_cores`.
+    - `mesh`: for language models too large for one device: a `jax.sharding.Mesh` with the axes
+        `data` and `model`, over whose devices, in all processes, each model is split. The seeds
+        then run one after another.
     - `memory_limit`: bytes that pools may take at a time, default half of the memory. Seeds that do
         not fit are run one batch after another.
     - `progress`: show a progress bar; default only on a terminal.
@@ -90,33 +101,15 @@ def simulate(
     checks.one_of("storage", storage, ("auto", "rows"))
     checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
     check_threefry()
-    mesh = seed_mesh(devices)
+    mesh = _find_mesh(task, devices, mesh)
+    together = sharding.splits_models(mesh)
     limit = default_memory_limit(mesh) if memory_limit is None else memory_limit
     checks.whole_number("memory_limit", limit, maximum=2**62)
     if observe is not None and not task.staged:
         raise ValueError(f"observe serves language models, got a {type(task).__name__} task")
     form = pool_form(workflow, task, n_generations, storage)
-    if form.rows and task.n_samples * form.capacity >= 2**30:
-        raise ValueError(
-            "n_samples * n_generations must be below 2**30 where rows are kept, got "
-            f"{task.n_samples * form.capacity:,}"
-        )
-    pool_bytes, scratch_bytes = engine.bytes_per_chain(task, form), task.scratch_bytes
-    needed = (pool_bytes + scratch_bytes) * mesh.size
-    if needed > limit:
-        advice = "n_samples or n_generations" if form.rows else "the size of the task"
-        raise ValueError(
-            f"memory_limit of {limit:,} bytes must hold one chain per device, and {mesh.size} "
-            f"chain(s) of this run need {needed:,} bytes; reduce {advice}"
-        )
-    own_seeds = hosts.share(seed_list)
-    width = batch_width(
-        max(len(own_seeds), 1),
-        mesh,
-        pool_bytes=pool_bytes,
-        scratch_bytes=scratch_bytes,
-        memory_limit=limit,
-    )
+    own_seeds = seed_list if together else hosts.share(seed_list)
+    width = _width(task, form, mesh, max(len(own_seeds), 1), limit)
     names = metric_names(task, metrics)
 
     config = {
@@ -128,18 +121,26 @@ def simulate(
     }
     kept = None if checkpoint is None else Checkpoint(checkpoint, config, checkpoint_seconds)
 
+    modules = (
+        engine.traceable(workflow),
+        engine.traceable(task, sizes=task.dynamic_size and not form.rows),
+    )
+    if together:
+        arrays, others = eqx.partition(modules, eqx.is_array)
+        modules = eqx.combine(sharding.place(arrays, mesh), others)
+
     def chains(seeds: np.ndarray) -> engine.Chains:
         return engine.Chains(
-            engine.traceable(workflow),
-            engine.traceable(task, sizes=task.dynamic_size and not form.rows),
-            form,
-            names,
+            *modules,
+            form=form,
+            names=names,
             chunk=min(_CHUNK, n_generations),
             mesh=mesh,
             seeds=seeds,
         )
 
-    hosts.agree({**config, "seeds": seed_list.tolist()})
+    saved = kept.contents() if together and kept is not None else []
+    hosts.agree({**config, "seeds": seed_list.tolist(), "checkpoint": saved})
     started = time.perf_counter()
     values = {name: np.empty((len(own_seeds), n_generations), np.float32) for name in names}
     place = {seed: row for row, seed in enumerate(own_seeds.tolist())}
@@ -150,26 +151,90 @@ def simulate(
         unit_scale=True,
         disable=(None if progress is None else not progress) if hosts.is_first() else True,
     )
+    interrupted, midway = threading.Event(), None
+    if kept is not None and task.staged and (together or jax.process_count() == 1):
+        midway = Midway(kept.folder, checkpoint_seconds)
     with bar:
         driver = Driver(
-            _engine(task, bar, observe), chains, n_generations, _CHUNK, width, bar, kept
+            _engine(task, bar, midway, interrupted, observe),
+            chains,
+            n_generations,
+            _CHUNK,
+            width,
+            bar,
+            kept,
+            interrupted,
+            together,
         )
         for batch, found in driver.run(own_seeds):
             rows = [place[seed] for seed in batch.tolist()]
             for name in names:
                 values[name][rows] = found[name]
-    values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
+    if midway is not None:
+        midway.clear()
+    if not together:
+        values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
     seconds = time.perf_counter() - started
     return label(task, values, seed_list, {**provenance(config, mesh), "wall_seconds": seconds})
 
 
-def _engine(task: AbstractTask, bar: tqdm, observe: Callable[[Any], None] | None) -> Engine:
+def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
+    """The mesh over which seeds are split, or, as given, models."""
+    if mesh is None:
+        return seed_mesh(devices)
+    if not task.staged:
+        raise ValueError(
+            f"mesh splits language models; the seeds of a {type(task).__name__} are split over "
+            "devices"
+        )
+    if devices is not None:
+        raise ValueError("devices cannot be given together with a mesh, which has devices")
+    return sharding.checked_mesh(mesh)
+
+
+def _width(task: AbstractTask, form: Form, mesh: Mesh, n_seeds: int, limit: int) -> int:
+    """How many chains run at a time.
+
+    Raises `ValueError` where not even one chain per device fits into memory.
+    """
+    if form.rows and task.n_samples * form.capacity >= 2**30:
+        raise ValueError(
+            "n_samples * n_generations must be below 2**30 where rows are kept, got "
+            f"{task.n_samples * form.capacity:,}"
+        )
+    together = sharding.splits_models(mesh)
+    pool_bytes, scratch_bytes = engine.bytes_per_chain(task, form), task.scratch_bytes
+    n_chains = 1 if together else mesh.size
+    needed = pool_bytes * mesh.size + scratch_bytes * n_chains
+    if needed > limit:
+        raise ValueError(
+            f"memory_limit of {limit:,} bytes must hold one chain per device, and {n_chains} "
+            f"chain(s) of this run need {needed:,} bytes; {task.explain_memory(form.rows)}"
+        )
+    if together:
+        return 1
+    return batch_width(
+        n_seeds,
+        mesh,
+        pool_bytes=pool_bytes,
+        scratch_bytes=scratch_bytes,
+        memory_limit=limit,
+    )
+
+
+def _engine(
+    task: AbstractTask,
+    bar: tqdm,
+    midway: Midway | None,
+    interrupted: threading.Event,
+    observe: Callable[[Any], None] | None,
+) -> Engine:
     """What runs the chains: one program, or for tasks with long generations one per stage."""
     if not task.staged:
         return engine
-    from collapse_jax.stages import StagedEngine  # slow to import
+    from collapse_jax.stages import Attendance, StagedEngine  # slow to import
 
-    return StagedEngine(bar.set_postfix_str, observe)
+    return StagedEngine(Attendance(bar.set_postfix_str, midway, interrupted), observe)
 
 
 def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:

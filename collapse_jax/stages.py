@@ -1,10 +1,11 @@
 """The engine for tasks whose generations are long: a compiled program per stage, not per chain.
 
 It offers what `engine` offers, `start` and `advance`. In between a language model is trained and
-sampled a part at a time, so that progress shows, and documents are accepted on the host, where the
-rule may be any function of their text.
+sampled a part at a time, so that progress shows and states can be saved, and documents are accepted
+on the host, where the rule may be any function of their text.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,29 +15,49 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax import engine
-from collapse_jax.engine import POOL_AXES, SPLIT, WHOLE, Chains, split
+from collapse_jax import engine, hosts, programs
+from collapse_jax.engine import Chains
 from collapse_jax.language.decoder import Params
 from collapse_jax.language.documents import Documents
-from collapse_jax.language.sampling import sample
-from collapse_jax.language.training import STATE_AXES, TrainState, start_training, train_steps
+from collapse_jax.language.training import STATE_AXES, TrainState
+from collapse_jax.midway import Kind, Midway
 from collapse_jax.pool import Pool
-from collapse_jax.random import Role, chain_key, stream
-from collapse_jax.rollout import make_world
 from collapse_jax.tasks.base import Training
 from collapse_jax.tasks.language_model import LanguageModel
 
 _STEPS = 32  # training steps between two reports
-
-Report = Callable[[str], None]
 
 
 class TooFewDocuments(RuntimeError):
     """A model generates next to no documents that are acceptable."""
 
 
-def _silent(_: str) -> None:
-    pass
+@dataclass(frozen=True)
+class Attendance:
+    """What attends long work: a progress bar, states on disk, and the wish to stop."""
+
+    report: Callable[[str], None] = lambda _: None
+    """Receives a line of text at each step on the way."""
+    midway: Midway | None = None
+    """Keeps states within a generation."""
+    interrupted: threading.Event | None = None
+    """Set when the run is to be stopped as soon as its state is saved."""
+
+    def restore(self, kind: Kind, chains: Chains, t: int, like: Any) -> Any | None:
+        """What was saved within this generation of these chains, if anything."""
+        if self.midway is None:
+            return None
+        return self.midway.restore(kind, chains.seeds, t, like)
+
+    def between_steps(self, kind: Kind, chains: Chains, t: int, step: int, state: Any) -> None:
+        """Save where it is time to. Raises `KeyboardInterrupt` where the run is to be stopped."""
+        if self.midway is None:
+            return
+        stop = hosts.first_says(self.interrupted is not None and self.interrupted.is_set())
+        if self.midway.due() or stop:
+            self.midway.save(kind, chains.seeds, t, step, state)
+        if stop:
+            raise KeyboardInterrupt
 
 
 class Progress(NamedTuple):
@@ -58,117 +79,19 @@ class Generation(NamedTuple):
     """What they generated, accepted ones only. `[seed, n_samples, ...]`"""
 
 
-class _Stage(NamedTuple):
-    """A pure function of one chain, `chain(task_and_more, key, used, *kept)`, and how it is mapped.
-
-    What is `used` is not needed afterwards: its memory is reused. Axes are 0 or None, as in `vmap`.
-    """
-
-    chain: Callable[..., Any]
-    used_axes: Any
-    kept_axes: tuple[Any, ...]
-    out_axes: Any
-
-
-@eqx.filter_jit(donate="all-except-first")
-def _run(context: tuple[_Stage, Chains, tuple[Any, ...]], used: Any) -> Any:
-    """Run a stage in all chains, those of each device side by side."""
-    stage, chains, kept = context
-
-    def share(chains, seeds, used, *kept):
-        def chain(seed, used, *kept):
-            return stage.chain(chains, chain_key(seed), used, *kept)
-
-        axes = (0, stage.used_axes, *stage.kept_axes)
-        return jax.vmap(chain, in_axes=axes, out_axes=stage.out_axes)(seeds, used, *kept)
-
-    specs = map(_specs, (stage.used_axes, *stage.kept_axes))
-    arguments = tuple(zip((used, *kept), specs, strict=True))
-    return split(share, chains, arguments, _specs(stage.out_axes))
-
-
-def _specs(axes: Any) -> Any:
-    return jax.tree.map(lambda a: WHOLE if a is None else SPLIT, axes, is_leaf=lambda a: a is None)
-
-
-def _select(chains, key, _, pool, t):
-    world = make_world(chains.task, chains.form, key)
-    return chains.workflow.select(chains.task, world, pool, stream(key, t, Role.SELECT))
-
-
-def _fresh_start(chains, key, _, t):
-    params = chains.task.initialise(stream(key, t, Role.INITIALISE))
-    return start_training(chains.task.optimizer, params)
-
-
-def _start_from(chains, key, _, params):
-    return start_training(chains.task.optimizer, params)
-
-
-def _fit(chains, key, state, documents, n_train, t, steps):
-    task = chains.task
-    key = stream(key, t, Role.FIT)
-    bos_id = task.tokenizer.bos_id
-    return train_steps(
-        task.graphdef, task.optimizer, state, documents, n_train, key, steps, bos_id=bos_id
-    )
-
-
-def _measure(chains, key, _, params):
-    return chains.task.measure(make_world(chains.task, chains.form, key), params)
-
-
-def _sample(chains, key, _, params, t, part):
-    task, tokenizer = chains.task, chains.task.tokenizer
-    if task.dtype != task.param_dtype:  # once, not at each token
-        params = jax.tree.map(lambda p: p.astype(task.dtype), params)
-    return sample(
-        task.graphdef,
-        params,
-        jax.random.fold_in(stream(key, t, Role.SAMPLE), part),
-        min(task.sample_batch, task.n_samples),
-        task.context,
-        bos_id=tokenizer.bos_id,
-        eos_id=tokenizer.eos_id,
-        settings=task.sampling,
-    )
-
-
-def _measure_documents(chains, key, _, documents):
-    return chains.task.measure_documents(documents)
-
-
-def _retain(chains, key, pool, documents, t):
-    world = make_world(chains.task, chains.form, key)
-    key = stream(key, t, Role.SAMPLE)
-    return chains.workflow.retain(chains.task, world, pool, documents, key)
-
-
-_TRAINING: Any = Training(statistic=0, rows=0, n_train=None, n_real=0)  # pyright: ignore
-SELECT = _Stage(_select, None, (POOL_AXES, None), _TRAINING)
-FRESH_START = _Stage(_fresh_start, None, (None,), STATE_AXES)
-START_FROM_BASE = _Stage(_start_from, None, (None,), STATE_AXES)
-START_FROM_PREVIOUS = _Stage(_start_from, None, (0,), STATE_AXES)
-FIT = _Stage(_fit, STATE_AXES, (0, None, None, None), STATE_AXES)
-MEASURE = _Stage(_measure, None, (0,), 0)
-SAMPLE = _Stage(_sample, None, (0, None, None), 0)
-MEASURE_DOCUMENTS = _Stage(_measure_documents, None, (0,), 0)
-RETAIN = _Stage(_retain, POOL_AXES, (0, None), POOL_AXES)
-
-
 @dataclass(frozen=True)
 class StagedEngine:
     """Runs chains as `engine` does, and tells of it."""
 
-    report: Report = _silent
-    """Receives a line of text at each step on the way."""
+    attendance: Attendance = Attendance()
     observe: Callable[[Generation], None] | None = None
     """Receives what each generation has made."""
 
     def start(self, chains: Chains) -> Progress:
         """All chains before generation 1."""
-        first = _start_state(chains, 1).params if _starts_from_previous(chains) else None
-        return Progress(engine.start(chains), first)
+        with programs.devices_of(chains):
+            first = start_state(chains, 1).params if _starts_from_previous(chains) else None
+            return Progress(programs.everywhere(engine.start(chains), chains.mesh), first)
 
     def advance(
         self, chains: Chains, pool: Progress, first: int, steps: int
@@ -182,7 +105,8 @@ class StagedEngine:
         """
         columns: list[dict[str, Any]] = []
         for t in range(first, first + steps):
-            pool, measured = self._generation(chains, pool, t)
+            with programs.devices_of(chains):
+                pool, measured = self._generation(chains, pool, t)
             columns.append({name: np.asarray(measured[name], np.float32) for name in chains.names})
         return pool, {name: np.stack([c[name] for c in columns], 1) for name in chains.names}
 
@@ -192,19 +116,20 @@ class StagedEngine:
         """Select, fit, measure, generate, retain."""
         task = _task(chains)
         training = select(chains, progress.pool, t)
-        state = fit(chains, training, t, progress.params, self.report)
+        state = fit(chains, training, t, progress.params, self.attendance)
         measured = {
             "n_train": np.full(len(chains.seeds), training.n_train),
             "real_fraction": np.asarray(training.n_real) / int(training.n_train),
             "train_loss": state.loss,
             **measure(chains, state.params),
         }
-        documents, rate = generate(chains, state.params, t, task.n_samples, self.report)
+        made, rate = generate(chains, state.params, t, task.n_samples, self.attendance)
         measured |= {"acceptance_rate": rate}
-        measured |= _run((MEASURE_DOCUMENTS, chains, (documents,)), None)
+        documents = programs.everywhere(jax.tree.map(jnp.asarray, made), chains.mesh)
+        measured |= programs.run(programs.MEASURE_DOCUMENTS, chains, (documents,))
         if self.observe is not None:
             self.observe(Generation(t, chains.seeds, state.params, documents))
-        pool = _run((RETAIN, chains, (documents, jnp.asarray(t, jnp.int32))), progress.pool)
+        pool = programs.run(programs.RETAIN, chains, (documents, np.int32(t)), progress.pool)
         engine.check_capacity(chains, pool, t)
         return Progress(pool, state.params if _starts_from_previous(chains) else None), measured
 
@@ -221,12 +146,12 @@ def _starts_from_previous(chains: Chains) -> bool:
 
 def select(chains: Chains, pool: Pool, t: int) -> Training:
     """The training sets of a generation, `[seed, ...]`."""
-    return _run((SELECT, chains, (pool, jnp.asarray(t, jnp.int32))), None)
+    return programs.run(programs.SELECT, chains, (pool, np.int32(t)))
 
 
 def measure(chains: Chains, params: Params) -> dict[str, jax.Array]:
     """The metrics of models, `[seed]` by name."""
-    return _run((MEASURE, chains, (params,)), None)
+    return programs.run(programs.MEASURE, chains, (params,))
 
 
 def fit(
@@ -234,72 +159,109 @@ def fit(
     training: Training,
     t: int,
     previous: Params | None = None,
-    report: Report = _silent,
+    attendance: Attendance = Attendance(),
 ) -> TrainState:
     """Train models to the end, and say how far they are.
 
     They start from the models before, where these are given; else from the checkpoint or afresh.
     """
-    state = _start_state(chains, t, previous)
-    now, steps = (jnp.asarray(i, jnp.int32) for i in (t, _STEPS))
-    n_train = jnp.asarray(training.n_train, jnp.int32)
-    total = _task(chains).optimizer.n_steps(int(n_train))
-    for done in range(0, total, _STEPS):
-        report(f"generation {t}: step {done} of {total}")
-        state = _run((FIT, chains, (training.rows, n_train, now, steps)), state)
+    state = None
+    if attendance.midway is not None:
+        like = eqx.filter_eval_shape(start_state, chains, t, previous)
+        placed = programs.shardings(like, STATE_AXES, chains)
+        like = jax.tree.map(
+            lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), like, placed
+        )
+        state = attendance.restore("training", chains, t, like)
+    state = start_state(chains, t, previous) if state is None else state
+    n_train = np.int32(training.n_train)
+    total, done = _task(chains).optimizer.n_steps(int(n_train)), int(state.step)
+    while done < total:
+        attendance.report(f"generation {t}: step {done} of {total}")
+        kept = (training.rows, n_train, np.int32(t), np.int32(_STEPS))
+        state = programs.run(programs.FIT, chains, kept, state)
+        done = min(done + _STEPS, total)
+        attendance.between_steps("training", chains, t, done, state)
     return state
 
 
-def _start_state(chains: Chains, t: int, previous: Params | None = None) -> TrainState:
+def start_state(chains: Chains, t: int, previous: Params | None = None) -> TrainState:
+    """Models before their first step, `[seed, ...]`."""
     task = _task(chains)
     if previous is not None:
-        return _run((START_FROM_PREVIOUS, chains, (previous,)), None)
+        return programs.run(programs.START_FROM_PREVIOUS, chains, (previous,))
     if task.mode == "finetune" and task.base is not None:
-        return _run((START_FROM_BASE, chains, (task.base.params,)), None)
-    return _run((FRESH_START, chains, (jnp.asarray(t, jnp.int32),)), None)
+        base = programs.everywhere(task.base.params, chains.mesh)
+        return programs.run(programs.START_FROM_BASE, chains, (base,))
+    return programs.run(programs.FRESH_START, chains, (np.int32(t),))
+
+
+class _Found(NamedTuple):
+    """How far the sampling of a generation is, on the host."""
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    accepted: np.ndarray
+    """Documents so far. `[seed]`"""
+    drawn: np.ndarray
+    """How many were drawn for these. `[seed]`"""
+    parts: np.ndarray
+    """Batches drawn, a number."""
 
 
 def generate(
-    chains: Chains, params: Params, t: int, n: int, report: Report = _silent
+    chains: Chains, params: Params, t: int, n: int, attendance: Attendance = Attendance()
 ) -> tuple[Documents, np.ndarray]:
     """Sample until every chain has `n` acceptable documents.
 
     A chain takes its first acceptable ones, in the order in which they are drawn, so that it does
     not matter how long others need.
 
-    **Returns:** the documents `[seed, n, ...]`, and the share that was accepted of those
-    drawn, `[seed]`.
+    **Returns:** the documents `[seed, n, ...]`, on the host, and the share that was accepted of
+    those drawn, `[seed]`.
 
     Raises `TooFewDocuments` after `max_attempts` times as many draws as are needed.
     """
-    task = _task(chains)
-    now = jnp.asarray(t, jnp.int32)
-    tokens = np.zeros((len(chains.seeds), n, task.context), np.int32)
-    lengths = np.zeros((len(chains.seeds), n), np.int32)
-    accepted, drawn = (np.zeros(len(chains.seeds), np.int64) for _ in range(2))
-    part = 0
-    while accepted.min() < n:
-        report(f"generation {t}: {accepted.min()} of {n} documents")
-        found, finished = _run((SAMPLE, chains, (params, now, jnp.asarray(part, jnp.int32))), None)
-        found, finished = jax.tree.map(np.asarray, (found, finished))
-        for chain in np.flatnonzero(accepted < n):
-            rows = Documents(found.tokens[chain], found.lengths[chain])
-            rows, places = task.acceptable(rows, finished[chain])
-            missing = n - accepted[chain]
-            enough = len(places) >= missing
-            drawn[chain] += places[missing - 1] + 1 if enough else len(finished[chain])
-            count = min(missing, len(places))
-            into = slice(accepted[chain], accepted[chain] + count)
-            tokens[chain, into] = rows.tokens[:count]
-            lengths[chain, into] = rows.lengths[:count]
-            accepted[chain] += count
-        worst = accepted.argmin()
-        if accepted[worst] < n and drawn[worst] >= task.max_attempts * n:
-            raise TooFewDocuments(
-                f"n_samples: {n} acceptable documents are needed, and in generation {t} the model "
-                f"of seed {chains.seeds[worst]} made {accepted[worst]} in {drawn[worst]} draws. "
-                f"A document must end within context={task.context} tokens, and have the form of "
-                "the corpus; train for longer, or raise max_attempts"
-            )
-        part += 1
-    return Documents(jnp.asarray(tokens), jnp.asarray(lengths)), accepted / drawn
+    n_chains = len(chains.seeds)
+    found = _Found(
+        np.zeros((n_chains, n, _task(chains).context), np.int32),
+        np.zeros((n_chains, n), np.int32),
+        np.zeros(n_chains, np.int64),
+        np.zeros(n_chains, np.int64),
+        np.zeros((), np.int32),
+    )
+    saved = attendance.restore("documents", chains, t, found)
+    found = found if saved is None else _Found(*map(np.array, saved))
+    while found.accepted.min() < n:
+        attendance.report(f"generation {t}: {found.accepted.min()} of {n} documents")
+        made = programs.run(programs.SAMPLE, chains, (params, np.int32(t), found.parts))
+        found.parts[...] += 1
+        _accept(chains, found, *jax.tree.map(np.asarray, made), t=t)
+        attendance.between_steps("documents", chains, t, int(found.parts), found)
+    documents = Documents(found.tokens, found.lengths)  # pyright: ignore  # of the host
+    return documents, found.accepted / found.drawn
+
+
+def _accept(
+    chains: Chains, found: _Found, drawn: Documents, finished: np.ndarray, *, t: int
+) -> None:
+    """Add to what was found the acceptable documents of a batch, as far as they are needed."""
+    task, n = _task(chains), found.tokens.shape[1]
+    for chain in np.flatnonzero(found.accepted < n):
+        rows = Documents(drawn.tokens[chain], drawn.lengths[chain])
+        rows, places = task.acceptable(rows, finished[chain])
+        first, missing = found.accepted[chain], n - found.accepted[chain]
+        enough = len(places) >= missing
+        found.drawn[chain] += places[missing - 1] + 1 if enough else len(finished[chain])
+        count = min(missing, len(places))
+        found.tokens[chain, first : first + count] = rows.tokens[:count]
+        found.lengths[chain, first : first + count] = rows.lengths[:count]
+        found.accepted[chain] += count
+    worst = found.accepted.argmin()
+    if found.accepted[worst] < n and found.drawn[worst] >= task.max_attempts * n:
+        raise TooFewDocuments(
+            f"n_samples: {n} acceptable documents are needed, and in generation {t} the model of "
+            f"seed {chains.seeds[worst]} made {found.accepted[worst]} in {found.drawn[worst]} "
+            f"draws. A document must end within context={task.context} tokens, and have the form "
+            "of the corpus; train for longer, or raise max_attempts"
+        )

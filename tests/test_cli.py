@@ -232,11 +232,15 @@ def test_version_in_a_process_of_its_own():
 def test_demo(capsys, monkeypatch):
     task = cj.Categorical(3, 20)
     monkeypatch.setattr(demo, "tasks", lambda: {"entropy_ratio": task})
+    model = cj.LanguageModel(n_samples=8, n_test=8, sample_batch=8)
+    part = demo.Part("excess_loss", model, n_generations=2, seeds=2)
+    monkeypatch.setattr(demo, "language_model", lambda: part)
     code, out, err = run(["demo", "--generations", "9", "--seeds", "20", "--out", "d.pdf"], capsys)
     assert (code, err) == (0, "")
     assert "Categorical: n_outcomes=3, n_samples=20" in out
     assert os.path.getsize("d.pdf") > 5000
-    groups = demo.run("d.png", 9, 20, progress=False)
+    assert "LanguageModel" in out
+    groups = demo.run("d.png", 9, 20, progress=False, language=False)
     assert [ds.attrs["workflow"] for ds in groups["entropy_ratio"]] == list(PALETTE)
     alone = cj.simulate(cj.Accumulate(), task, 9, 20, metrics=["entropy_ratio"], progress=False)
     xr.testing.assert_equal(groups["entropy_ratio"][1], alone)

@@ -112,9 +112,10 @@ def _gpt2_layer(architecture: Architecture, layer: Arrays) -> Iterator[Place]:
     yield Place("attn.c_attn.bias", bias.transpose(1, 0, 2), 3, False)
     yield Place("attn.c_proj.weight", layer["attention", "out", "kernel"], 3, False)
     yield Place("attn.c_proj.bias", layer["attention", "out", "bias"], 1, False)
-    for theirs, ours in (("c_fc", "up"), ("c_proj", "down")):
-        yield Place(f"mlp.{theirs}.weight", layer["mlp", ours, "kernel"], 1, False)
-        yield Place(f"mlp.{theirs}.bias", layer["mlp", ours, "bias"], 1, False)
+    yield Place("mlp.c_fc.weight", layer["mlp", "up", "kernel"][:, 0], 1, False)
+    yield Place("mlp.c_fc.bias", layer["mlp", "up", "bias"][0], 1, False)
+    yield Place("mlp.c_proj.weight", layer["mlp", "down", "kernel"], 1, False)
+    yield Place("mlp.c_proj.bias", layer["mlp", "down", "bias"], 1, False)
 
 
 def _rotary_layer(architecture: Architecture, layer: Arrays) -> Iterator[Place]:

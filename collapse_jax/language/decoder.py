@@ -13,6 +13,7 @@ from collapse_jax import checks
 from collapse_jax.language import attention
 from collapse_jax.language.architecture import Architecture
 from collapse_jax.language.layers import Layer, Norm, Residual, floating_type, normal_parameter
+from collapse_jax.language.sharding import DATA, MODEL, constrain
 
 Params = Any  # an nnx.State, whose own type hints warn when they are checked at run time
 Cache = tuple[tuple[Array, Array], ...]
@@ -132,10 +133,11 @@ class Decoder(nnx.Module):
         """
         self._check_length("length must be at most", length)
         arch = self.architecture
-        shape = (batch, arch.kv_heads, length, arch.head_dim)
+        shape, axes = (batch, arch.kv_heads, length, arch.head_dim), (DATA, MODEL)
         if self.scan:
             shape = (arch.depth, *shape)
-        empty = jnp.zeros(shape, self.dtype)
+            axes = (None, DATA, MODEL)
+        empty = constrain(jnp.zeros(shape, self.dtype), *axes)
         return ((empty, empty),) * (1 if self.scan else arch.depth)
 
     def step(
@@ -184,7 +186,7 @@ class Decoder(nnx.Module):
             x = x * jnp.asarray(self.architecture.width**0.5, self.dtype)
         if self.positions is not None:
             x = x + self.positions[...][positions].astype(self.dtype)
-        return x
+        return constrain(x, DATA)
 
     def _rotation(self, positions: Int[Array, "*time"]) -> attention.Rotation | None:
         arch = self.architecture
@@ -248,4 +250,4 @@ def unstack_layers(params: Params) -> Params:
 
 def _applied(graphdef: Any, rotation: attention.Rotation | None, window: Any) -> Any:
     """A layer as a function of its input and its parameters."""
-    return lambda x, state: nnx.merge(graphdef, state)(x, rotation, window)
+    return lambda x, state: constrain(nnx.merge(graphdef, state)(x, rotation, window), DATA)

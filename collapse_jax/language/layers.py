@@ -171,7 +171,7 @@ class Attention(nnx.Module):
 
 
 class MLP(nnx.Module):
-    """The MLP of a layer; the kernel `up` is `[width, 2, mlp_width]`, gate first, where gated."""
+    """The MLP of a layer; the kernel `up` is `[width, 1, mlp_width]`, gated `[width, 2, ...]`."""
 
     def __init__(
         self,
@@ -187,14 +187,15 @@ class MLP(nnx.Module):
         )
         first, second = jax.random.split(key)
         width, inner = (architecture.width,), (architecture.mlp_width,)
-        self.up = linear(first, width, (2, *inner) if architecture.gated else inner, std=std)
+        self.up = linear(first, width, (2 if architecture.gated else 1, *inner), std=std)
         self.down = linear(second, inner, width, std=std / math.sqrt(2 * architecture.depth))
         self.gated, self.activation = architecture.gated, architecture.activation
 
     def __call__(self, x: Residual) -> Residual:
         x = self.up(x)
         act = _ACTIVATIONS[self.activation]
-        return self.down(act(x[..., 0, :]) * x[..., 1, :] if self.gated else act(x))
+        inner = act(x[..., 0, :])
+        return self.down(inner * x[..., 1, :] if self.gated else inner)
 
 
 class Layer(nnx.Module):

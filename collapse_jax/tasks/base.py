@@ -78,6 +78,10 @@ class AbstractTask(eqx.Module):
         Only a hint: so many chains run at a time that these fit the cache.
         """
 
+    def explain_memory(self, rows: bool) -> str:
+        """What to change where a chain does not fit into memory, for the error message."""
+        return f"reduce {'n_samples or n_generations' if rows else 'the size of the task'}"
+
     @abstractmethod
     def additive(self, grows: bool) -> bool:
         """Whether statistics of batches can be merged into that of a training set.

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax import checks
+from collapse_jax.devices import host_memory
 from collapse_jax.language import huggingface
 from collapse_jax.language.architecture import Architecture, preset
 from collapse_jax.language.base import AbstractCorpus
@@ -192,6 +193,7 @@ class LanguageModel(AbstractTask):
         self.graphdef = nnx.split(nnx.eval_shape(lambda: self._decoder(nnx.Rngs(0))))[0]
         self.base = None
         if self.checkpoint is not None:
+            self._check_host_memory()
             _, params = huggingface.load(
                 self.checkpoint, param_dtype=self.param_dtype, scan=self.scan
             )
@@ -203,6 +205,16 @@ class LanguageModel(AbstractTask):
     ) -> "LanguageModel":
         """A task that starts from a checkpoint: `LanguageModel(corpus, checkpoint=checkpoint)`."""
         return cls(corpus, checkpoint=checkpoint, **options)
+
+    def _check_host_memory(self) -> None:
+        """Raise `ValueError` for a checkpoint that the host could not hold while it is read."""
+        n, size = self.architecture.n_parameters, jnp.dtype(self.param_dtype).itemsize
+        if n * size > (memory := host_memory()):
+            raise ValueError(
+                f"checkpoint must fit into the {memory / 1e9:.1f} GB of this machine's memory, and "
+                f"{n:,} parameters x {size} bytes are {n * size / 1e9:.1f} GB"
+                + ("; use param_dtype='bfloat16'" if size > 2 else "")
+            )
 
     def _decoder(self, rngs: nnx.Rngs) -> Decoder:
         return Decoder(
@@ -269,9 +281,24 @@ class LanguageModel(AbstractTask):
 
     @property
     def scratch_bytes(self) -> int:
-        """Parameters, gradients and moments, in training."""
+        return self.architecture.n_parameters * sum(self._bytes_per_parameter.values())
+
+    @property
+    def _bytes_per_parameter(self) -> dict[str, int]:
+        """What training holds of each parameter."""
         size = jnp.dtype(self.param_dtype).itemsize
-        return self.architecture.n_parameters * (3 * size + 4)
+        held = {"parameters": size, "gradients": size, "moments": 2 * size}
+        if self.optimizer.micro_batch < self.optimizer.batch_size:
+            held["sum of gradients"] = 4
+        return held
+
+    def explain_memory(self, rows: bool) -> str:
+        n, held = self.architecture.n_parameters, self._bytes_per_parameter
+        parts = " + ".join(f"{size} ({name})" for name, size in held.items())
+        return (
+            f"training needs {n:,} parameters x ({parts}) bytes = {self.scratch_bytes / 1e9:.2f} "
+            "GB; use param_dtype='bfloat16', or split the model over more devices (mesh)"
+        )
 
     def additive(self, grows: bool) -> bool:
         return False
