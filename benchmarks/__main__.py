@@ -1,6 +1,6 @@
 """`python -m benchmarks`: our chains against plain NumPy and scikit-learn loops, in one run.
 
-Prints a table in Markdown. Times are per chain of 100 generations, in the steady state: the median
+Prints tables in Markdown. Times are per chain of 100 generations, in the steady state: the median
 of several repeats, ours and the loop's in turn; compilation is separate. The loop is the published
 procedure, one chain at a time, on one thread, so that its time does not depend on how busy the
 other cores are.
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # The loop's BLAS must not spread over cores: for such small matrices that only costs.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -113,7 +114,7 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(case: Case, repeats: int) -> dict[str, object]:
+def compare(case: Case, repeats: int) -> dict[str, Any]:
     """Time ours and the loop in turn; medians of the repeats, and of the ratios pair by pair."""
     first = seconds(case.ours)
     pairs = [
@@ -189,7 +190,7 @@ def grid() -> dict[str, float]:
     }
 
 
-def table(rows: list[dict[str, object]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """The comparison as a Markdown table."""
     lines = [
         "| task | workflow | loop, ms/chain | ours, ms/chain | times faster (range) | goal "
@@ -205,6 +206,25 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """The parts of pages that show the results, by their name."""
+    found = {
+        "speed-machine": f"Measured on {result['machine']}.",
+        "speed": table(result["rows"]),
+    }
+    if "growth" in result:
+        exponents = (f"* {name}: exponent {value:.2f}" for name, value in result["growth"].items())
+        found["growth"] = "\n".join(exponents)
+    if "grid" in result:
+        whole = result["grid"]
+        found["grid"] = (
+            "The paper's whole Gaussian grid (5 dimensions x 5 sizes x 3 workflows x 100 chains x\n"
+            f"100 generations) takes {whole['seconds']:.0f} s and {whole['peak_gib']:.1f} GiB, "
+            "compilation included; the plain loop needs hours."
+        )
+    return found
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -216,27 +236,21 @@ def main() -> None:
     options = parser.parse_args()
     cj.use_all_cores()
     device = jax.devices()[0]
-    print(
-        f"{platform.processor() or platform.machine()}, {jax.device_count()} x "
-        f"{device.platform} ({device.device_kind}), jax {jax.__version__}, "
-        f"numpy {np.__version__}, {GENERATIONS} generations\n"
-    )
-    result: dict[str, object] = {"device": device.device_kind, "n_devices": jax.device_count()}
+    result: dict[str, Any] = {
+        "machine": f"{jax.device_count()} x {device.platform} ({device.device_kind}), "
+        f"{platform.machine()}, jax {jax.__version__}, numpy {np.__version__}"
+    }
     if options.grid:
-        result["grid"] = whole = grid()
-        print(f"Gaussian grid: {whole['seconds']:.0f} s, peak {whole['peak_gib']:.1f} GiB\n")
+        result["grid"] = grid()
     rows = []
     for case in CASES:
         if options.only in f"{case.name} {case.workflow}":
             rows.append(compare(case, options.repeats))
             print(table(rows).splitlines()[-1], flush=True)
-    print("\n" + table(rows))
     result["rows"] = rows
     if not options.no_growth:
-        result["growth"] = exponents = growth()
-        print()
-        for name, value in exponents.items():
-            print(f"* growth of time, {name}: exponent {value:.2f}")
+        result["growth"] = growth()
+    print("\n" + "\n\n".join(tables(result).values()))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1))
 

@@ -12,6 +12,7 @@ operations of the model's matrix products, per second, in those of one large pro
 import argparse
 import functools
 import json
+import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -250,6 +251,15 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """The parts of pages that show the results, by their name."""
+    return {
+        "language-machine": f"Measured on {result['machine']}, where a large matrix product runs "
+        f"at {result['gflops']:.0f} GFLOP/s.",
+        "language": table(result["rows"]),
+    }
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.language", description=__doc__)
@@ -260,18 +270,20 @@ def main() -> None:
     cj.use_all_cores()
     limit = products_per_second()
     device = jax.devices()[0]
-    print(
-        f"{jax.device_count()} x {device.platform} ({device.device_kind}), jax {jax.__version__}, "
-        f"{2e-9 * limit:.0f} GFLOP/s in one large product\n"
-    )
+    result = {
+        "machine": f"{jax.device_count()} x {device.platform} ({device.device_kind}), "
+        f"{platform.machine()}, jax {jax.__version__}",
+        "gflops": 2e-9 * limit,
+    }
     rows = []
     for task, size in GOALS:
         if options.only in f"{task} {size}":
             rows.append(compare(task, size, options.repeats))
             print(table(rows).splitlines()[-1], flush=True)
-    print("\n" + table(rows))
+    result["rows"] = rows
+    print("\n" + "\n\n".join(tables(result).values()))
     if options.out:
-        options.out.write_text(json.dumps({"gflops": 2e-9 * limit, "rows": rows}, indent=1))
+        options.out.write_text(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`python -m benchmarks.lasting`: what long runs cost, and what keeping them costs on top.
 
-Prints the tables of docs/scaling.md, and writes them there with `--page`. Times are those of the
-steady state: the best of several runs after a first one that compiles.
+Prints the tables of docs/scaling.md. Times are those of the steady state: the best of several runs
+after a first one that compiles.
 """
 
 import argparse
@@ -9,7 +9,6 @@ import contextlib
 import io
 import json
 import platform
-import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -211,23 +210,12 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def fill(page: str, result: dict[str, Any]) -> str:
-    """The page with its tables replaced by those of a result."""
-    for name, text in tables(result).items():
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        page, found = re.subn(pattern, lambda m, t=text: m[1] + t + m[2], page, flags=re.S)
-        if found != 1:
-            raise ValueError(f"page must have one place for {name!r}, got {found}")
-    return page
-
-
 def main() -> None:
     """Measure, and write the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lasting", description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
     parser.add_argument("--minutes", type=float, default=3.0, help="length of the runs with saves")
     parser.add_argument("--out", type=Path, help="write the results as JSON")
-    parser.add_argument("--page", type=Path, help="put the tables in this page")
     options = parser.parse_args()
     cj.use_all_cores()
     device = jax.devices()[0]
@@ -241,8 +229,6 @@ def main() -> None:
     print("\n\n".join(tables(result).values()))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1))
-    if options.page:
-        options.page.write_text(fill(options.page.read_text(), result))
 
 
 if __name__ == "__main__":

@@ -74,8 +74,9 @@ def host_memory() -> int:
 # operation costs more than running it. Measured on a CPU with 1 MiB of second-level cache.
 _CACHE_BYTES = 2**21
 _NARROWEST, _WIDEST = 32, 16384
-# Pools of rows are far larger than any cache; narrow batches of them are as fast, and take less.
-_POOL_BYTES = 2**29
+# Pools of rows are larger; those of a batch should fit what cores share of the third level.
+# Measured with 32 MiB for two cores: 10 to 15 % faster than batches of 512 MiB.
+_POOL_BYTES = 2**25
 
 
 def batch_width(
@@ -97,7 +98,7 @@ def batch_width(
     most = memory_limit // ((pool_bytes + scratch_bytes) * mesh.size)
     if mesh.devices.flat[0].platform == "cpu":
         most = min(most, max(_NARROWEST, min(_WIDEST, _CACHE_BYTES // scratch_bytes)))
-        most = min(most, max(1, _POOL_BYTES // pool_bytes))
+        most = min(most, max(2, _POOL_BYTES // pool_bytes))
     per_device = -(-n_seeds // mesh.size)
     n_batches = -(-per_device // max(most, 1))
     return -(-per_device // n_batches) * mesh.size

@@ -19,22 +19,26 @@ class Grid(NamedTuple):
 
     outcomes: tuple[int, ...]
     sizes: tuple[int, ...]
+    """Until total collapse, which takes about 2 n generations."""
+    large_sizes: tuple[int, ...]
+    """For 100 generations only."""
     seeds: int
 
 
-QUICK = Grid(outcomes=(2, 10, 100), sizes=(10, 32, 100), seeds=100)
-# Published up to 100,000 samples, which takes some 10^14 draws.
-FULL = Grid(outcomes=(10, 100, 1000), sizes=(10, 32, 100, 316, 1000), seeds=100)
+QUICK = Grid(outcomes=(2, 10, 100), sizes=(10, 32, 100), large_sizes=(), seeds=100)
+# Total collapse of 100,000 samples would take 10^6 generations to see.
+FULL = Grid((10, 100, 1000), (10, 32, 100, 316, 1000), (10_000, 100_000), seeds=100)
 LONG_ENOUGH = 10  # runs last this many times n; one chain in 10^4 takes longer
 
 
 def entropies(grid: Grid, axes: np.ndarray) -> None:
     """Entropy of each workflow by sample size, over 100 generations, into three panels."""
     k = grid.outcomes[1]
-    pairs = [(w, cj.Categorical(k, n)) for w in figures.WORKFLOWS for n in grid.sizes]
+    sizes = (*grid.sizes, *grid.large_sizes)
+    pairs = [(w, cj.Categorical(k, n)) for w in figures.WORKFLOWS for n in sizes]
     runs = iter(figures.simulate(pairs, 100, grid.seeds, ["entropy_ratio"]))
     for ax, workflow in zip(axes, figures.WORKFLOWS, strict=True):
-        by_size = {f"n = {n}": next(runs) for n in grid.sizes}
+        by_size = {f"n = {n}": next(runs) for n in sizes}
         cj.plot(by_size, variables=["entropy_ratio"], axes=ax)
         ax.set_ylim(0.0, 1.02)
         ax.set_title(f"{type(workflow).__name__}, K = {k}", fontsize=10)
@@ -73,7 +77,7 @@ def main(out: str = "categorical.png", grid: Grid = QUICK) -> Path:
     times(grid, axes[1])
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
-    entries = figures.grey_shades(f"n = {n}" for n in grid.sizes)
+    entries = figures.grey_shades(f"n = {n}" for n in (*grid.sizes, *grid.large_sizes))
     figures.legend(figure, entries, ["exact", "large samples"])
     return figures.save(figure, out)
 

@@ -1,9 +1,7 @@
 """Reruns, sweeps and several processes give what one run in one process gives."""
 
 import functools
-import json
 import os
-import pathlib
 import re
 import socket
 import subprocess
@@ -16,7 +14,6 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from benchmarks import lasting
 from collapse_jax import cli, engine
 
 pytestmark = pytest.mark.thorough
@@ -231,13 +228,6 @@ def test_two_processes_share_the_seeds(tmp_path):
     assert together.attrs["n_processes"] == 2
     assert len(list((tmp_path / "chains").glob("chains-*/6.safetensors"))) == 2
     assert list((tmp_path / "cache").rglob("*-cache"))  # compiled programs are kept
-
-
-def test_the_page_on_costs_is_made_of_the_results():
-    root = pathlib.Path(__file__).parent.parent
-    page = (root / "docs" / "scaling.md").read_text()
-    result = json.loads((root / "benchmarks" / "results" / "lasting.json").read_text())
-    assert lasting.fill(page, result) == page
 
 
 def test_addresses_are_complete():

@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 import collapse_jax as cj
+from benchmarks import pages
 
 ROOT = Path(__file__).parent.parent
 
 
 DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 WITHOUT_CODE = tuple(
-    f"docs/{name}.md" for name in ("diagnose", "gallery", "hosts", "reference", "scaling", "sweeps")
+    f"docs/{name}.md"
+    for name in ("benchmark", "diagnose", "gallery", "hosts", "reference", "scaling", "sweeps")
 )
 
 
@@ -28,6 +30,14 @@ def test_blocks_run(page, tmp_path, monkeypatch):
     if page == "CONTRIBUTING.md":
         ds = cj.simulate(names["AccumulateHalf"](), cj.Categorical(), 3, 2, progress=False)
         assert (ds.n_train == 50).all()
+
+
+def test_measured_figures_are_those_of_the_results():
+    found = pages.figures()
+    for name in pages.PAGES:
+        page = (ROOT / name).read_text()
+        assert "<!-- end -->" in page
+        assert pages.fill(page, found) == page
 
 
 def test_every_page_is_in_the_navigation():
