@@ -8,7 +8,10 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -78,20 +81,59 @@ def costs(repeats: int) -> list[Row]:
     return rows
 
 
+SCALED = ("Gaussian d=10", "KDE moons")
+
+
+def scaled(name: str, n_devices: int) -> Callable[[], object]:
+    """The run of which the scaling is measured, compiled."""
+    gaussian = name == SCALED[0]
+    task = cj.Gaussian(10, 100) if gaussian else cj.KernelDensity("moons", 100, bandwidth=0.1)
+    chains = 4096 if gaussian else 256
+    run = runner(cj.Accumulate(), task, 100, chains, devices=jax.devices()[:n_devices])
+    run()
+    return run
+
+
+def on_one_core(name: str) -> Callable[[], float]:
+    """The seconds of that run on one device, in a process that may use one core only."""
+    command = [sys.executable, "-m", "benchmarks.lasting", "--serve", name]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+
+    def ask() -> float:
+        print(file=process.stdin, flush=True)
+        return float(process.stdout.readline())  # pyright: ignore[reportOptionalMemberAccess]
+
+    return ask
+
+
+def serve(name: str) -> None:
+    """Be the process of `on_one_core`: for each line that comes, run once and print the seconds."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before any thread is started
+    run = scaled(name, 1)
+    for _ in sys.stdin:
+        print(seconds(run), flush=True)
+
+
 def strong_scaling(repeats: int) -> list[Row]:
-    """One device against two: medians of pairs of runs of the same chains."""
+    """The same chains on one core, on one device that may use both cores, and on two devices.
+
+    Medians of triples. XLA runs large operations of one device on all cores, so that the second
+    device gains less than the second core.
+    """
     rows = []
-    for name, task, chains in (
-        ("Gaussian d=10", cj.Gaussian(10, 100), 4096),
-        ("KDE moons", cj.KernelDensity("moons", 100, bandwidth=0.1), 256),
-    ):
-        one, two = (
-            runner(cj.Accumulate(), task, 100, chains, devices=jax.devices()[:k]) for k in (1, 2)
-        )
-        one()
-        two()
-        ratios = [seconds(one) / seconds(two) for _ in range(repeats)]
-        rows.append({"task": name, "ratio": float(np.median(ratios)), "all": sorted(ratios)})
+    for name in SCALED:
+        core, one, two = on_one_core(name), scaled(name, 1), scaled(name, 2)
+        core()
+        triples = []
+        for _ in range(repeats):
+            before, start = core(), time.process_time()
+            middle = seconds(one)
+            used = (time.process_time() - start) / middle
+            after = seconds(two)
+            triples.append((before / after, middle / after, used))
+        cores, devices, used = (sorted(column) for column in zip(*triples, strict=True))
+        rows.append({"task": name, "cores": cores, "devices": devices, "used": used})
         print(rows[-1], flush=True)
     return rows
 
@@ -153,6 +195,11 @@ def table(header: str, rows: list[list[str]]) -> str:
     return "\n".join(f"| {line} |" for line in [header, rule, *map(" | ".join, rows)])
 
 
+def _middle(values: list[float]) -> str:
+    """Median and range of sorted values."""
+    return f"{np.median(values):.2f} ({values[0]:.2f} to {values[-1]:.2f})"
+
+
 def study(rows: list[Row], chains: int = 10**6, generations: int = 10**4) -> list[list[str]]:
     """What a study costs: time in proportion to chains and generations, disk for one metric."""
     lines = []
@@ -187,9 +234,9 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
             ],
         ),
         "devices": table(
-            "task | one device over two | goal",
+            "task | goal | one core over two | one device over two | cores that one device uses",
             [
-                [r["task"], f"{r['ratio']:.2f} ({r['all'][0]:.2f} to {r['all'][-1]:.2f})", "1.7"]
+                [r["task"], "1.7", _middle(r["cores"]), _middle(r["devices"]), _middle(r["used"])]
                 for r in result["devices"]
             ],
         ),
@@ -214,9 +261,13 @@ def main() -> None:
     """Measure, and write the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lasting", description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--minutes", type=float, default=3.0, help="length of the runs with saves")
     parser.add_argument("--out", type=Path, help="write the results as JSON")
     options = parser.parse_args()
+    if options.serve:
+        serve(options.serve)
+        return
     cj.use_all_cores()
     device = jax.devices()[0]
     result = {

@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ _CONFIG = "config.json"
 _SUFFIX = ".safetensors"
 _METRIC, _POOL = "metric.", "pool."  # what the names of arrays begin with
 _KEPT = 2  # states per batch of chains
-_SHARE = 0.05  # most of the time that saving may take
+_SHARE = 0.04  # most of the time that saving may take, apart from the last one
 _DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)  # all that reading may raise
 
 
@@ -222,12 +223,20 @@ def _read(state: _State, with_pool: bool) -> Reached:
     return Reached(state.seeds, state.step, metrics, pool)
 
 
-def _fingerprints(seeds: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, str]:
-    """One fingerprint of the metrics and one of the pool, with the seeds in both."""
-    return {
-        kind: digest(seeds, *(arrays[name] for name in sorted(arrays) if name.startswith(kind)))
-        for kind in (_METRIC, _POOL)
-    }
+def _fingerprints(seeds: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, int]:
+    """A check sum of the metrics and one of the pool, with the seeds in both.
+
+    They are for damage, not for malice: a cryptographic one would take most of the time of saving.
+    """
+    sums = {}
+    for kind in (_METRIC, _POOL):
+        found = zlib.crc32(seeds.tobytes())
+        for name in sorted(name for name in arrays if name.startswith(kind)):
+            array = np.ascontiguousarray(arrays[name])
+            found = zlib.crc32(f"{name}{array.dtype}{array.shape}".encode(), found)
+            found = zlib.crc32(array.reshape(-1).view(np.uint8).data, found)
+        sums[kind] = found
+    return sums
 
 
 def _set_aside(path: Path, error: Exception) -> None:

@@ -20,7 +20,7 @@ class Rerun(TargetOptions):
     """Run a saved dataset again, and report the largest difference in each variable."""
 
     file: Annotated[Positional[str], arg(metavar="FILE")]
-    """The dataset, as simulate saved it (.nc)."""
+    """The dataset, as simulate or sweep saved it (.nc)."""
 
     def run(self) -> bool:
         """Run it again and print a table; whether the two are equal up to rounding."""
@@ -40,7 +40,7 @@ class Rerun(TargetOptions):
             regression = json.loads(ds.attrs["config"])["task"]["type"] == "LinearRegression"
         except (KeyError, TypeError, json.JSONDecodeError):
             raise ValueError(
-                f"file must be a dataset of simulate, and {self.file} is none"
+                f"file must be a dataset of simulate or sweep, and {self.file} is none"
             ) from None
         again, differences = rerun(ds, self.read_pair() if regression else self.read())
         table = rich.table.Table("variable", "largest difference", "equal up to rounding")

@@ -118,12 +118,16 @@ def run_arguments(ds: xr.Dataset, data: Any = None) -> dict[str, Any]:
     - `ds`: a dataset from `simulate`, or one read back from a file.
     - `data`: the user's own data, where the task was made from such.
     """
-    config = json.loads(ds.attrs["config"])
+    return arguments_of(json.loads(ds.attrs["config"]), ds["seed"].values.tolist(), data)
+
+
+def arguments_of(config: dict[str, Any], seeds: list[int], data: Any = None) -> dict[str, Any]:
+    """The same from the configuration of a run and its seeds."""
     return {
         "workflow": rebuild(config["workflow"]),
         "task": rebuild(config["task"], data),
         "n_generations": config["n_generations"],
-        "seeds": ds["seed"].values.tolist(),
+        "seeds": seeds,
         "metrics": config["metrics"],
         "storage": config["storage"],
     }

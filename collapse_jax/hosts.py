@@ -97,9 +97,15 @@ def first_says(flag: bool) -> bool:
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(flag)))
 
 
+def are_shared(tree: Any) -> bool:
+    """Whether other processes hold parts of the arrays of a pytree."""
+    arrays = (leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array))
+    return not all(a.is_fully_addressable or a.is_fully_replicated for a in arrays)
+
+
 def on_host(array: Any) -> np.ndarray:
     """An array, of which other processes may hold a part. All of them must ask for it."""
-    if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+    if not are_shared(array):
         return np.asarray(array)
     from jax.experimental import multihost_utils
 

@@ -1,6 +1,5 @@
 """States within a generation on disk, for generations that take hours."""
 
-import functools
 import shutil
 import time
 import warnings
@@ -38,6 +37,7 @@ class Midway:
         self.folder = Path(folder).absolute()
         self._seconds = seconds
         self._due = time.monotonic() + seconds
+        self._managers: dict[Path, CheckpointManager] = {}
 
     def due(self) -> bool:
         """Whether it is time to save again; the same in all processes."""
@@ -51,7 +51,7 @@ class Midway:
         from orbax.checkpoint import args
 
         started = time.monotonic()
-        manager = _manager(self._folder_of(seeds) / kind)
+        manager = self._manager(self._folder_of(seeds) / kind)
         try:
             manager.save(generation * _STEPS + step, args=args.StandardSave(_numbered(tree)))  # pyright: ignore
             manager.wait_until_finished()
@@ -76,7 +76,7 @@ class Midway:
         folder = self._folder_of(seeds) / kind
         if not folder.is_dir():
             return None
-        manager = _manager(folder)
+        manager = self._manager(folder)
         last = manager.latest_step()
         if last is None or last // _STEPS != generation:
             return None
@@ -89,6 +89,8 @@ class Midway:
 
     def clear(self) -> None:
         """Remove all states, where a run is at its end."""
+        while self._managers:
+            self._managers.popitem()[1].close()
         if hosts.is_first():
             for folder in self.folder.glob("midway-*"):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -96,13 +98,13 @@ class Midway:
     def _folder_of(self, seeds: np.ndarray) -> Path:
         return self.folder / f"midway-{digest(seeds)}"
 
+    def _manager(self, folder: Path) -> "CheckpointManager":
+        import orbax.checkpoint as ocp
 
-@functools.cache
-def _manager(folder: Path) -> "CheckpointManager":
-    import orbax.checkpoint as ocp
-
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-    return ocp.CheckpointManager(folder, options=options)
+        if folder not in self._managers:
+            options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+            self._managers[folder] = ocp.CheckpointManager(folder, options=options)
+        return self._managers[folder]
 
 
 def _numbered(tree: Any) -> dict[str, Any]:

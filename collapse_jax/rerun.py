@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from collapse_jax.config import run_arguments
+from collapse_jax.config import arguments_of
 from collapse_jax.simulate import simulate
+from collapse_jax.sweep import combine
 
 # Float32 sums in another order differ by 1e-7, and by some hundred times that after a long chain;
 # chains of other seeds differ by about what they are.
@@ -35,7 +36,7 @@ def rerun(
 
     **Arguments:**
 
-    - `ds`: a dataset from `simulate`, or one read back from a file.
+    - `ds`: a dataset from `simulate` or `sweep`, or one read back from a file.
     - `data`: the user's own data, where the task was made from such.
     - `options`: further arguments of `simulate`, for instance `progress`.
 
@@ -52,12 +53,14 @@ def rerun(
         0.0
     """
     try:
-        if "over" in json.loads(ds.attrs["config"]):
-            raise ValueError("ds must be of one run; what sweep returned, sweep makes again")
-        arguments = run_arguments(ds, data)
+        config, seeds = json.loads(ds.attrs["config"]), ds["seed"].values.tolist()
+        cells = [arguments_of(run, seeds, data) for run in config.get("runs", [config])]
     except (KeyError, json.JSONDecodeError):
-        raise ValueError("ds must be a dataset of simulate, which says how it was made") from None
-    again = simulate(**arguments, **options)
+        raise ValueError(
+            "ds must be a dataset of simulate or sweep, which says how it was made"
+        ) from None
+    runs = [simulate(**arguments, **options) for arguments in cells]
+    again = combine(runs, config["over"]) if "over" in config else runs[0]
     return again, {str(name): _difference(ds[name].values, again[name].values) for name in again}
 
 

@@ -267,6 +267,7 @@ def _check_instance(name: str, value: Any, kind: type) -> None:
     if isinstance(value, kind):
         return
     known = [cls.__name__ for cls in KNOWN.values() if issubclass(cls, kind) and cls is not kind]
+    known += ["LanguageModel"] if kind is AbstractTask else []
     if isinstance(value, type) and issubclass(value, kind):
         raise TypeError(f"{name} must be an instance, got the class; write {value.__name__}()")
     if isinstance(value, str):

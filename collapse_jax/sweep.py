@@ -69,8 +69,7 @@ def sweep(
     for name, workflow, settings, made in cells:
         folder = None if checkpoint is None else Path(checkpoint) / _file_name(name, settings)
         runs.append(simulate(workflow, made, n_generations, seeds, checkpoint=folder, **options))
-    shape = (len(named), *(len(values) for values in over.values()))
-    return _combine(runs, {"workflow": list(named), **over}, shape)
+    return combine(runs, {"workflow": list(named), **over})
 
 
 def _named(workflows: Any) -> dict[str, AbstractWorkflow]:
@@ -124,8 +123,9 @@ def _file_name(workflow: str, settings: dict[str, Any]) -> str:
     return ",".join(f"{name}={quote(str(value), safe='')}" for name, value in parts.items())
 
 
-def _combine(runs: list[xr.Dataset], axes: dict[str, Any], shape: tuple[int, ...]) -> xr.Dataset:
-    first = runs[0]
+def combine(runs: list[xr.Dataset], axes: dict[str, Any]) -> xr.Dataset:
+    """The runs of a grid, whose last axis varies fastest, as one dataset."""
+    first, shape = runs[0], tuple(map(len, axes.values()))
     variables = {
         name: (
             (*axes, *first[name].dims),
@@ -135,11 +135,11 @@ def _combine(runs: list[xr.Dataset], axes: dict[str, Any], shape: tuple[int, ...
         for name in first
     }
     coordinates = {name: (name, np.asarray(values)) for name, values in axes.items()}
-    config = json.loads(first.attrs["config"])
+    configs = [json.loads(run.attrs["config"]) for run in runs]
     over = {name: np.asarray(values).tolist() for name, values in axes.items()}
     attrs = {
         **first.attrs,
-        "config": json.dumps({**config, "over": over}),
+        "config": json.dumps({**configs[0], "over": over, "runs": configs}),
         "workflow": ", ".join(axes["workflow"]),
         "wall_seconds": sum(run.attrs["wall_seconds"] for run in runs),
     }

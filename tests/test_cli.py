@@ -22,6 +22,7 @@ GAUSSIAN = ["simulate", "gaussian", "--workflow", "replace", "--generations", "6
 KDE = ["simulate", "kde", *GAUSSIAN[2:]]
 REGRESSION = ["simulate", "linear-regression", *GAUSSIAN[2:]]
 CATEGORICAL = ["simulate", "categorical", *GAUSSIAN[2:]]
+LANGUAGE = ["simulate", "lm", *GAUSSIAN[2:]]
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,8 @@ BAD = [
     ([*GAUSSIAN, "--out", "missing/run.nc"], "out must be in a folder that exists"),
     ([*GAUSSIAN, "--figure", "run.gif"], "suffix of figure must be one of .*, got '.gif'"),
     ([*GAUSSIAN, "--figure", "notes.txt/run.png"], "figure must be in a folder that exists"),
+    ([*LANGUAGE, "--mesh", "2by4"], "mesh must be two numbers such as 1x8, got '2by4'"),
+    ([*LANGUAGE, "--mesh", "3x3"], "mesh must be of all 2 devices that there are, got 3x3"),
     (["demo", "--out", "run.gif"], "suffix of out must be one of .*, got '.gif'"),
     (["demo", "--sed", "3"], "Unrecognized options: --sed, 3; did you mean --seeds"),
 ]

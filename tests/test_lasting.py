@@ -81,17 +81,29 @@ def test_rerun_with_a_table(command):
 
 def test_rerun_refuses(command):
     xr.Dataset({"x": 1}).to_netcdf("bare.nc", engine="h5netcdf")
-    sweep = cj.sweep(cj.Replace(), TASK, {"n_samples": [3]}, 2, 2, progress=False)
-    save(sweep, "sweep.nc")
     for name, message in (
-        ("bare.nc", "file must be a dataset of simulate, and bare.nc is none"),
+        ("bare.nc", "file must be a dataset of simulate or sweep, and bare.nc is none"),
         ("missing.nc", "file must be a readable dataset; missing.nc is not"),
-        ("sweep.nc", "ds must be of one run"),
     ):
         code, out, err = command(f"rerun {name}")
         assert (code, out) == (2, "")
         assert message in err
         assert err.count("\n") == 1
+
+
+def test_a_sweep_runs_again(command):
+    rows = np.random.default_rng(1).normal(size=(40, 2))
+    make = functools.partial(cj.Gaussian, data=rows)
+    workflows, over = [cj.Replace(), cj.Accumulate()], {"n_samples": [5, 8, 11]}
+    ds = cj.sweep(workflows, make, over, 3, [4, 2], progress=False)
+    again, differences = cj.rerun(ds, rows, progress=False)
+    xr.testing.assert_equal(ds, again)
+    assert all(difference.largest == 0 for difference in differences.values())
+    with pytest.raises(ValueError, match="data must be those of the run"):
+        cj.rerun(ds, rows + 1.0, progress=False)
+    np.save("rows.npy", rows)
+    save(ds, "sweep.nc")
+    assert command("rerun sweep.nc --data rows.npy")[0] == 0
 
 
 def test_other_generators_are_refused(monkeypatch):

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from flax import nnx
 
+from collapse_jax import hosts
 from collapse_jax.language.architecture import Architecture
 from collapse_jax.language.decoder import Decoder, Params
 
@@ -69,8 +69,8 @@ def allocate(architecture: Architecture, dtype: np.dtype, *, scan: bool) -> Arra
 
 
 def host_arrays(params: Params) -> Arrays:
-    """Copies of all parameters on the host, by their path."""
-    return {path: np.asarray(jax.device_get(leaf[...])) for path, leaf in nnx.to_flat_state(params)}
+    """All parameters on the host, by their path; see `hosts.on_host`."""
+    return {path: hosts.on_host(leaf[...]) for path, leaf in nnx.to_flat_state(params)}
 
 
 def as_params(arrays: Mapping[Path, np.ndarray]) -> Params:

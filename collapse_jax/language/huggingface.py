@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from collapse_jax import checks
+from collapse_jax import checks, hosts
 from collapse_jax.files import write_atomically
 from collapse_jax.language import checkpoint_tensors as tensors
 from collapse_jax.language.architecture import Architecture
@@ -78,7 +78,8 @@ def save(
     """Write a checkpoint that transformers, and `load`, can read.
 
     config.json is written last: a folder that has it is whole. Weights of an earlier checkpoint in
-    the folder are removed.
+    the folder are removed. Where several processes hold parts of the parameters, all of them make
+    the call, and the first one writes.
 
     **Arguments:**
 
@@ -96,9 +97,10 @@ def save(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder must be a folder, and {folder} is a file")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").unlink(missing_ok=True)
-
     arrays = tensors.host_arrays(params)
+    if hosts.are_shared(params) and not hosts.is_first():
+        return
+    (folder / "config.json").unlink(missing_ok=True)
     dtype = next(iter(arrays.values())).dtype.name
     config |= {"dtype": dtype, "torch_dtype": dtype, **(entries or {})}
     prefix = tensors.PREFIXES[architecture.family]

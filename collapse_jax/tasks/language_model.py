@@ -1,19 +1,16 @@
 """Language models: transformers trained on documents, which generate documents."""
 
-import shutil
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax import checks
-from collapse_jax.devices import host_memory
-from collapse_jax.language import huggingface
+from collapse_jax.language import huggingface, pretrained
 from collapse_jax.language.architecture import Architecture, preset
 from collapse_jax.language.base import AbstractCorpus
 from collapse_jax.language.decoder import Decoder, Params
@@ -49,13 +46,6 @@ class World(NamedTuple):
     """What is fixed for one chain: the documents on which it is tested."""
 
     test: Documents
-
-
-class Weights:
-    """Parameters on the host, which a compiled program never sees: equal only to themselves."""
-
-    def __init__(self, params: Params):
-        self.params = params
 
 
 class LanguageModel(AbstractTask):
@@ -129,7 +119,7 @@ class LanguageModel(AbstractTask):
     """Real documents that are longer than the context and were left out."""
     graphdef: Any = eqx.field(static=True)
     """The structure of the `Decoder`, for use with its parameters."""
-    base: Weights | None = eqx.field(static=True)
+    base: pretrained.Weights | None = eqx.field(static=True)
     """The parameters of the checkpoint, from which fine-tuning starts."""
     train: Documents | None
     test: Documents | None
@@ -193,11 +183,9 @@ class LanguageModel(AbstractTask):
         self.graphdef = nnx.split(nnx.eval_shape(lambda: self._decoder(nnx.Rngs(0))))[0]
         self.base = None
         if self.checkpoint is not None:
-            self._check_host_memory()
-            _, params = huggingface.load(
-                self.checkpoint, param_dtype=self.param_dtype, scan=self.scan
+            self.base = pretrained.Weights(
+                self.checkpoint, self.architecture, self.param_dtype, scan=self.scan
             )
-            self.base = Weights(params)
 
     @classmethod
     def from_pretrained(
@@ -205,16 +193,6 @@ class LanguageModel(AbstractTask):
     ) -> "LanguageModel":
         """A task that starts from a checkpoint: `LanguageModel(corpus, checkpoint=checkpoint)`."""
         return cls(corpus, checkpoint=checkpoint, **options)
-
-    def _check_host_memory(self) -> None:
-        """Raise `ValueError` for a checkpoint that the host could not hold while it is read."""
-        n, size = self.architecture.n_parameters, jnp.dtype(self.param_dtype).itemsize
-        if n * size > (memory := host_memory()):
-            raise ValueError(
-                f"checkpoint must fit into the {memory / 1e9:.1f} GB of this machine's memory, and "
-                f"{n:,} parameters x {size} bytes are {n * size / 1e9:.1f} GB"
-                + ("; use param_dtype='bfloat16'" if size > 2 else "")
-            )
 
     def _decoder(self, rngs: nnx.Rngs) -> Decoder:
         return Decoder(
@@ -412,23 +390,8 @@ class LanguageModel(AbstractTask):
 
         Raises `ValueError` for ids outside the vocabulary, and without a checkpoint.
         """
-        ids = np.asarray(token_ids)
-        if ids.ndim != 2 or ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"token_ids must be whole numbers [batch, time], got shape {ids.shape}"
-            )
-        if ids.size and not 0 <= ids.min() <= ids.max() < self.architecture.vocab_size:
-            raise ValueError(
-                f"token_ids must be between 0 and {self.architecture.vocab_size - 1}, got "
-                f"{ids.min()} to {ids.max()}"
-            )
-
-        @jax.jit
-        def scores(params: Params, ids: Array) -> Array:
-            model = nnx.merge(self.graphdef, params)
-            return model.logits(model.hidden(ids))
-
-        return scores(self._base_params, jnp.asarray(ids, jnp.int32))
+        vocab_size = self.architecture.vocab_size
+        return pretrained.logits(self.graphdef, self._base_params, token_ids, vocab_size)
 
     def save_pretrained(self, folder: str | Path, params: Params | None = None) -> None:
         """Write a checkpoint that transformers, and `from_pretrained`, can read.
@@ -439,18 +402,8 @@ class LanguageModel(AbstractTask):
         - `params`: parameters of a trained generation, as `observe` of `simulate` receives them.
             Default those of the base model.
         """
-        entries = {}
-        if self.tokenizer is not None:
-            entries = {
-                "bos_token_id": self.tokenizer.bos_id,
-                "eos_token_id": self.tokenizer.eos_id,
-            }
         params = self._base_params if params is None else params
-        huggingface.save(folder, self.architecture, params, entries=entries)
-        if self.checkpoint is not None:
-            for name in ("tokenizer.json", "tokenizer_config.json"):
-                if (file := huggingface.find(self.checkpoint) / name).exists():
-                    shutil.copy(file, Path(folder) / name)
+        pretrained.save(folder, self.architecture, params, self.tokenizer, self.checkpoint)
 
     @property
     def _base_params(self) -> Params:

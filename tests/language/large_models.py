@@ -1,10 +1,11 @@
 """One run of a language model, made by `test_large_models.py` in processes of 8 devices together.
 
     large_models.py '{"mesh": [2, 4], "processes": 2, "process": 0, "port": 1234, "folder": "...",
-                      "stop": "training", "out": "..."}'
+                      "stop": "training", "model": "...", "out": "..."}'
 
-Saves the metrics of two generations, and the share of the parameters that one device holds. With
-`stop` it ends without a word where it has saved a state of this kind in generation 2.
+Saves the metrics of two generations, the share of the parameters that one device holds and, as
+`model`, the last model. With `stop` it ends without a word where it has saved a state of this kind
+in generation 2.
 """
 
 import json
@@ -19,7 +20,7 @@ from collapse_jax import midway
 from collapse_jax.language.training import Optimizer
 from collapse_jax.midway import Midway
 
-call = {"mesh": None, "processes": 1, "folder": None, "stop": None} | json.loads(sys.argv[1])
+call = dict.fromkeys(("mesh", "folder", "stop", "model")) | json.loads(sys.argv[1])
 jax.config.update("jax_num_cpu_devices", 8 // call["processes"])
 
 if call["processes"] > 1:
@@ -44,6 +45,8 @@ def observe(made):
     leaves = jax.tree.leaves(made.params)
     here = sum(leaf.addressable_shards[0].data.size for leaf in leaves)
     metrics["share"] = here / sum(leaf.size for leaf in leaves)
+    if call["model"] and made.generation == 2:
+        task.save_pretrained(call["model"], jax.tree.map(lambda p: p[0], made.params))
 
 
 Midway.save, Midway.restore = saving, restoring

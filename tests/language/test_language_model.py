@@ -1,6 +1,8 @@
 """Language models through `simulate`: stages, workflows, acceptance, checkpoints, the grid."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import equinox as eqx
@@ -12,7 +14,7 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax import engine
+from collapse_jax import engine, programs
 from collapse_jax.config import run_arguments
 from collapse_jax.language.architecture import preset
 from collapse_jax.language.encoding import decode_documents
@@ -132,6 +134,26 @@ def test_a_run_goes_on_where_it_stopped(start, tmp_path):
     resumed = run(cj.Accumulate(), task, 2, [2], checkpoint=tmp_path / "chains")
     whole = run(cj.Accumulate(), task, 2, [2])
     xr.testing.assert_allclose(resumed, whole, rtol=1e-5)
+
+
+@pytest.mark.thorough
+def test_ctrl_c_within_a_generation_saves_it(tmp_path, monkeypatch):
+    run_stage, fits = programs.run, []
+
+    def interrupting(stage, *arguments):
+        fits.extend([stage] * (stage is programs.FIT))
+        if stage is programs.FIT and len(fits) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return run_stage(stage, *arguments)
+
+    monkeypatch.setattr(programs, "run", interrupting)
+    task, folder = small(), tmp_path / "chains"
+    with pytest.raises(KeyboardInterrupt):
+        run(cj.Replace(), task, 3, [2], checkpoint=folder, checkpoint_seconds=0)
+    assert [path.name for path in folder.glob("midway-*/*")] == ["training"]
+    resumed = run(cj.Replace(), task, 3, [2], checkpoint=folder)
+    assert len(fits) == 3  # one for each generation: none is trained again
+    xr.testing.assert_equal(resumed, run(cj.Replace(), task, 3, [2]))
 
 
 @pytest.mark.thorough

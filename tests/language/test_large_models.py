@@ -14,8 +14,9 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 
 import collapse_jax as cj
-from collapse_jax.language import sharding
+from collapse_jax.language import huggingface, sharding
 from collapse_jax.language.architecture import preset
+from collapse_jax.language.training import start_training
 from collapse_jax.midway import Midway
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -58,6 +59,19 @@ def test_what_the_mesh_does_not_divide_is_whole():
     )
 
 
+def test_moments_are_split_like_their_parameters(mesh):
+    task = cj.LanguageModel(n_samples=2, n_test=2)
+
+    def start(key):
+        return start_training(task.optimizer, task.initialise(key))
+
+    found = sharding.shardings(jax.eval_shape(start, jax.random.key(0)), mesh)
+    params = [where.spec for where in jax.tree.leaves(found.params)]
+    moments = [where.spec for where in jax.tree.leaves(found.moments)]
+    assert [spec for spec in moments if any(spec)] == 2 * [spec for spec in params if any(spec)]
+    assert sum(any(spec) for spec in params) > len(params) / 3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -88,7 +102,7 @@ def test_a_checkpoint_that_the_host_cannot_hold(tmp_path, monkeypatch):
     """Refused by its config.json alone: there are no weights at all."""
     config = (ROOT / "tests/language/checkpoints/gemma2/config.json").read_text()
     (tmp_path / "config.json").write_text(config)
-    monkeypatch.setattr("collapse_jax.tasks.language_model.host_memory", lambda: 1000)
+    monkeypatch.setattr("collapse_jax.language.pretrained.host_memory", lambda: 1000)
     with pytest.raises(ValueError, match=r"checkpoint must fit .* parameters x 4 bytes are .* GB"):
         cj.LanguageModel.from_pretrained(tmp_path)
 
@@ -130,7 +144,9 @@ def on_eight(tmp_path_factory):
 @pytest.mark.parametrize("call", [{}, {"mesh": [8, 1]}, {"mesh": [2, 4], "processes": 2}])
 def test_splits_of_a_model_agree(call, on_eight, tmp_path):
     """One device, other meshes and two processes make one and the same run."""
-    found, _ = _run(tmp_path / "found.npz", **call)
+    found, _ = _run(tmp_path / "found.npz", model=str(tmp_path / "model"), **call)
+    _, params = huggingface.load(tmp_path / "model")  # whole, whoever held its parts
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
     share = found.pop("share")
     for name, values in found.items():
         np.testing.assert_allclose(values, on_eight[name], atol=1e-5, err_msg=name)
@@ -180,3 +196,5 @@ def test_states_on_disk(tmp_path):
         assert midway.restore("training", seeds, 2, like) is None
     midway.clear()
     assert not list(tmp_path.glob("midway-*"))
+    midway.save("training", seeds, 1, 1, like)  # a run that is extended
+    assert midway.restore("training", seeds, 1, like) is not None
