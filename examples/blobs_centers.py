@@ -26,7 +26,7 @@ class Grid(NamedTuple):
     seeds: int
 
 
-QUICK = Grid(n_samples=100, bandwidth=1.0, n_generations=100, seeds=50)
+QUICK = Grid(n_samples=100, bandwidth=1.0, n_generations=100, seeds=20)
 FULL = QUICK._replace(seeds=100)
 TITLES = {True: "same centres in training and test", False: "independent centres, as published"}
 
