@@ -149,7 +149,7 @@ def test_ctrl_c_within_a_generation_saves_it(tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "run", interrupting)
     task, folder = small(), tmp_path / "chains"
     with pytest.raises(KeyboardInterrupt):
-        run(cj.Replace(), task, 3, [2], checkpoint=folder, checkpoint_seconds=0)
+        run(cj.Replace(), task, 3, [2], checkpoint=folder, checkpoint_seconds=0.0)
     assert [path.name for path in folder.glob("midway-*/*")] == ["training"]
     resumed = run(cj.Replace(), task, 3, [2], checkpoint=folder)
     assert len(fits) == 3  # one for each generation: none is trained again
