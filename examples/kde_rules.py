@@ -46,6 +46,7 @@ def main(out: str = "rules.png", grid: Grid = QUICK) -> Path:
     for i, (ax, (rule, dataset)) in enumerate(zip(axes.flat, cases, strict=True)):
         cj.plot(runs[3 * i : 3 * i + 3], variables=["nll"], axes=ax)
         ax.set_title(f"{dataset.replace('_', ' ')}, {rule.title()}", fontsize=10)
+        ax.set_ylabel("test NLL [nat]")
     for row in axes:
         low, high = zip(*(ax.get_ylim() for ax in row), strict=True)
         for ax in row:
