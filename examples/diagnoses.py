@@ -93,7 +93,7 @@ def main(out: str = "diagnose.md", grid: Grid = QUICK) -> dict[str, list[cj.Diag
     others = " and ".join(map(str, grid.sizes[1:]))
     seeds, t, n = grid.seeds, grid.n_generations, grid.sizes[0]
     page = HEAD.format(flag=flag, seeds=seeds, t=t, n=n, others=others)
-    answers: dict[str, list[cj.Diagnosis]] = {name: [] for name in WHAT_THE_PAPER_SAYS}
+    answers: dict[str, list[cj.Diagnosis]] = {}
     for by_size in zip(*map(tasks, grid.sizes), strict=True):
         task = by_size[0]
         # The scaling law is one of errors whose smallest value is zero.
