@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -15,12 +14,12 @@ from safetensors.numpy import save_file
 
 from collapse_jax import files
 from collapse_jax.data import digest
+from collapse_jax.saving import Saving
 
 _CONFIG = "config.json"
 _SUFFIX = ".safetensors"
 _METRIC, _POOL = "metric.", "pool."  # what the names of arrays begin with
 _KEPT = 2  # states per batch of chains
-_SHARE = 0.04  # most of the time that saving may take, apart from the last one
 _DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)  # all that reading may raise
 
 
@@ -62,16 +61,14 @@ class Checkpoint:
     - `folder`: where the chains are kept; made where it is missing.
     - `config`: the run's configuration. All of it must agree with that of the folder, except for
         `n_generations`.
-    - `seconds`: how often to save. Saving never takes more than about 5 % of the time: where it
-        takes long, it is done less often.
+    - `seconds`: how often to save; see `Saving`.
 
     Raises `ValueError` for a folder that holds another run or other files, or cannot be used.
     """
 
     def __init__(self, folder: str | Path, config: dict[str, Any], seconds: float = 60.0):
         self.folder = Path(folder).absolute()
-        self._seconds = seconds
-        self._due = time.monotonic() + seconds
+        self._saving = Saving(self.folder, seconds)
         _claim(self.folder, json.loads(json.dumps(config, default=str)))
         self._states = _survey(self.folder)
 
@@ -81,22 +78,21 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether it is time to save again."""
-        return time.monotonic() >= self._due
+        return self._saving.due()
 
     def save(self, reached: Reached) -> None:
         """Save chains as they are now; what was saved before stays until this is whole.
 
         Raises `OSError` when that fails, for instance on a full disk.
         """
-        started = time.monotonic()
-        arrays = {
-            **{f"{_METRIC}{name}": values for name, values in reached.metrics.items()},
-            **{f"{_POOL}{index:04}": leaf for index, leaf in enumerate(reached.pool)},
-        }
-        about = {"seeds": reached.seeds.tolist(), **_fingerprints(reached.seeds, arrays)}
-        path = self.folder / f"chains-{digest(reached.seeds)}" / f"{reached.done}{_SUFFIX}"
-        whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-        try:
+        with self._saving.of(f"of generation {reached.done}", SafetensorError):
+            arrays = {
+                **{f"{_METRIC}{name}": values for name, values in reached.metrics.items()},
+                **{f"{_POOL}{index:04}": leaf for index, leaf in enumerate(reached.pool)},
+            }
+            about = {"seeds": reached.seeds.tolist(), **_fingerprints(reached.seeds, arrays)}
+            path = self.folder / f"chains-{digest(reached.seeds)}" / f"{reached.done}{_SUFFIX}"
+            whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
             path.parent.mkdir(exist_ok=True)
             for part in path.parent.glob(".part-*"):  # of a process that was killed
                 part.unlink()
@@ -104,13 +100,6 @@ class Checkpoint:
             files.write_atomically(path, lambda name: save_file(whole, name, metadata))
             for old in _states_in(path.parent)[:-_KEPT]:
                 old.unlink()
-        except (OSError, SafetensorError) as error:
-            raise OSError(
-                f"checkpoint of generation {reached.done} could not be saved in {self.folder}; "
-                f"what was saved before is whole, and the same call goes on from there: {error}"
-            ) from error
-        took = time.monotonic() - started
-        self._due = time.monotonic() + max(self._seconds, took / _SHARE)
 
     def restore(self, seeds: np.ndarray, n_generations: int) -> Iterator[Reached]:
         """Yield what the folder held of these chains when it was opened, each at most once.

@@ -1,7 +1,6 @@
 """States within a generation on disk, for generations that take hours."""
 
 import shutil
-import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,13 +10,13 @@ import numpy as np
 
 from collapse_jax import hosts
 from collapse_jax.data import digest
+from collapse_jax.saving import Saving
 
 if TYPE_CHECKING:  # slow to import
     from orbax.checkpoint import CheckpointManager
 
 Kind = Literal["training", "documents"]
 
-_SHARE = 0.05  # most of the time that saving may take
 _STEPS = 2**32  # more than a generation has
 
 
@@ -30,18 +29,17 @@ class Midway:
     **Arguments:**
 
     - `folder`: where the states are kept; that of the run's `Checkpoint`.
-    - `seconds`: how often to save. Saving never takes more than about 5 % of the time.
+    - `seconds`: how often to save; see `Saving`.
     """
 
     def __init__(self, folder: str | Path, seconds: float):
         self.folder = Path(folder).absolute()
-        self._seconds = seconds
-        self._due = time.monotonic() + seconds
+        self._saving = Saving(self.folder, seconds)
         self._managers: dict[Path, CheckpointManager] = {}
 
     def due(self) -> bool:
         """Whether it is time to save again; the same in all processes."""
-        return hosts.first_says(time.monotonic() >= self._due)
+        return hosts.first_says(self._saving.due())
 
     def save(self, kind: Kind, seeds: np.ndarray, generation: int, step: int, tree: Any) -> None:
         """Save a state of chains, in place of the last one of its kind.
@@ -50,18 +48,10 @@ class Midway:
         """
         from orbax.checkpoint import args
 
-        started = time.monotonic()
-        manager = self._manager(self._folder_of(seeds) / kind)
-        try:
+        with self._saving.of(f"within generation {generation}", ValueError, RuntimeError):
+            manager = self._manager(self._folder_of(seeds) / kind)
             manager.save(generation * _STEPS + step, args=args.StandardSave(_numbered(tree)))  # pyright: ignore
             manager.wait_until_finished()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise OSError(
-                f"checkpoint within generation {generation} could not be saved in {self.folder}; "
-                f"what was saved before is whole, and the same call goes on from there: {error}"
-            ) from error
-        took = time.monotonic() - started
-        self._due = time.monotonic() + max(self._seconds, took / _SHARE)
 
     def restore(self, kind: Kind, seeds: np.ndarray, generation: int, like: Any) -> Any | None:
         """The last state of a kind, None unless it is of this generation and whole.

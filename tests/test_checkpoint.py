@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax import checkpoint, cli, engine
+from collapse_jax import cli, engine, saving
 
 pytestmark = pytest.mark.thorough
 
@@ -30,7 +30,7 @@ def run(folder=None, n_generations=12, seeds=6, workflow=None, task=TASK, **opti
 @pytest.fixture
 def often(monkeypatch):
     """Saves after every generation."""
-    monkeypatch.setattr(checkpoint, "_SHARE", float("inf"))
+    monkeypatch.setattr(saving, "_SHARE", float("inf"))
     monkeypatch.setattr(sys.modules["collapse_jax.simulate"], "_CHUNK", 1)
     return {"checkpoint_seconds": 0.0}
 
@@ -55,12 +55,12 @@ def interrupted_after(monkeypatch):
 KILLED = """
 import os, random, shutil, signal, sys, time
 import jax, collapse_jax as cj, xarray
-from collapse_jax import checkpoint, engine
+from collapse_jax import engine, saving
 folder = sys.argv[1]
 jax.config.update("jax_compilation_cache_dir", folder + "/programs")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-checkpoint._SHARE = float("inf")
+saving._SHARE = float("inf")
 sys.modules["collapse_jax.simulate"]._CHUNK = 1
 
 def run(name=None):

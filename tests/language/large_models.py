@@ -16,7 +16,6 @@ import jax
 import numpy as np
 
 import collapse_jax as cj
-from collapse_jax import midway
 from collapse_jax.language.training import Optimizer
 from collapse_jax.midway import Midway
 
@@ -49,7 +48,7 @@ def main(text: str) -> None:
             task.save_pretrained(call["model"], jax.tree.map(lambda p: p[0], made.params))
 
     Midway.save, Midway.restore = saving, restoring
-    midway._SHARE = float("inf")  # save wherever it is possible, however short the run is
+    saving._SHARE = float("inf")  # save wherever it is possible, however short the run is
     metrics = {}
     task = cj.LanguageModel(
         n_samples=160,
