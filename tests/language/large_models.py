@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 import collapse_jax as cj
+from collapse_jax import saving
 from collapse_jax.language.training import Optimizer
 from collapse_jax.midway import Midway
 
@@ -29,12 +30,12 @@ def main(text: str) -> None:
         cj.hosts.connect(f"127.0.0.1:{call['port']}", call["processes"], call["process"])
     save, restore = Midway.save, Midway.restore
 
-    def saving(self, kind, seeds, generation, step, tree):
+    def save_and_stop(self, kind, seeds, generation, step, tree):
         save(self, kind, seeds, generation, step, tree)
         if (kind, generation) == (call["stop"], 2):
             os._exit(0)
 
-    def restoring(self, kind, seeds, generation, like):
+    def restore_and_tell(self, kind, seeds, generation, like):
         found = restore(self, kind, seeds, generation, like)
         if found is not None:
             print(f"restored {kind} of generation {generation}", flush=True)
@@ -47,7 +48,7 @@ def main(text: str) -> None:
         if call["model"] and made.generation == 2:
             task.save_pretrained(call["model"], jax.tree.map(lambda p: p[0], made.params))
 
-    Midway.save, Midway.restore = saving, restoring
+    Midway.save, Midway.restore = save_and_stop, restore_and_tell
     saving._SHARE = float("inf")  # save wherever it is possible, however short the run is
     metrics = {}
     task = cj.LanguageModel(
