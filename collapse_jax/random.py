@@ -85,6 +85,26 @@ def to_uniform(words: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
     return ((words >> 9).astype(jnp.int32).astype(jnp.float32) + 0.5) * jnp.float32(2.0**-23)
 
 
+def to_integers(words: UInt32[Array, "2 m"], bound: Int[Array, ""] | int) -> Int[Array, " m"]:
+    """Map pairs of random words to whole numbers in `range(bound)`.
+
+    The pair is a 64-bit fraction, of whose product with the bound the whole part is taken: each
+    number has its share of the fractions up to one in 2**64, and no division is needed.
+    """
+    bound = jnp.asarray(bound).astype(jnp.uint32)
+    high, low = words
+    fraction = high * bound  # modulo 2**32
+    carry = fraction + _high_product(low, bound) < fraction
+    return (_high_product(high, bound) + carry).astype(jnp.int32)
+
+
+def _high_product(a: UInt32[Array, " m"], b: UInt32[Array, ""]) -> UInt32[Array, " m"]:
+    """The upper 32 bits of the products."""
+    a_high, a_low, b_high, b_low = a >> 16, a & 0xFFFF, b >> 16, b & 0xFFFF
+    middle = a_high * b_low + (a_low * b_low >> 16)
+    return a_high * b_high + (middle >> 16) + (a_low * b_high + (middle & 0xFFFF) >> 16)
+
+
 # sin(pi x / 2) / x and cos(pi x / 2) as polynomials in x**2 on [-1/2, 1/2], lowest power first, by
 # Chebyshev interpolation; relative errors 3e-9 and 4e-8.
 _SINE = (1.57079632196, -0.645963478153, 0.0796802228582, -0.00460216310493)
@@ -256,7 +276,7 @@ def bootstrap_labels(key: Key[Array, ""], n: int, counts: Int[Array, " k"]) -> I
     In whole numbers throughout, so exact however many labels there are. O(k + n log k).
     """
     cumulative = jnp.cumsum(counts)
-    position = jax.random.randint(key, (n,), 0, cumulative[-1])
+    position = to_integers(words(key, (2, n)), cumulative[-1])
     return jnp.searchsorted(cumulative, position, side="right")
 
 

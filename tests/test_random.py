@@ -24,6 +24,16 @@ def test_chi_square_without_degrees_of_freedom_is_zero():
     assert normals.shape == (4,)
 
 
+@pytest.mark.parametrize("bound", [1, 2, 3, 77, 2**16 - 1, 2**16, 10**7 + 1, 2**31 - 1])
+def test_whole_numbers_of_random_words(bound):
+    """Exactly the whole part of a 64-bit fraction times the bound."""
+    ends = np.array([0, 1, 2**16 - 1, 2**16, 2**31, 2**32 - 2, 2**32 - 1], np.uint32)
+    ends = np.stack(np.meshgrid(ends, ends)).reshape(2, -1)
+    drawn = jnp.concatenate([ends, random.words(jax.random.key(bound), (2, 5000))], axis=1)
+    expected = [bound * (high << 32 | low) >> 64 for high, low in np.asarray(drawn).T.tolist()]
+    np.testing.assert_array_equal(random.to_integers(drawn, bound), expected)
+
+
 @pytest.mark.parametrize(("n", "d"), [(5, 3), (2, 4), (40, 1)])
 def test_bartlett_factor_gives_a_wishart_matrix(n, d):
     def scatter(key):

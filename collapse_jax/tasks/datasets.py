@@ -39,14 +39,17 @@ def draw(
     - `noise`: standard deviation of the noise (blobs have their own, 1).
     - `centers`: centres of the blobs; the others have none.
     """
-    key, noise_key = jax.random.split(key)
+    pairs = -(-DIMENSIONS[dataset] * n // 2)
+    drawn = random.words(key, (2 * n + 2 * pairs,))
+    normals = random.to_normals(drawn[2 * n :].reshape(2, pairs))
+    normals = normals[: DIMENSIONS[dataset] * n].reshape(n, -1)
     if dataset == "blobs":
         points = jnp.repeat(
             centers, jnp.asarray(mode_sizes(dataset, n)), axis=0, total_repeat_length=n
         )
-        return points + random.normal(noise_key, (n, 2))
+        return points + normals
     if dataset == "swiss_roll":
-        angle, height = jax.random.uniform(key, (2, n))
+        angle, height = random.to_uniform(drawn[: 2 * n].reshape(2, n))
         t = 1.5 * jnp.pi * (1.0 + 2.0 * angle)
         points = jnp.stack([t * jnp.cos(t), 21.0 * height, t * jnp.sin(t)], axis=1)
     elif dataset == "circles":
@@ -57,7 +60,7 @@ def draw(
         upper = _arc(jnp.linspace(0.0, jnp.pi, n // 2))
         lower = jnp.array([1.0, 0.5]) - _arc(jnp.linspace(0.0, jnp.pi, n - n // 2))
         points = jnp.concatenate([upper, lower])
-    return points + noise * random.normal(noise_key, points.shape)
+    return points + noise * normals
 
 
 def _arc(angle: Float[Array, " n"]) -> Float[Array, "n 2"]:

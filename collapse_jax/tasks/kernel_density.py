@@ -182,16 +182,14 @@ class KernelDensity(AbstractTask):
         return not (grows and isinstance(self.bandwidth, str))
 
     def world(self, key: Key[Array, ""], rows: bool) -> KernelWorld:
-        centers = datasets.blob_centers(jax.random.fold_in(key, 0))
-        probe_key = jax.random.fold_in(key, 3)
-        if self.test is not None:
-            return KernelWorld(self.test, centers, support.spacing(self.test), probe_key)
-        test_centers = centers
-        if not self.shared_centers:
-            test_centers = datasets.blob_centers(jax.random.fold_in(key, 2))
-        test_key = jax.random.fold_in(key, 1)
-        test = datasets.draw(self.dataset, test_key, self.n_test, self.noise, test_centers)
-        return KernelWorld(test, centers, support.spacing(test), probe_key)
+        # All keys in one call: calls, not draws, are what takes long to compile.
+        keys = jax.random.split(key, 4)
+        centers = datasets.blob_centers(keys[0])
+        test = self.test
+        if test is None:
+            test_centers = centers if self.shared_centers else datasets.blob_centers(keys[2])
+            test = datasets.draw(self.dataset, keys[1], self.n_test, self.noise, test_centers)
+        return KernelWorld(test, centers, support.spacing(test), keys[3])
 
     def real_statistic(self, world: KernelWorld, key: Key[Array, ""]) -> Float[Array, " m"]:
         return self.summarise(world, self.real_rows(world, key), jnp.asarray(self.n_samples))
@@ -223,11 +221,13 @@ class KernelDensity(AbstractTask):
         return self._generate(model, key, self.n_samples)
 
     def _generate(self, model: KernelModel, key: Key[Array, ""], n: int) -> Float[Array, "n d"]:
-        pick, jitter = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        index = jax.random.randint(pick, (n,), 0, model.n_train)
-        noise = random.normal(jitter, (self.dim, n)).T
+        pairs = -(-self.dim * n // 2)
+        drawn = random.words(key, (3 * n + 2 * pairs,))  # one call: it compiles once
+        index = random.to_integers(drawn[: 2 * n].reshape(2, n), model.n_train)
+        normals = random.to_normals(drawn[3 * n :].reshape(2, pairs))
+        noise = normals[: self.dim * n].reshape(self.dim, n).T
         if self.kernel == "tophat":  # uniform in the unit ball
-            radius = jax.random.uniform(jax.random.fold_in(key, 2), (n, 1))
+            radius = random.to_uniform(drawn[2 * n : 3 * n, None])
             length = jnp.linalg.norm(noise, axis=1, keepdims=True)
             noise = noise / length * radius ** (1.0 / self.dim)
         return model.rows[index] + model.bandwidth * noise
