@@ -37,13 +37,20 @@ def command(main: Callable[..., Any], quick: Any, full: Any, doc: str | None, ou
 def simulate(
     pairs: Iterable[tuple[Any, Any]], n_generations: int, seeds: int, metrics: Sequence[str] | None
 ) -> list[xr.Dataset]:
-    """Run pairs of a workflow and a task, two at a time, as compilation uses one core only."""
+    """Run pairs of a workflow and a task, two at a time, as compilation uses one core only.
 
-    def one(pair: tuple[Any, Any]) -> xr.Dataset:
-        return cj.simulate(*pair, n_generations, seeds, metrics=metrics, progress=False)
+    Sorted by sample size, since runs that differ in nothing else often share a program: at the same
+    time each would compile it.
+    """
+    pairs = list(pairs)
+    order = sorted(range(len(pairs)), key=lambda i: pairs[i][1].n_samples)
+
+    def one(i: int) -> xr.Dataset:
+        return cj.simulate(*pairs[i], n_generations, seeds, metrics=metrics, progress=False)
 
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(one, pairs))
+        runs = dict(zip(order, pool.map(one, order), strict=True))
+    return [runs[i] for i in range(len(pairs))]
 
 
 def panels(
