@@ -16,14 +16,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from tqdm.auto import tqdm
 
 import collapse_jax as cj
-from collapse_jax import engine
+from collapse_jax import engine, hosts
 from collapse_jax.checkpoint import Checkpoint
 from collapse_jax.rollout import pool_form
 
@@ -138,25 +138,48 @@ def strong_scaling(repeats: int) -> list[Row]:
     return rows
 
 
-def share_of(owner: Any, name: str, run: Callable[[], object]) -> float:
-    """Share of a run's time that is spent in one method.
+class Spent(NamedTuple):
+    """A method whose time counts, by this clock."""
+
+    owner: Any
+    name: str
+    clock: Callable[[], float] = time.perf_counter
+    cores: int = 1
+    """How many of which it takes one."""
+
+
+def share_of(run: Callable[[], object], *methods: Spent) -> float:
+    """Share of a run's time that is spent in some methods.
 
     The difference of two runs, with and without, would be lost in the noise of a shared machine.
     """
-    spent, method = [], getattr(owner, name)
+    spent: list[float] = []
 
-    def timed(*arguments: Any, **options: Any) -> Any:
-        start = time.perf_counter()
-        result = method(*arguments, **options)
-        spent.append(time.perf_counter() - start)
-        return result
+    def timed(method: Callable[..., Any], clock: Callable[[], float], cores: int) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            start = clock()
+            result = method(*arguments, **options)
+            spent.append((clock() - start) / cores)
+            return result
 
-    setattr(owner, name, timed)
-    try:
+        return call
+
+    with contextlib.ExitStack() as patched:
+        for owner, name, clock, cores in methods:
+            method = getattr(owner, name)
+            setattr(owner, name, timed(method, clock, cores))
+            patched.callback(setattr, owner, name, method)
         whole = seconds(run)
-    finally:
-        setattr(owner, name, method)
     return sum(spent) / whole
+
+
+# Runs wait for copies of the pool and for the save before; the file is written meanwhile, which
+# takes one core's time.
+SAVING = (
+    Spent(hosts, "on_host"),
+    Spent(Checkpoint, "_wait"),
+    Spent(Checkpoint, "_write", time.thread_time, os.cpu_count() or 1),
+)
 
 
 def overheads(minutes: float) -> list[Row]:
@@ -170,10 +193,10 @@ def overheads(minutes: float) -> list[Row]:
         generations = int(200 / seconds(runner(workflow, task, 200, chains)) * 60 * minutes)
         with tempfile.TemporaryDirectory() as folder:
             kept = runner(workflow, task, generations, chains, checkpoint=f"{folder}/run")
-            saving = share_of(Checkpoint, "save", kept)
+            saving = share_of(kept, *SAVING)
         shown = runner(workflow, task, generations // 4, chains, progress=True)
         with contextlib.redirect_stderr(io.StringIO()):
-            bar = share_of(tqdm, "update", shown)
+            bar = share_of(shown, Spent(tqdm, "update"))
         rows.append(
             {
                 "task": name,

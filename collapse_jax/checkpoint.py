@@ -5,6 +5,7 @@ import json
 import warnings
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +54,8 @@ class Checkpoint:
     arrays. What is damaged all the same is set aside with a warning when it is read, and the state
     before it is used.
 
+    Files are written by a thread, so that chains go on meanwhile; leaving the context waits for it.
+
     Processes write only batches of their own, whatever the others do; libraries that save one
     array of all processes together cannot, since here no two need to be at the same generation.
 
@@ -71,6 +74,14 @@ class Checkpoint:
         self._saving = Saving(self.folder, seconds)
         _claim(self.folder, json.loads(json.dumps(config, default=str)))
         self._states = _survey(self.folder)
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> "Checkpoint":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wait()
 
     def contents(self) -> list[str]:
         """Names of the states that the folder held when it was opened."""
@@ -78,13 +89,24 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether it is time to save again."""
-        return self._saving.due()
+        return self._saving.due() and (self._written is None or self._written.done())
 
     def save(self, reached: Reached) -> None:
-        """Save chains as they are now; what was saved before stays until this is whole.
+        """Begin to save chains as they are now, when what was saved before is whole.
 
-        Raises `OSError` when that fails, for instance on a full disk.
+        Raises `OSError` when the save before has failed, for instance on a full disk; for the last
+        one leaving the context does.
         """
+        self._wait()
+        self._written = self._writer.submit(self._write, reached)
+
+    def _wait(self) -> None:
+        written, self._written = self._written, None
+        if written is not None:
+            written.result()
+
+    def _write(self, reached: Reached) -> None:
+        """Write a state; what was saved before stays until this is whole."""
         with self._saving.of(f"of generation {reached.done}", SafetensorError):
             arrays = {
                 **{f"{_METRIC}{name}": values for name, values in reached.metrics.items()},

@@ -56,8 +56,8 @@ class Driver:
 
         Raises `KeyboardInterrupt` after Ctrl-C, when the chains have been saved.
         """
-        missing = seeds
-        with _interrupt_deferred(self.interrupted, self.checkpoint is not None):
+        missing, kept = seeds, self.checkpoint or contextlib.nullcontext()
+        with _interrupt_deferred(self.interrupted, self.checkpoint is not None), kept:
             if self.checkpoint is not None:
                 for reached in self.checkpoint.restore(seeds, self.n_generations):
                     missing = missing[~np.isin(missing, reached.seeds)]

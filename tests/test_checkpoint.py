@@ -215,6 +215,8 @@ def test_a_full_disk(tmp_path, often):
     try:
         with pytest.raises(OSError, match=r"generation 5 could not be saved in .*run"):
             run(folder, **often)
+        with pytest.raises(OSError, match=r"generation 12 could not be saved in .*run"):
+            run(folder)  # saves at its end only
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path.stem for path in folder.glob("chains-*/*")} == {"3", "4"}
