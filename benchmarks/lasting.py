@@ -176,7 +176,7 @@ def share_of(run: Callable[[], object], *methods: Spent) -> float:
 # Runs wait for copies of the pool and for the save before; the file is written meanwhile, which
 # takes one core's time.
 SAVING = (
-    Spent(hosts, "on_host"),
+    Spent(hosts, "pieces_on_host"),
     Spent(Checkpoint, "_wait"),
     Spent(Checkpoint, "_write", time.thread_time, os.cpu_count() or 1),
 )

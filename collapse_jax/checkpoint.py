@@ -33,8 +33,10 @@ class Reached(NamedTuple):
     """The last generation that is done."""
     metrics: dict[str, np.ndarray]
     """The metrics so far, each `[chain, done]`."""
-    pool: list[np.ndarray]
-    """Leaves of the pools, each `[chain, ...]` or, where all chains share it, without axes."""
+    pool: list[list[np.ndarray]]
+    """Leaves of the pools, each `[chain, ...]` or, where all chains share it, without axes.
+
+    In pieces along the chains; what is read from a folder is in one."""
 
     def of(self, chosen: np.ndarray) -> "Reached":
         """Some of the chains, by their index or a mask."""
@@ -42,7 +44,7 @@ class Reached(NamedTuple):
             self.seeds[chosen],
             self.done,
             {name: values[chosen] for name, values in self.metrics.items()},
-            [leaf[chosen] if leaf.ndim else leaf for leaf in self.pool],
+            [[piece[chosen] if piece.ndim else piece for piece in leaf] for leaf in self.pool],
         )
 
 
@@ -110,7 +112,11 @@ class Checkpoint:
         with self._saving.of(f"of generation {reached.done}", SafetensorError):
             arrays = {
                 **{f"{_METRIC}{name}": values for name, values in reached.metrics.items()},
-                **{f"{_POOL}{index:04}": leaf for index, leaf in enumerate(reached.pool)},
+                **{
+                    f"{_POOL}{index:04}.{place:04}": piece
+                    for index, leaf in enumerate(reached.pool)
+                    for place, piece in enumerate(leaf)
+                },
             }
             about = {"seeds": reached.seeds.tolist(), **_fingerprints(reached.seeds, arrays)}
             path = self.folder / f"chains-{digest(reached.seeds)}" / f"{reached.done}{_SUFFIX}"
@@ -230,8 +236,15 @@ def _read(state: _State, with_pool: bool) -> Reached:
         for name, array in arrays.items()
         if name.startswith(_METRIC)
     }
-    pool = [array for name, array in arrays.items() if name.startswith(_POOL)]
-    return Reached(state.seeds, state.step, metrics, pool)
+    leaves: dict[str, list[np.ndarray]] = {}
+    for name, array in arrays.items():
+        if name.startswith(_POOL):
+            leaves.setdefault(name.rpartition(".")[0], []).append(array)
+    return Reached(state.seeds, state.step, metrics, [_joined(leaf) for leaf in leaves.values()])
+
+
+def _joined(pieces: list[np.ndarray]) -> list[np.ndarray]:
+    return pieces if len(pieces) == 1 else [np.concatenate(pieces)]
 
 
 def _fingerprints(seeds: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, int]:

@@ -83,13 +83,13 @@ class Driver:
         if done:
             leaves, structure = jax.tree.flatten(pool)
             pairs = zip(leaves, reached.pool, strict=True)
-            pool = jax.tree.unflatten(structure, [_refill(*pair) for pair in pairs])
+            pool = jax.tree.unflatten(structure, [_refill(leaf, *saved) for leaf, saved in pairs])
         pieces, steps = [reached.metrics] if done else [], 1
 
         def state() -> Reached:
             pieces[:] = [_join(pieces)]
-            leaves = [hosts.on_host(leaf) for leaf in jax.tree.leaves(pool)]
-            return Reached(seeds, done, pieces[0], [x[:n] if x.ndim else x for x in leaves])
+            leaves = [hosts.pieces_on_host(leaf) for leaf in jax.tree.leaves(pool)]
+            return Reached(seeds, done, pieces[0], [_first(n, leaf) for leaf in leaves])
 
         while done < self.n_generations:
             steps = min(steps, self.chunk, self.n_generations - done)
@@ -123,6 +123,15 @@ class Driver:
 
 def _join(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([p[name] for p in pieces], axis=1) for name in pieces[0]}
+
+
+def _first(n: int, pieces: list[np.ndarray]) -> list[np.ndarray]:
+    """The first `n` chains of a leaf that is in pieces."""
+    if not pieces[0].ndim:
+        return pieces
+    starts = np.cumsum([0, *map(len, pieces)])
+    kept = [piece[: max(n - start, 0)] for piece, start in zip(pieces, starts, strict=False)]
+    return [piece for piece in kept if len(piece)]
 
 
 def _refill(leaf: jax.Array, saved: np.ndarray) -> jax.Array:

@@ -112,6 +112,19 @@ def on_host(array: Any) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
+def pieces_on_host(array: jax.Array) -> list[np.ndarray]:
+    """An array in pieces along its first axis, as the devices hold them. CPUs need no copy for it.
+
+    While such a piece is held, JAX does not reuse its memory, even where the array is donated.
+    """
+    if are_shared(array) or array.ndim == 0:
+        return [on_host(array)]
+    pieces = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    if any(piece.shape[1:] != array.shape[1:] for piece in pieces.values()):
+        return [on_host(array)]
+    return [np.asarray(pieces[start]) for start in sorted(pieces)]
+
+
 def gather(values: np.ndarray, n_rows: int) -> np.ndarray:
     """Rows of all processes, in the order in which `share` split them; the same everywhere.
 

@@ -115,6 +115,10 @@ def _run(out, **call):
         call["port"] = found.getsockname()[1]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     environment |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    environment |= {  # most of the time of these runs would be compilation of the same programs
+        "JAX_COMPILATION_CACHE_DIR": str(out.parents[1] / "programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
     running = [
         subprocess.Popen(
             [sys.executable, PROGRAM, json.dumps({**call, "process": i, "out": str(out)})],
