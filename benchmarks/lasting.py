@@ -144,8 +144,6 @@ class Spent(NamedTuple):
     owner: Any
     name: str
     clock: Callable[[], float] = time.perf_counter
-    cores: int = 1
-    """How many of which it takes one."""
 
 
 def share_of(run: Callable[[], object], *methods: Spent) -> float:
@@ -155,30 +153,29 @@ def share_of(run: Callable[[], object], *methods: Spent) -> float:
     """
     spent: list[float] = []
 
-    def timed(method: Callable[..., Any], clock: Callable[[], float], cores: int) -> Any:
+    def timed(method: Callable[..., Any], clock: Callable[[], float]) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
             start = clock()
             result = method(*arguments, **options)
-            spent.append((clock() - start) / cores)
+            spent.append(clock() - start)
             return result
 
         return call
 
     with contextlib.ExitStack() as patched:
-        for owner, name, clock, cores in methods:
+        for owner, name, clock in methods:
             method = getattr(owner, name)
-            setattr(owner, name, timed(method, clock, cores))
+            setattr(owner, name, timed(method, clock))
             patched.callback(setattr, owner, name, method)
         whole = seconds(run)
     return sum(spent) / whole
 
 
-# Runs wait for copies of the pool and for the save before; the file is written meanwhile, which
-# takes one core's time.
+# What a run waits for, and the processor time of writing meanwhile, as if that stopped all cores.
 SAVING = (
     Spent(hosts, "pieces_on_host"),
     Spent(Checkpoint, "_wait"),
-    Spent(Checkpoint, "_write", time.thread_time, os.cpu_count() or 1),
+    Spent(Checkpoint, "_write", time.thread_time),
 )
 
 
