@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from collapse_jax import files
 from collapse_jax.data import digest
@@ -109,7 +108,7 @@ class Checkpoint:
 
     def _write(self, reached: Reached) -> None:
         """Write a state; what was saved before stays until this is whole."""
-        with self._saving.of(f"of generation {reached.done}", SafetensorError):
+        with self._saving.of(f"of generation {reached.done}"):
             arrays = {
                 **{f"{_METRIC}{name}": values for name, values in reached.metrics.items()},
                 **{
@@ -120,12 +119,13 @@ class Checkpoint:
             }
             about = {"seeds": reached.seeds.tolist(), **_fingerprints(reached.seeds, arrays)}
             path = self.folder / f"chains-{digest(reached.seeds)}" / f"{reached.done}{_SUFFIX}"
-            whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
             path.parent.mkdir(exist_ok=True)
             for part in path.parent.glob(".part-*"):  # of a process that was killed
                 part.unlink()
             metadata = {"about": json.dumps(about)}
-            files.write_atomically(path, lambda name: save_file(whole, name, metadata))
+            files.write_atomically(
+                path, lambda name: files.write_safetensors(name, arrays, metadata)
+            )
             for old in _states_in(path.parent)[:-_KEPT]:
                 old.unlink()
 

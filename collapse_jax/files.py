@@ -1,9 +1,13 @@
 """Files that are either whole or not there."""
 
+import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from collapse_jax import checks
 
@@ -35,6 +39,67 @@ def check_writable(name: str, path: str | Path, suffixes: Sequence[str]) -> Path
     return path
 
 
+_KINDS = {
+    "bool": "BOOL",
+    "bfloat16": "BF16",
+    **{f"float{bits}": f"F{bits}" for bits in (16, 32, 64)},
+    **{f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": f"U{bits}" for bits in (8, 16, 32, 64)},
+}
+"""What safetensors calls the types of JAX's arrays."""
+_PART = 2**24  # bytes between two times that a file is forced to the disk
+
+
+def write_safetensors(
+    path: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]
+) -> None:
+    """Write what `safetensors.numpy.save_file` does, in memory that is used again and again.
+
+    A file that is written at once fills the memory of the operating system's cache first, and
+    virtual machines are slow to hand out fresh pages: this is five times as fast there.
+
+    **Arguments:**
+
+    - `path`: where the file will be.
+    - `arrays`: arrays by name.
+    - `metadata`: texts by name.
+
+    !!! example
+
+        >>> import numpy as np, tempfile
+        >>> from safetensors.numpy import load_file
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_safetensors(f"{folder}/a.safetensors", {"x": np.arange(3.0)}, {"by": "me"})
+        ...     load_file(f"{folder}/a.safetensors")["x"].tolist()
+        [0.0, 1.0, 2.0]
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    contents, end = [], 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        kind = _KINDS[array.dtype.name]
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [start, end]}
+        contents.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        written = 0
+        for content in contents:
+            for place in range(0, len(content), _PART):
+                written += file.write(content[place : place + _PART])
+                if written >= _PART:
+                    _flush(file)
+                    written = 0
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
     """Write a file under a temporary name in the same folder, then put it in its place.
 
@@ -64,10 +129,6 @@ def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
         os.chmod(temporary, 0o666 & ~umask)  # temporary files are the owner's alone
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-            if hasattr(os, "posix_fadvise"):
-                # Not read again soon. The next file then gets the same memory, and not fresh pages,
-                # which virtual machines are slow to hand out: five times as fast there.
-                os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -9,11 +9,14 @@ import sys
 
 import jax
 import jaxtyping
+import ml_dtypes  # noqa: F401  numpy knows bfloat16 by it
+import numpy as np
 import pytest
 import xarray as xr
+from safetensors import safe_open
 
 import collapse_jax as cj
-from collapse_jax import cli, engine, saving
+from collapse_jax import cli, engine, files, saving
 
 pytestmark = pytest.mark.thorough
 
@@ -180,6 +183,28 @@ def test_another_run_is_refused(tmp_path, monkeypatch):
     (folder / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"checkpoint has a damaged .*config.json"):
         run(folder, 2, 2)
+
+
+def test_arrays_are_read_back_by_the_library(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_PART", 16)
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{i}": rng.integers(0, 2, shape) for i, shape in enumerate([(), (0, 3), (7,), (5, 2)])
+    }
+    arrays = {
+        f"{kind}.{name}": array.astype(kind)
+        for kind in ("bool", "int8", "float16", "uint32", "float32", "int64", "bfloat16")
+        for name, array in arrays.items()
+    }
+    arrays["turned"] = rng.normal(size=(6, 4)).T
+    files.write_safetensors(str(tmp_path / "a.safetensors"), arrays, {"by": "us"})
+    with safe_open(tmp_path / "a.safetensors", framework="np") as file:
+        assert file.metadata() == {"by": "us"}
+        assert set(file.keys()) == set(arrays)
+        for name, array in arrays.items():
+            found = file.get_tensor(name)
+            assert found.dtype == array.dtype
+            np.testing.assert_array_equal(found, array)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "header", "metrics", "pool", "empty"])
