@@ -28,13 +28,13 @@ from jax.sharding import PartitionSpec
 
 import collapse_jax as cj
 from benchmarks.limits import products_per_second
-from collapse_jax.devices import AXIS, seed_mesh
-from collapse_jax.language import huggingface
-from collapse_jax.language.architecture import Architecture
-from collapse_jax.language.decoder import Decoder
-from collapse_jax.language.documents import Documents
-from collapse_jax.language.sampling import sample
-from collapse_jax.language.training import STATE_AXES, Optimizer, start_training, train_steps
+from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.model.architecture import Architecture
+from collapse_jax.language.model.decoder import Decoder
+from collapse_jax.language.model.sampling import sample
+from collapse_jax.language.model.training import STATE_AXES, Optimizer, start_training, train_steps
+from collapse_jax.language.weights import huggingface
+from collapse_jax.machines.devices import AXIS, seed_mesh
 
 REPLICATES, TORCH_REPLICATES = 8, 2
 TIME = 32

@@ -23,9 +23,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 import collapse_jax as cj
-from collapse_jax import engine, hosts
-from collapse_jax.checkpoint import Checkpoint
-from collapse_jax.rollout import pool_form
+from collapse_jax.loop.generation import pool_form
+from collapse_jax.machines import hosts
+from collapse_jax.records.store import Checkpoint
+from collapse_jax.run import compiled
 
 PUBLISHED = ("squared_error_mean", "trace_ratio", "log_det_ratio")
 Row = dict[str, Any]
@@ -74,7 +75,7 @@ def costs(repeats: int) -> list[Row]:
             "t": t,
             "chains": chains,
             "us": 1e6 * best / (chains * t),
-            "bytes": engine.bytes_per_chain(task, pool_form(workflow, task, t)),
+            "bytes": compiled.bytes_per_chain(task, pool_form(workflow, task, t)),
         }
         rows.append(row)
         print(row, flush=True)

@@ -2,24 +2,26 @@
 
 from typing import TYPE_CHECKING, Any
 
-from collapse_jax import config, hosts, tasks, theory
-from collapse_jax.analysis import collapse_time
-from collapse_jax.devices import use_all_cores
-from collapse_jax.diagnose import Diagnosis, diagnose
-from collapse_jax.plot import plot
-from collapse_jax.rerun import rerun
-from collapse_jax.rollout import rollout
-from collapse_jax.simulate import simulate
-from collapse_jax.sweep import sweep
-from collapse_jax.table import summary
+from collapse_jax import tasks, theory
+from collapse_jax.analysis.definitions import Diagnosis, diagnose
+from collapse_jax.analysis.times import collapse_time
+from collapse_jax.analysis.verdicts import verdict
+from collapse_jax.loop.generation import rollout
+from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
+from collapse_jax.machines import hosts
+from collapse_jax.machines.devices import use_all_cores
+from collapse_jax.records import config
+from collapse_jax.report.figures import plot
+from collapse_jax.report.tables import summary
+from collapse_jax.run.reruns import rerun
+from collapse_jax.run.simulation import simulate
+from collapse_jax.run.sweeps import sweep
 from collapse_jax.tasks import Categorical, Gaussian, KernelDensity, LinearRegression
-from collapse_jax.verdict import verdict
-from collapse_jax.workflows import Accumulate, AccumulateSubsample, Replace
 
 if TYPE_CHECKING:
-    from collapse_jax import corpus
-    from collapse_jax.grid import real_synthetic_grid
-    from collapse_jax.tasks.language_model import LanguageModel
+    from collapse_jax.language import corpora as corpus
+    from collapse_jax.language.grids import real_synthetic_grid
+    from collapse_jax.language.task import LanguageModel
 
 __all__ = [
     "Accumulate",
@@ -51,9 +53,9 @@ __all__ = [
 
 # Loaded when first asked for: language models need libraries that are slow to import.
 _LAZY = {
-    "LanguageModel": "collapse_jax.tasks.language_model",
-    "corpus": "collapse_jax.corpus",
-    "real_synthetic_grid": "collapse_jax.grid",
+    "LanguageModel": "collapse_jax.language.task",
+    "corpus": "collapse_jax.language.corpora",
+    "real_synthetic_grid": "collapse_jax.language.grids",
 }
 
 
@@ -63,4 +65,4 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     module = importlib.import_module(_LAZY[name])
-    return module if _LAZY[name].endswith(f".{name}") else getattr(module, name)
+    return module if name == "corpus" else getattr(module, name)

@@ -15,8 +15,8 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 import collapse_jax as cj
-from collapse_jax.panels import legend_columns, shades
-from collapse_jax.plot import STYLE
+from collapse_jax.report.axes import legend_columns, shades
+from collapse_jax.report.figures import STYLE
 
 WORKFLOWS = (cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample())
 GREY = "#7F7F7F"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import _figures as figures
 
 import collapse_jax as cj
-from collapse_jax.panels import PALETTE
+from collapse_jax.report.axes import PALETTE
 
 
 class Grid(NamedTuple):

@@ -11,7 +11,7 @@ import _figures as figures
 import numpy as np
 
 import collapse_jax as cj
-from collapse_jax.panels import PALETTE
+from collapse_jax.report.axes import PALETTE
 
 
 class Grid(NamedTuple):

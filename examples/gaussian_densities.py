@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 import collapse_jax as cj
-from collapse_jax.panels import PALETTE, shades
+from collapse_jax.report.axes import PALETTE, shades
 
 
 class Grid(NamedTuple):

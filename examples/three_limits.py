@@ -14,7 +14,7 @@ import _figures as figures
 import numpy as np
 
 import collapse_jax as cj
-from collapse_jax.panels import PALETTE, shades
+from collapse_jax.report.axes import PALETTE, shades
 
 
 class Grid(NamedTuple):

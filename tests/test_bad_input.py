@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax import data, engine
+from collapse_jax.tasks import tables
 
 NAN = float("nan")
 ROWS = np.random.default_rng(0).standard_normal((40, 2))
@@ -178,13 +178,13 @@ def test_unreadable_tables(tmp_path):
     (tmp_path / "table.csv").write_text("width,height\n1,2\n3,4\n")
     for name in ("broken.npy", "broken.parquet", "missing.csv", "empty.csv"):
         with pytest.raises(ValueError, match=f"data must be a readable file.*{name}"):
-            data.read_table(tmp_path / name)
+            tables.read_table(tmp_path / name)
     with pytest.raises(ValueError, match=r"suffix of data must be one of .*'\.xlsx'"):
-        data.read_table(tmp_path / "table.xlsx")
+        tables.read_table(tmp_path / "table.xlsx")
     with pytest.raises(ValueError, match="did you mean 'width'"):
-        data.read_table(tmp_path / "table.csv", columns=["widht"])
+        tables.read_table(tmp_path / "table.csv", columns=["widht"])
     with pytest.raises(ValueError, match="one numeric column"):
-        data.read_table(tmp_path / "words.csv")
+        tables.read_table(tmp_path / "words.csv")
 
 
 def test_tables_read_alike_from_every_format(tmp_path):
@@ -195,7 +195,7 @@ def test_tables_read_alike_from_every_format(tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     np.save(tmp_path / "t.npy", frame[["a", "b"]].to_numpy())
     for name in ("t.csv", "t.parquet", "t.npy"):
-        np.testing.assert_array_equal(data.read_table(tmp_path / name), [[1, 3], [2, 4.5]])
-    np.testing.assert_array_equal(data.read_table(tmp_path / "t.csv", ["b", "a"])[0], [3, 1])
-    assert data.read_table(tmp_path / "t.csv", ["c"]).tolist() == [["x"], ["y"]]
-    np.testing.assert_array_equal(data.read_table(tmp_path / "t.npy", ["1"])[:, 0], [3, 4.5])
+        np.testing.assert_array_equal(tables.read_table(tmp_path / name), [[1, 3], [2, 4.5]])
+    np.testing.assert_array_equal(tables.read_table(tmp_path / "t.csv", ["b", "a"])[0], [3, 1])
+    assert tables.read_table(tmp_path / "t.csv", ["c"]).tolist() == [["x"], ["y"]]
+    np.testing.assert_array_equal(tables.read_table(tmp_path / "t.npy", ["1"])[:, 0], [3, 4.5])

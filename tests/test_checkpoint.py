@@ -16,8 +16,11 @@ import xarray as xr
 from safetensors import safe_open
 
 import collapse_jax as cj
-from collapse_jax import cli, engine, files, saving
-from collapse_jax.checkpoint import Checkpoint
+from collapse_jax.basics import files
+from collapse_jax.cli import program
+from collapse_jax.records import saving
+from collapse_jax.records.store import Checkpoint
+from collapse_jax.run import compiled
 
 pytestmark = pytest.mark.thorough
 
@@ -35,7 +38,7 @@ def run(folder=None, n_generations=12, seeds=6, workflow=None, task=TASK, **opti
 def often(monkeypatch):
     """Saves after every generation."""
     monkeypatch.setattr(Checkpoint, "due", lambda self: True)
-    monkeypatch.setattr(sys.modules["collapse_jax.simulate"], "_CHUNK", 1)
+    monkeypatch.setattr(sys.modules["collapse_jax.run.simulation"], "_CHUNK", 1)
     return {"checkpoint_seconds": 0.0}
 
 
@@ -43,7 +46,7 @@ def often(monkeypatch):
 def interrupted_after(monkeypatch):
     """Presses Ctrl-C during a call of the engine."""
 
-    def arrange(calls, advance=engine.advance):
+    def arrange(calls, advance=compiled.advance):
         count = iter(range(1, 1000))
 
         def pressing(*arguments):
@@ -59,14 +62,14 @@ def interrupted_after(monkeypatch):
 KILLED = """
 import os, random, shutil, signal, sys, time
 import jax, collapse_jax as cj, xarray
-from collapse_jax import engine
-from collapse_jax.checkpoint import Checkpoint
+from collapse_jax.run import compiled
+from collapse_jax.records.store import Checkpoint
 folder = sys.argv[1]
 jax.config.update("jax_compilation_cache_dir", folder + "/programs")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 Checkpoint.due = lambda self: True
-sys.modules["collapse_jax.simulate"]._CHUNK = 1
+sys.modules["collapse_jax.run.simulation"]._CHUNK = 1
 
 def run(name=None):
     kept = name and folder + "/" + name
@@ -76,8 +79,8 @@ def run(name=None):
 def child(work, started=lambda: None):  # JAX runs in the children only: it does not survive a fork
     pid = os.fork()
     if pid == 0:
-        advance = engine.advance
-        engine.advance = lambda *arguments: (started(), advance(*arguments))[1]
+        advance = compiled.advance
+        compiled.advance = lambda *arguments: (started(), advance(*arguments))[1]
         try:
             work()
             os._exit(0)
@@ -146,7 +149,7 @@ def test_ctrl_c_saves(tmp_path, interrupted_after, often):
     (state,) = tmp_path.glob("run/chains-*/5.safetensors")
     assert signal.getsignal(signal.SIGINT) is usual
     first = []
-    advance = engine.advance
+    advance = compiled.advance
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "advance", lambda *a: first.append(a[2]) or advance(*a))
         xr.testing.assert_equal(run(tmp_path / "run"), whole)
@@ -160,11 +163,11 @@ def test_ctrl_c_on_the_command_line(tmp_path, interrupted_after, often, capsys, 
     command = ["simulate", "gaussian", "--workflow", "replace", "--seeds", "3"]
     command += ["--generations", "6", "--checkpoint", folder]
     interrupted_after(3)
-    assert cli.main(command) == 130
+    assert program.main(command) == 130
     assert capsys.readouterr().err == (
         f"collapse-jax: interrupted; the same command goes on from {folder}\n"
     )
-    assert cli.main(command) == 0
+    assert program.main(command) == 0
 
 
 def test_another_run_is_refused(tmp_path, monkeypatch):

@@ -13,10 +13,12 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax import cli, demo, files
-from collapse_jax.cli import main
-from collapse_jax.config import run_arguments
-from collapse_jax.panels import PALETTE
+from collapse_jax.basics import files
+from collapse_jax.cli import program
+from collapse_jax.cli.program import main
+from collapse_jax.records.config import run_arguments
+from collapse_jax.report import demonstration
+from collapse_jax.report.axes import PALETTE
 
 GAUSSIAN = ["simulate", "gaussian", "--workflow", "replace", "--generations", "6", "--seeds", "4"]
 KDE = ["simulate", "kde", *GAUSSIAN[2:]]
@@ -90,8 +92,8 @@ def test_tables_of_the_users_own(arguments, shown, capsys):
 
 
 def test_target_is_left_out_of_the_other_columns():
-    options = cli._parse([*REGRESSION, "--data", "table.csv", "--target", "width"])
-    assert isinstance(options, cli.Options)
+    options = program._parse([*REGRESSION, "--data", "table.csv", "--target", "width"])
+    assert isinstance(options, program.Options)
     x, y = options.read_pair()
     frame = pd.read_csv("table.csv")
     np.testing.assert_array_equal(x, frame[["height", "weight"]])
@@ -187,8 +189,8 @@ def test_messages_do_not_depend_on_the_terminal():
         dict.fromkeys(map(ord, "╭╮╰╯│"))
     )
     for text in (BOXED, plain.replace("─", "-"), f"\x1b[31m{BOXED}\x1b[0m"):
-        assert cli._one_line(text) == "--dim must be INT, got 'x'"
-    assert cli._one_line("") == "cannot understand the arguments"
+        assert program._one_line(text) == "--dim must be INT, got 'x'"
+    assert program._one_line("") == "cannot understand the arguments"
 
 
 @pytest.mark.parametrize(
@@ -202,13 +204,13 @@ def test_what_else_may_end_a_run(raised, code, line, capsys, monkeypatch):
     def stop(*_):
         raise raised
 
-    monkeypatch.setattr(cli, "_simulate", stop)
+    monkeypatch.setattr(program, "_simulate", stop)
     assert run(GAUSSIAN, capsys) == (code, "", f"collapse-jax: {line}\n")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["demo"], ["simulate"], ["sweep"], ["rerun"], *(["simulate", t] for t in cli.TASKS)],
+    [[], ["demo"], ["simulate"], ["sweep"], ["rerun"], *(["simulate", t] for t in program.TASKS)],
 )
 def test_help_explains_every_option(arguments, capsys):
     code, out, err = run([*arguments, "--help"], capsys)
@@ -222,7 +224,7 @@ def test_help_explains_every_option(arguments, capsys):
 
 
 def test_version_in_a_process_of_its_own():
-    command = [sys.executable, "-m", "collapse_jax.cli"]
+    command = [sys.executable, "-m", "collapse_jax.cli.program"]
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == "collapse-jax 0.1.0\n"
     done = subprocess.run(
@@ -234,23 +236,23 @@ def test_version_in_a_process_of_its_own():
 
 def test_demo(capsys, monkeypatch):
     task = cj.Categorical(3, 20)
-    monkeypatch.setattr(demo, "tasks", lambda: {"entropy_ratio": task})
+    monkeypatch.setattr(demonstration, "tasks", lambda: {"entropy_ratio": task})
     model = cj.LanguageModel(n_samples=8, n_test=8, sample_batch=8)
-    part = demo.Part("excess_loss", model, n_generations=2, seeds=2)
-    monkeypatch.setattr(demo, "language_model", lambda: part)
+    part = demonstration.Part("excess_loss", model, n_generations=2, seeds=2)
+    monkeypatch.setattr(demonstration, "language_model", lambda: part)
     code, out, err = run(["demo", "--generations", "9", "--seeds", "20", "--out", "d.pdf"], capsys)
     assert (code, err) == (0, "")
     assert "Categorical: n_outcomes=3, n_samples=20" in out
     assert os.path.getsize("d.pdf") > 5000
     assert "LanguageModel" in out
-    groups = demo.run("d.png", 9, 20, progress=False, language=False)
+    groups = demonstration.run("d.png", 9, 20, progress=False, language=False)
     assert [ds.attrs["workflow"] for ds in groups["entropy_ratio"]] == list(PALETTE)
     alone = cj.simulate(cj.Accumulate(), task, 9, 20, metrics=["entropy_ratio"], progress=False)
     xr.testing.assert_equal(groups["entropy_ratio"][1], alone)
 
 
 def test_demonstrated_tasks_have_the_metrics_shown():
-    for name, task in demo.tasks().items():
+    for name, task in demonstration.tasks().items():
         assert name in task.variables
 
 

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax import evidence
-from collapse_jax.diagnose import DEFINITIONS, diagnose
+from collapse_jax.analysis import bootstrap
+from collapse_jax.analysis.definitions import DEFINITIONS, diagnose
 from collapse_jax.theory import risk
 
 T = 40
@@ -54,7 +54,7 @@ def test_regression(workflow, answers):
     for definition, expected in (answers | {"rising risk": "yes"}).items():
         assert found[definition].answer == expected, found
     assert found["changed scaling"].answer in ("no", "cannot tell"), found
-    late = evidence.periods(RATIOS[workflow])[2]
+    late = bootstrap.periods(RATIOS[workflow])[2]
     assert found["catastrophic risk"].low * 0.9 < late < found["catastrophic risk"].high * 1.1
     for definition in ("collapsing variance", "entangled modes", "vanishing tails"):
         assert found[definition].answer == "cannot tell"
@@ -76,16 +76,16 @@ def test_variance_and_tails_of_gaussians():
 def test_growth_exponent_recovers_powers():
     for power in (-1.5, -0.5, 0.3, 0.5, 1.0, 2.5):
         curve = 1.0 + np.sign(power) * 0.2 * (GENERATION**power - 1.0)
-        assert evidence.growth_exponent(evidence.periods(curve), T) == pytest.approx(
+        assert bootstrap.growth_exponent(bootstrap.periods(curve), T) == pytest.approx(
             power, abs=0.01
         )
-    logarithm = evidence.growth_exponent(evidence.periods(3 + np.log(GENERATION)), T)
+    logarithm = bootstrap.growth_exponent(bootstrap.periods(3 + np.log(GENERATION)), T)
     assert logarithm == pytest.approx(0.0, abs=0.01)
-    for curve, end in ((np.ones(T), evidence.SLOWEST), (np.exp(GENERATION), evidence.FASTEST)):
-        assert evidence.growth_exponent(evidence.periods(curve), T) == end
+    for curve, end in ((np.ones(T), bootstrap.SLOWEST), (np.exp(GENERATION), bootstrap.FASTEST)):
+        assert bootstrap.growth_exponent(bootstrap.periods(curve), T) == end
     dead = np.where(GENERATION > 20, np.inf, 1.0)
-    assert evidence.growth_exponent(evidence.periods(dead), T) == evidence.FASTEST
-    assert np.isnan(evidence.growth_exponent(evidence.periods(np.full(T, np.inf)), T))
+    assert bootstrap.growth_exponent(bootstrap.periods(dead), T) == bootstrap.FASTEST
+    assert np.isnan(bootstrap.growth_exponent(bootstrap.periods(np.full(T, np.inf)), T))
 
 
 @pytest.mark.parametrize(

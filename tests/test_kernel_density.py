@@ -11,10 +11,10 @@ from statistics_helpers import assert_mean, assert_same_law
 
 import collapse_jax as cj
 from benchmarks import reference
-from collapse_jax import pool as pools
-from collapse_jax.kernels import _exp2, log_kernel_sums
-from collapse_jax.rollout import generation, make_world, pool_form
-from collapse_jax.tasks import Training, datasets
+from collapse_jax.loop import pool as pools
+from collapse_jax.loop.generation import generation, make_world, pool_form
+from collapse_jax.numerics.kernels import _exp2, log_kernel_sums
+from collapse_jax.tasks import Training, toys
 
 WORKFLOWS = {
     "replace": cj.Replace(),
@@ -71,14 +71,14 @@ def sklearn_draw(name, n, noise, seed, centers=None):
     return maker(n, noise=noise, random_state=seed)[0]
 
 
-@pytest.mark.parametrize("name", list(datasets.DIMENSIONS))
+@pytest.mark.parametrize("name", list(toys.DIMENSIONS))
 @pytest.mark.parametrize("noise", [0.05, 0.3])
 def test_data_sets_have_sklearn_distributions(name, noise):
     """Along random directions and in distance from the origin, where shapes differ most."""
     n = 4000
     centers = np.array([[-4.0, 3.0], [5.0, 5.0], [0.0, -6.0]])
     ours = np.asarray(
-        datasets.draw(name, jax.random.key(1), n, noise, jnp.asarray(centers, jnp.float32))
+        toys.draw(name, jax.random.key(1), n, noise, jnp.asarray(centers, jnp.float32))
     )
     theirs = sklearn_draw(name, n, noise, 2, centers)
     assert ours.shape == theirs.shape
@@ -92,7 +92,7 @@ def test_data_sets_have_sklearn_distributions(name, noise):
 @pytest.mark.parametrize("name", ["circles", "moons"])
 @pytest.mark.parametrize("n", [1, 2, 7, 10])
 def test_noiseless_curves_are_sklearn_points(name, n):
-    ours = np.asarray(datasets.draw(name, jax.random.key(0), n, 0.0, jnp.zeros((3, 2))))
+    ours = np.asarray(toys.draw(name, jax.random.key(0), n, 0.0, jnp.zeros((3, 2))))
     theirs = sklearn_draw(name, n, None, 0)
     ours, theirs = (x[np.lexsort(np.round(x, 4).T)] for x in (ours, theirs))
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -101,7 +101,7 @@ def test_noiseless_curves_are_sklearn_points(name, n):
 @pytest.mark.parametrize("n", [1, 2, 10, 11])
 def test_blobs_have_equal_sizes(n):
     centers = jnp.array([[-1e4, 0.0], [0.0, 0.0], [1e4, 0.0]])
-    points = np.asarray(datasets.draw("blobs", jax.random.key(0), n, 0.0, centers))
+    points = np.asarray(toys.draw("blobs", jax.random.key(0), n, 0.0, centers))
     sizes = np.bincount(np.round(points[:, 0] / 1e4).astype(int) + 1, minlength=3)
     labels = sk.make_blobs(n, random_state=0)[1]
     assert sorted(sizes) == sorted(np.bincount(labels, minlength=3))

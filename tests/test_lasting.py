@@ -14,7 +14,8 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax import cli, engine
+from collapse_jax.cli import program
+from collapse_jax.run import compiled
 
 pytestmark = pytest.mark.thorough
 
@@ -28,7 +29,7 @@ def command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(text):
-        code = cli.main(text.split())
+        code = program.main(text.split())
         return code, *capsys.readouterr()
 
     return run
@@ -128,10 +129,10 @@ def test_other_generators_are_refused(monkeypatch):
 def test_a_sweep_is_its_runs(tmp_path, monkeypatch):
     over = {"n_samples": [5, 8], "covariance": [1.0, 4.0]}
     workflows, task = [cj.Replace(), cj.Accumulate()], cj.Gaussian(dim=2)
-    before = engine._advance._cached._cache_size()
+    before = compiled._advance._cached._cache_size()
     options = {"metrics": ["squared_error_mean"], "progress": False}
     ds = cj.sweep(workflows, task, over, 4, 2, checkpoint=tmp_path / "cells", **options)
-    assert engine._advance._cached._cache_size() <= before + 2  # one of each workflow
+    assert compiled._advance._cached._cache_size() <= before + 2  # one of each workflow
     assert ds.squared_error_mean.dims == ("workflow", *over, "seed", "generation")
     alone = cj.simulate(
         cj.Accumulate(), cj.Gaussian(2, 8, covariance=4.0), 4, 2, **options
@@ -222,7 +223,7 @@ def test_two_processes_share_the_seeds(tmp_path):
     options += " --num-processes 2 --process-id"
     first, second = (
         subprocess.Popen(
-            [sys.executable, "-m", "collapse_jax.cli", *options.split(), str(process)],
+            [sys.executable, "-m", "collapse_jax.cli.program", *options.split(), str(process)],
             cwd=tmp_path,
             env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
             stdout=subprocess.PIPE,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax import linalg
+from collapse_jax.numerics import linalg
 
 SIZES = [1, 2, 7, 8, 9, 31, 100]
 

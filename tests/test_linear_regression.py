@@ -9,7 +9,7 @@ from statistics_helpers import assert_mean, assert_same_law
 import collapse_jax as cj
 from benchmarks import reference
 from collapse_jax import theory
-from collapse_jax.rollout import make_world, pool_form
+from collapse_jax.loop.generation import make_world, pool_form
 
 WORKFLOWS = {
     "replace": cj.Replace(),

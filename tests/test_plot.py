@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import collapse_jax as cj
-from collapse_jax import demo
-from collapse_jax.config import describe
-from collapse_jax.panels import PALETTE
-from collapse_jax.plot import plot
-from collapse_jax.runs import collect, title
-from collapse_jax.table import summary
+from collapse_jax.records.config import describe
+from collapse_jax.report import demonstration
+from collapse_jax.report.axes import PALETTE
+from collapse_jax.report.figures import plot
+from collapse_jax.report.runs import collect, title
+from collapse_jax.report.tables import summary
 
 WORKFLOWS = (cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample())
 
@@ -209,9 +209,9 @@ def test_own_axes_and_own_style():
 def test_the_figure_of_the_demonstration():
     groups = {
         name: [dataset(w, task, values={name: np.linspace(1.0, 99.0, 30)}) for w in WORKFLOWS]
-        for name, task in demo.tasks().items()
+        for name, task in demonstration.tasks().items()
     }
-    figure = demo.figure(groups)
+    figure = demonstration.figure(groups)
     assert [ax.get_title(loc="left").strip() for ax in figure.axes] == [
         "Gaussian",
         "KernelDensity",
@@ -219,7 +219,7 @@ def test_the_figure_of_the_demonstration():
         "Categorical",
     ]
     assert_tidy(figure)
-    three = demo.figure(dict(list(groups.items())[:3]))
+    three = demonstration.figure(dict(list(groups.items())[:3]))
     assert [ax.axison for ax in three.axes] == [True, True, True, False]
 
 

@@ -8,18 +8,18 @@ from jax.extend.random import threefry_2x32
 from scipy import stats
 from statistics_helpers import assert_law, assert_mean
 
-from collapse_jax import random
+from collapse_jax.numerics import draws, keys
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 9, 99, 10_000])
 def test_log_chi_square_has_its_law(degrees):
-    draw = jax.jit(lambda key: random.log_chi_square(key, jnp.full(20_000, float(degrees)))[0])
+    draw = jax.jit(lambda key: draws.log_chi_square(key, jnp.full(20_000, float(degrees)))[0])
     sample = np.exp(np.asarray(draw(jax.random.key(degrees)), np.float64))
     assert_law(sample, stats.chi2(degrees).cdf, comparisons=6)
 
 
 def test_chi_square_without_degrees_of_freedom_is_zero():
-    log_draw, normals = random.log_chi_square(jax.random.key(0), jnp.array([0.0, -3.0]), normals=4)
+    log_draw, normals = draws.log_chi_square(jax.random.key(0), jnp.array([0.0, -3.0]), normals=4)
     assert np.all(np.isneginf(log_draw))
     assert normals.shape == (4,)
 
@@ -29,15 +29,15 @@ def test_whole_numbers_of_random_words(bound):
     """Exactly the whole part of a 64-bit fraction times the bound."""
     ends = np.array([0, 1, 2**16 - 1, 2**16, 2**31, 2**32 - 2, 2**32 - 1], np.uint32)
     ends = np.stack(np.meshgrid(ends, ends)).reshape(2, -1)
-    drawn = jnp.concatenate([ends, random.words(jax.random.key(bound), (2, 5000))], axis=1)
+    drawn = jnp.concatenate([ends, draws.words(jax.random.key(bound), (2, 5000))], axis=1)
     expected = [bound * (high << 32 | low) >> 64 for high, low in np.asarray(drawn).T.tolist()]
-    np.testing.assert_array_equal(random.to_integers(drawn, bound), expected)
+    np.testing.assert_array_equal(draws.to_integers(drawn, bound), expected)
 
 
 @pytest.mark.parametrize(("n", "d"), [(5, 3), (2, 4), (40, 1)])
 def test_bartlett_factor_gives_a_wishart_matrix(n, d):
     def scatter(key):
-        log_diag, below, _ = random.bartlett(key, float(n), d)
+        log_diag, below, _ = draws.bartlett(key, float(n), d)
         factor = below + jnp.diag(jnp.exp(log_diag))
         return factor @ factor.T, factor
 
@@ -53,7 +53,7 @@ def test_bartlett_factor_gives_a_wishart_matrix(n, d):
 def test_strictly_lower_places_every_entry_once():
     for d in range(1, 8):
         m = d * (d - 1) // 2
-        matrix = random._strictly_lower(jnp.arange(1.0, m + 1), d)
+        matrix = draws._strictly_lower(jnp.arange(1.0, m + 1), d)
         assert sorted(np.asarray(matrix)[np.tril_indices(d, -1)]) == list(range(1, m + 1))
         assert np.all(np.triu(matrix) == 0.0)
 
@@ -71,7 +71,7 @@ def test_multinomial_moments(n, p):
     p = np.array(p)
     keys = jax.random.split(jax.random.key(n), 4000)
     counts = np.asarray(
-        jax.jit(jax.vmap(lambda key: random.multinomial(key, n, jnp.asarray(p, jnp.float32))))(keys)
+        jax.jit(jax.vmap(lambda key: draws.multinomial(key, n, jnp.asarray(p, jnp.float32))))(keys)
     )
     assert np.all(counts.sum(axis=1) == n)
     assert np.all(counts[:, p == 0.0] == 0.0)
@@ -84,7 +84,7 @@ def test_multinomial_moments(n, p):
 def test_multinomial_marginal_is_binomial():
     keys = jax.random.split(jax.random.key(1), 20_000)
     p = jnp.array([0.1, 0.2, 0.3, 0.4])
-    counts = np.asarray(jax.jit(jax.vmap(lambda key: random.multinomial(key, 50, p)))(keys))
+    counts = np.asarray(jax.jit(jax.vmap(lambda key: draws.multinomial(key, 50, p)))(keys))
     for j in range(4):
         observed = np.bincount(counts[:, j].astype(int), minlength=51)
         expected = stats.binom(50, float(p[j])).pmf(np.arange(51)) * len(keys)
@@ -96,7 +96,7 @@ def test_multinomial_marginal_is_binomial():
 
 def test_bootstrap_labels_follow_counts():
     counts = jnp.array([3, 0, 5, 2, 0])
-    labels = np.asarray(random.bootstrap_labels(jax.random.key(0), 100_000, counts))
+    labels = np.asarray(draws.bootstrap_labels(jax.random.key(0), 100_000, counts))
     observed = np.bincount(labels, minlength=5)
     assert observed[1] == observed[4] == 0
     assert stats.chisquare(observed[[0, 2, 3]], 1e4 * np.array([3, 5, 2])).pvalue > 1e-4
@@ -107,7 +107,7 @@ def test_categorical_labels_follow_probabilities(k):
     weights = np.random.default_rng(k).exponential(size=k)
     weights[-1] = 0.0 if k > 2 else weights[-1]
     p = weights / weights.sum()
-    labels = random.categorical_labels(jax.random.key(k), 200_000, jnp.asarray(p, jnp.float32))
+    labels = draws.categorical_labels(jax.random.key(k), 200_000, jnp.asarray(p, jnp.float32))
     observed = np.bincount(labels, minlength=k)
     assert np.all(observed[p == 0.0] == 0)
     groups = np.arange(k) * min(k, 50) // k  # so that every expected count is large
@@ -119,7 +119,7 @@ def test_categorical_labels_follow_probabilities(k):
 
 def test_uniform_numbers_fill_the_open_interval():
     words = np.array([0, 2**9 - 1, 2**9, 2**31, 2**32 - 1], np.uint32)
-    uniform = np.asarray(jax.jit(random.to_uniform)(jnp.asarray(words)), np.float64)
+    uniform = np.asarray(jax.jit(draws.to_uniform)(jnp.asarray(words)), np.float64)
     step = 2.0**-23
     np.testing.assert_array_equal(
         uniform, [step / 2, step / 2, 1.5 * step, 0.5 + step / 2, 1 - step / 2]
@@ -141,7 +141,7 @@ def test_normals_are_box_and_mullers():
     sine, cosine = radius * np.sin(place), radius * np.cos(place)
     odd = quarter % 2 == 1
     expected = np.concatenate([np.where(odd, cosine, sine), np.where(odd, sine, cosine)])
-    drawn = np.asarray(jax.jit(random.to_normals)(jnp.asarray(words)))
+    drawn = np.asarray(jax.jit(draws.to_normals)(jnp.asarray(words)))
     np.testing.assert_allclose(drawn, expected, rtol=1e-6)
     assert np.all(drawn != 0.0)
 
@@ -149,15 +149,15 @@ def test_normals_are_box_and_mullers():
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])
 def test_words_are_threefry_of_the_key(size):
     """Against JAX's own implementation of the cipher, block by block."""
-    key = random.chain_key(jnp.uint32(3))
+    key = keys.chain_key(jnp.uint32(3))
     padded = np.arange(size + size % 2, dtype=np.uint32)
     padded[size:] = 0
     expected = threefry_2x32(jax.random.key_data(key), jnp.asarray(padded))[:size]
-    np.testing.assert_array_equal(random.words(key, (size,)), expected)
+    np.testing.assert_array_equal(draws.words(key, (size,)), expected)
 
 
 def test_normals_have_their_law():
-    draw = np.asarray(random.normal(jax.random.key(8), (1000, 200)))
+    draw = np.asarray(draws.normal(jax.random.key(8), (1000, 200)))
     assert_law(draw, stats.norm.cdf)
     assert_law(draw.mean(axis=1) * np.sqrt(200), stats.norm.cdf)
     # Neither neighbours nor the two halves of the counter are correlated.
@@ -167,14 +167,14 @@ def test_normals_have_their_law():
 
 
 def test_streams_are_distinct():
-    key = random.chain_key(jnp.uint32(7))
+    key = keys.chain_key(jnp.uint32(7))
     words = {
-        tuple(jax.random.key_data(random.stream(key, t, role)).tolist())
+        tuple(jax.random.key_data(keys.stream(key, t, role)).tolist())
         for t in range(50)
-        for role in random.Role
+        for role in keys.Role
     }
-    assert len(words) == 50 * len(random.Role)
+    assert len(words) == 50 * len(keys.Role)
 
 
 def test_chain_keys_are_threefry():
-    assert str(jax.random.key_impl(random.chain_key(jnp.uint32(3)))) == "threefry2x32"
+    assert str(jax.random.key_impl(keys.chain_key(jnp.uint32(3)))) == "threefry2x32"

@@ -12,9 +12,9 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax import engine
-from collapse_jax.config import run_arguments
-from collapse_jax.rollout import pool_form
+from collapse_jax.loop.generation import pool_form
+from collapse_jax.records.config import run_arguments
+from collapse_jax.run import compiled
 
 WORKFLOWS = [cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample()]
 TASKS = [
@@ -65,7 +65,7 @@ def test_chains_do_not_depend_on_devices_batches_or_chunks(monkeypatch):
     one_device = run(cj.AccumulateSubsample(), task, 40, 7, devices=jax.devices()[:1])
     per_chain = 41 * 5 * 2 * 4 + 1000
     batched = run(cj.AccumulateSubsample(), task, 40, 7, memory_limit=4 * per_chain)
-    monkeypatch.setattr(sys.modules["collapse_jax.simulate"], "_CHUNK", 7)
+    monkeypatch.setattr(sys.modules["collapse_jax.run.simulation"], "_CHUNK", 7)
     chunked = run(cj.AccumulateSubsample(), task, 40, 7)
     for other in (one_device, batched, chunked):
         xr.testing.assert_allclose(whole, other, rtol=2e-4, atol=1e-5)
@@ -96,10 +96,10 @@ def test_numbers_do_not_recompile(workflow):
     "make", [cj.Gaussian, cj.LinearRegression], **{"ids": lambda m: m.__name__}
 )
 def test_sample_sizes_do_not_recompile_on_the_statistic_path(workflow, make):
-    before = engine._advance._cached._cache_size()
+    before = compiled._advance._cached._cache_size()
     for n in (20, 1000, 100_000):
         run(workflow, make(dim=2, n_samples=n), 3, 2)
-    assert engine._advance._cached._cache_size() <= before + 1
+    assert compiled._advance._cached._cache_size() <= before + 1
 
 
 def test_the_statistic_path_holds_no_rows():
@@ -109,7 +109,7 @@ def test_the_statistic_path_holds_no_rows():
             for n, generations in ((10, 10), (100_000, 10), (10, 10_000)):
                 bigger = eqx.tree_at(lambda t: t.n_samples, task, n)
                 form = pool_form(workflow, bigger, generations)
-                sizes.add(engine.bytes_per_chain(bigger, form))
+                sizes.add(compiled.bytes_per_chain(bigger, form))
             assert len(sizes) == 1
             assert sizes.pop() < 1000
 

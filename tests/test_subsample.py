@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from collapse_jax.subsample import permuted, subset
+from collapse_jax.numerics.subsets import permuted, subset
 
 
 def many(population, size, n_draws, seed=0):

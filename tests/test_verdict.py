@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
+from collapse_jax.analysis.verdicts import SCALES, headline, verdict
 from collapse_jax.theory import risk
-from collapse_jax.verdict import SCALES, headline, verdict
 
 T = 60
 

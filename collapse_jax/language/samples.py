@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from collapse_jax.files import write_atomically
-from collapse_jax.language.encoding import decode_documents
-from collapse_jax.language.tokenizers import AbstractTokenizer
+from collapse_jax.basics.files import write_atomically
+from collapse_jax.language.corpora.encoding import decode_documents
+from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
 
 
 class SampleWriter:

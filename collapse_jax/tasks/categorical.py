@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax import checks
-from collapse_jax.data import sample_size
-from collapse_jax.random import bootstrap_labels, categorical_labels, multinomial
-from collapse_jax.subsample import subset
+from collapse_jax.basics import checks
+from collapse_jax.numerics.draws import bootstrap_labels, categorical_labels, multinomial
+from collapse_jax.numerics.subsets import subset
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.tables import sample_size
 
 # A binomial draw costs about ten times as much as a label (measured on a CPU), and takes longer to
 # compile; far beyond that ratio it is worth both.

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax import checks, linalg, random
-from collapse_jax.data import sample_size, split
-from collapse_jax.subsample import subset
+from collapse_jax.basics import checks
+from collapse_jax.numerics import draws, linalg
+from collapse_jax.numerics.subsets import subset
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
 from collapse_jax.tasks.normal import Moments, Normal, checked_covariance, checked_mean
+from collapse_jax.tasks.tables import sample_size, split
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
 _Z_TAIL, _Z_RANGE = 1.959964, 2.575829  # 5 % and 1 % of a standard normal are beyond
@@ -203,11 +204,11 @@ class Gaussian(AbstractTask):
     def real_rows(self, world: None, key: Key[Array, ""]) -> Float[Array, "n d"]:
         if self.train is not None:
             return self.train[subset(key, len(self.train), self.n_samples)]
-        return random.normal(key, (self.dim, self.n_samples)).T
+        return draws.normal(key, (self.dim, self.n_samples)).T
 
     def sample_rows(self, world: None, model: Normal, key: Key[Array, ""]) -> Float[Array, "n d"]:
         # Drawn with the long axis last, which is what the compiler vectorises.
-        standard = random.normal(key, (self.dim, self.n_samples))
+        standard = draws.normal(key, (self.dim, self.n_samples))
         return model.mean + jnp.einsum("kn,dk->nd", standard, model.factor)
 
     def summarise(self, world: None, rows: Float[Array, "n d"], n_train: Int[Array, ""]) -> Moments:
@@ -257,7 +258,7 @@ class Gaussian(AbstractTask):
     def _standard_moments(self, key: Key[Array, ""]) -> Moments:
         """Moments of `n_samples` standard normal rows, drawn from their own law."""
         n = jnp.asarray(self.n_samples, jnp.float32)
-        log_diag, below, mean = random.bartlett(key, n - 1.0, self.dim, normals=self.dim)
+        log_diag, below, mean = draws.bartlett(key, n - 1.0, self.dim, normals=self.dim)
         live = jnp.isfinite(log_diag)
         below = below * jnp.exp(-jnp.where(live, log_diag, 0.0))
         lower = below + jnp.eye(self.dim)

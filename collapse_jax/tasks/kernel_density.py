@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax import checks, random
-from collapse_jax.data import sample_size, split
-from collapse_jax.kernels import block_size, log_kernel_sums
-from collapse_jax.subsample import subset
-from collapse_jax.tasks import datasets, support
+from collapse_jax.basics import checks
+from collapse_jax.numerics import draws
+from collapse_jax.numerics.kernels import block_size, log_kernel_sums
+from collapse_jax.numerics.subsets import subset
+from collapse_jax.tasks import support, toys
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.tables import sample_size, split
 
 KERNELS = ("gaussian", "tophat")
 RULES = ("scott", "silverman")
@@ -136,7 +137,7 @@ class KernelDensity(AbstractTask):
         test_fraction: float = 0.25,
         split_seed: int = 0,
     ):
-        self.dataset = checks.one_of("dataset", dataset, datasets.DIMENSIONS)
+        self.dataset = checks.one_of("dataset", dataset, toys.DIMENSIONS)
         self.kernel = checks.one_of("kernel", kernel, KERNELS)
         self.bandwidth = (
             checks.one_of("bandwidth", bandwidth, RULES)
@@ -147,7 +148,7 @@ class KernelDensity(AbstractTask):
         self.shared_centers = bool(shared_centers)
         self.test_fraction, self.split_seed = test_fraction, split_seed
         if data is None:
-            self.dim = datasets.DIMENSIONS[dataset]
+            self.dim = toys.DIMENSIONS[dataset]
             self.n_samples = checks.whole_number(
                 "n_samples", 100 if n_samples is None else n_samples
             )
@@ -184,11 +185,11 @@ class KernelDensity(AbstractTask):
     def world(self, key: Key[Array, ""], rows: bool) -> KernelWorld:
         # All keys in one call: calls, not draws, are what takes long to compile.
         keys = jax.random.split(key, 4)
-        centers = datasets.blob_centers(keys[0])
+        centers = toys.blob_centers(keys[0])
         test = self.test
         if test is None:
-            test_centers = centers if self.shared_centers else datasets.blob_centers(keys[2])
-            test = datasets.draw(self.dataset, keys[1], self.n_test, self.noise, test_centers)
+            test_centers = centers if self.shared_centers else toys.blob_centers(keys[2])
+            test = toys.draw(self.dataset, keys[1], self.n_test, self.noise, test_centers)
         return KernelWorld(test, centers, support.spacing(test), keys[3])
 
     def real_statistic(self, world: KernelWorld, key: Key[Array, ""]) -> Float[Array, " m"]:
@@ -213,7 +214,7 @@ class KernelDensity(AbstractTask):
     def real_rows(self, world: KernelWorld, key: Key[Array, ""]) -> Float[Array, "n d"]:
         if self.train is not None:
             return self.train[subset(key, len(self.train), self.n_samples)]
-        return datasets.draw(self.dataset, key, self.n_samples, self.noise, world.centers)
+        return toys.draw(self.dataset, key, self.n_samples, self.noise, world.centers)
 
     def sample_rows(
         self, world: KernelWorld, model: KernelModel, key: Key[Array, ""]
@@ -222,12 +223,12 @@ class KernelDensity(AbstractTask):
 
     def _generate(self, model: KernelModel, key: Key[Array, ""], n: int) -> Float[Array, "n d"]:
         pairs = -(-self.dim * n // 2)
-        drawn = random.words(key, (3 * n + 2 * pairs,))  # one call: it compiles once
-        index = random.to_integers(drawn[: 2 * n].reshape(2, n), model.n_train)
-        normals = random.to_normals(drawn[3 * n :].reshape(2, pairs))
+        drawn = draws.words(key, (3 * n + 2 * pairs,))  # one call: it compiles once
+        index = draws.to_integers(drawn[: 2 * n].reshape(2, n), model.n_train)
+        normals = draws.to_normals(drawn[3 * n :].reshape(2, pairs))
         noise = normals[: self.dim * n].reshape(self.dim, n).T
         if self.kernel == "tophat":  # uniform in the unit ball
-            radius = random.to_uniform(drawn[2 * n : 3 * n, None])
+            radius = draws.to_uniform(drawn[2 * n : 3 * n, None])
             length = jnp.linalg.norm(noise, axis=1, keepdims=True)
             noise = noise / length * radius ** (1.0 / self.dim)
         return model.rows[index] + model.bandwidth * noise
@@ -269,7 +270,7 @@ class KernelDensity(AbstractTask):
     def _mode_sizes(self) -> tuple[int, ...]:
         if self.test is not None:
             return (self.n_test,)
-        return datasets.mode_sizes(self.dataset, self.n_test)
+        return toys.mode_sizes(self.dataset, self.n_test)
 
     @property
     def _has_modes(self) -> bool:

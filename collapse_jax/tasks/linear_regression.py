@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax import checks, linalg, random
-from collapse_jax.data import sample_size, split
-from collapse_jax.subsample import subset
+from collapse_jax.basics import checks
+from collapse_jax.numerics import draws, linalg
+from collapse_jax.numerics.subsets import subset
 from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.tables import sample_size, split
 
 
 class Design(NamedTuple):
@@ -185,11 +186,11 @@ class LinearRegression(AbstractTask):
             index = subset(design_key, len(self.train_x), self.n_samples)
             x, y = self.train_x[index], self.train_y[index]
             return RegressionWorld(None, None, _design(linalg.qr_lower(x)), x, y)
-        weights = random.normal(weights_key, (self.dim,))
+        weights = draws.normal(weights_key, (self.dim,))
         test_factor = _wishart_factor(test_key, self.n_test, self.dim) / jnp.sqrt(self.n_test)
         design, x = None, None
         if self.design == "fixed" and rows:
-            x = random.normal(design_key, (self.n_samples, self.dim))
+            x = draws.normal(design_key, (self.n_samples, self.dim))
             design = _design(linalg.qr_lower(x))
         elif self.design == "fixed":
             design = _design(_wishart_factor(design_key, self.n_samples, self.dim))
@@ -208,7 +209,7 @@ class LinearRegression(AbstractTask):
         if design is None:
             factor = _wishart_factor(jax.random.fold_in(key, 1), self.n_samples, self.dim)
             design = _design(factor)
-        noise = jnp.sqrt(self.noise) * random.normal(key, (self.dim,))
+        noise = jnp.sqrt(self.noise) * draws.normal(key, (self.dim,))
         coefficients = design.basis @ (design.basis.T @ model) + design.spread @ noise
         weight = design.gram if world.design is None else jnp.ones(())
         return LeastSquares(weight, coefficients)
@@ -242,10 +243,10 @@ class LinearRegression(AbstractTask):
     def sample_rows(
         self, world: RegressionWorld, model: Float[Array, " d"], key: Key[Array, ""]
     ) -> FixedRows | FreshRows:
-        noise = jnp.sqrt(self.noise) * random.normal(key, (self.n_samples,))
+        noise = jnp.sqrt(self.noise) * draws.normal(key, (self.n_samples,))
         if world.x is not None:
             return FixedRows(jnp.arange(self.n_samples), world.x @ model + noise)
-        x = random.normal(jax.random.fold_in(key, 1), (self.n_samples, self.dim))
+        x = draws.normal(jax.random.fold_in(key, 1), (self.n_samples, self.dim))
         return FreshRows(x, x @ model + noise)
 
     def summarise(
@@ -272,7 +273,7 @@ class LinearRegression(AbstractTask):
 
 def _wishart_factor(key: Key[Array, ""], n: Any, dim: int) -> Float[Array, "d d"]:
     """Lower factor of X'X for a design X of `n` standard normal rows."""
-    log_diag, below, _ = random.bartlett(key, jnp.asarray(n, jnp.float32), dim)
+    log_diag, below, _ = draws.bartlett(key, jnp.asarray(n, jnp.float32), dim)
     return below + jnp.diag(jnp.exp(log_diag))
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
-from collapse_jax import checks, linalg
+from collapse_jax.basics import checks
+from collapse_jax.numerics import linalg
 
 
 class Normal(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from collapse_jax.kernels import squared_distances
+from collapse_jax.numerics.kernels import squared_distances
 
 PROBES = 64
 """Rows that a model generates to be compared with real ones."""

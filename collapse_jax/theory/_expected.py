@@ -107,7 +107,9 @@ def regime_of(workflow: Any) -> Regime | None:
         >>> print(regime_of("a workflow of your own"))
         None
     """
-    from collapse_jax import workflows  # here, so that the formulas load without JAX
+    from collapse_jax.loop import (
+        presets as workflows,  # here, so that the formulas load without JAX
+    )
 
     classes = {
         workflows.Replace: Regime.REPLACE,

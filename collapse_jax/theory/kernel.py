@@ -14,13 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collapse_jax.theory._checks import (
-    FloatArray,
-    Number,
-    check_count,
-    check_number,
-    generations,
-)
+from collapse_jax.theory._checks import FloatArray, Number, check_count, check_number, generations
 from collapse_jax.theory.gaussian import subsample_factors
 
 

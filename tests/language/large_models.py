@@ -16,9 +16,9 @@ import jax
 import numpy as np
 
 import collapse_jax as cj
-from collapse_jax import saving
-from collapse_jax.language.training import Optimizer
-from collapse_jax.midway import Midway
+from collapse_jax.language.model.training import Optimizer
+from collapse_jax.records import saving
+from collapse_jax.records.midway import Midway
 
 
 def main(text: str) -> None:

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.language.documents import Documents
-from collapse_jax.language.training import Optimizer
-from collapse_jax.subsample import permuted
+from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.model.training import Optimizer
+from collapse_jax.numerics.subsets import permuted
 
 FOLDER = Path(__file__).parent
 BOS, EOS, KEY = 3, 5, 11

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from collapse_jax.language import attention
-from collapse_jax.language.architecture import PRESETS, Architecture, preset
-from collapse_jax.language.decoder import Decoder, grow_cache, stack_layers, unstack_layers
+from collapse_jax.language.model import attention
+from collapse_jax.language.model.architecture import PRESETS, Architecture, preset
+from collapse_jax.language.model.decoder import Decoder, grow_cache, stack_layers, unstack_layers
 
 pytestmark = pytest.mark.thorough
 

@@ -14,8 +14,8 @@ import pytest
 from statistics_helpers import assert_mean
 
 import collapse_jax as cj
-from collapse_jax.language import automaton, story
-from collapse_jax.language.automaton import Automaton, Move, tabulate
+from collapse_jax.language.corpora import automaton, story
+from collapse_jax.language.corpora.automaton import Automaton, Move, tabulate
 
 GRAMMARS = {"story": cj.corpus.Grammar(), "chat": cj.corpus.Grammar(chat=True)}
 both = pytest.mark.parametrize("name", list(GRAMMARS))

@@ -13,11 +13,11 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from collapse_jax.language import huggingface
-from collapse_jax.language.architecture import Architecture, preset
-from collapse_jax.language.checkpoint_config import read_config, write_config
-from collapse_jax.language.checkpoint_tensors import abstract_params
-from collapse_jax.language.decoder import Decoder
+from collapse_jax.language.model.architecture import Architecture, preset
+from collapse_jax.language.model.decoder import Decoder
+from collapse_jax.language.weights import huggingface
+from collapse_jax.language.weights.configuration import read_config, write_config
+from collapse_jax.language.weights.tensors import abstract_params
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 FAMILIES = ("gpt2", "llama", "gemma2")

@@ -14,16 +14,17 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax import engine, programs
-from collapse_jax.config import run_arguments
-from collapse_jax.language.architecture import preset
-from collapse_jax.language.encoding import decode_documents
-from collapse_jax.language.loss import evaluate
+from collapse_jax.language import programs
+from collapse_jax.language.corpora.encoding import decode_documents
+from collapse_jax.language.model.architecture import preset
+from collapse_jax.language.model.loss import evaluate
+from collapse_jax.language.model.sampling import Sampling
+from collapse_jax.language.model.training import Optimizer
 from collapse_jax.language.samples import SampleWriter
-from collapse_jax.language.sampling import Sampling
-from collapse_jax.language.training import Optimizer
-from collapse_jax.random import Role, chain_key, stream
-from collapse_jax.stages import TooFewDocuments
+from collapse_jax.language.stages import TooFewDocuments
+from collapse_jax.numerics.keys import Role, chain_key, stream
+from collapse_jax.records.config import run_arguments
+from collapse_jax.run import compiled
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "gpt2"
 QUICK = Optimizer(1e-2, batch_size=8, epochs=2)
@@ -259,7 +260,7 @@ def test_grid_of_real_and_synthetic():
 
 def test_settings_that_are_numbers_are_not_compiled_in():
     traced = [
-        eqx.filter(engine.traceable(small(optimizer=Optimizer(rate))), eqx.is_array, inverse=True)
+        eqx.filter(compiled.traceable(small(optimizer=Optimizer(rate))), eqx.is_array, inverse=True)
         for rate in (1e-3, 1e-2)
     ]
     assert eqx.tree_equal(*traced)

@@ -14,10 +14,11 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 
 import collapse_jax as cj
-from collapse_jax.language import huggingface, sharding
-from collapse_jax.language.architecture import preset
-from collapse_jax.language.training import start_training
-from collapse_jax.midway import Midway
+from collapse_jax.language.model.architecture import preset
+from collapse_jax.language.model.training import start_training
+from collapse_jax.language.weights import huggingface
+from collapse_jax.machines import model_mesh
+from collapse_jax.records.midway import Midway
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "language" / "large_models.py"
@@ -39,7 +40,7 @@ def test_the_table_knows_every_parameter():
         mesh = jax.sharding.AbstractMesh((2, 2), ("data", "model"))
         whole = set()
         for path, leaf in nnx.to_flat_state(params):
-            found = sharding.spec(path, leaf.shape, mesh)
+            found = model_mesh.spec(path, leaf.shape, mesh)
             assert len(found) == len(leaf.shape)
             if not any(found):
                 whole.add((*path[-2:],))
@@ -51,10 +52,10 @@ def test_the_table_knows_every_parameter():
 def test_what_the_mesh_does_not_divide_is_whole():
     mesh = jax.sharding.AbstractMesh((2, 8), ("data", "model"))
     kernel = ("layers", 3, "attention", "qkv", "kernel")
-    assert sharding.spec(kernel, (64, 16, 3, 4), mesh) == P("data", "model", None, None)
-    assert sharding.spec(kernel, (64, 4, 3, 4), mesh) == P("data", None, None, None)
+    assert model_mesh.spec(kernel, (64, 16, 3, 4), mesh) == P("data", "model", None, None)
+    assert model_mesh.spec(kernel, (64, 4, 3, 4), mesh) == P("data", None, None, None)
     stacked = ("layers", "attention", "qkv", "kernel")
-    assert sharding.spec(stacked, (1, 26, 63, 16, 3, 4), mesh) == P(
+    assert model_mesh.spec(stacked, (1, 26, 63, 16, 3, 4), mesh) == P(
         *[None] * 3, "model", None, None
     )
 
@@ -65,7 +66,7 @@ def test_moments_are_split_like_their_parameters(mesh):
     def start(key):
         return start_training(task.optimizer, task.initialise(key))
 
-    found = sharding.shardings(jax.eval_shape(start, jax.random.key(0)), mesh)
+    found = model_mesh.shardings(jax.eval_shape(start, jax.random.key(0)), mesh)
     params = [where.spec for where in jax.tree.leaves(found.params)]
     moments = [where.spec for where in jax.tree.leaves(found.moments)]
     assert [spec for spec in moments if any(spec)] == 2 * [spec for spec in params if any(spec)]
@@ -102,7 +103,7 @@ def test_a_checkpoint_that_the_host_cannot_hold(tmp_path, monkeypatch):
     """Refused by its config.json alone: there are no weights at all."""
     config = (ROOT / "tests/language/checkpoints/gemma2/config.json").read_text()
     (tmp_path / "config.json").write_text(config)
-    monkeypatch.setattr("collapse_jax.language.pretrained.host_memory", lambda: 1000)
+    monkeypatch.setattr("collapse_jax.language.weights.pretrained.host_memory", lambda: 1000)
     with pytest.raises(ValueError, match=r"checkpoint must fit .* parameters x 4 bytes are .* GB"):
         cj.LanguageModel.from_pretrained(tmp_path)
 

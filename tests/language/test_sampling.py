@@ -9,9 +9,9 @@ import pytest
 from flax import nnx
 from scipy import stats
 
-from collapse_jax.language.architecture import Architecture
-from collapse_jax.language.decoder import Decoder
-from collapse_jax.language.sampling import Sampling, draw_index, sample
+from collapse_jax.language.model.architecture import Architecture
+from collapse_jax.language.model.decoder import Decoder
+from collapse_jax.language.model.sampling import Sampling, draw_index, sample
 
 pytestmark = pytest.mark.thorough
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import collapse_jax as cj
-from collapse_jax.corpus import Hub, Text, format_chat, is_chat, split_chat
+from collapse_jax.language.corpora import Hub, Text, format_chat, is_chat, split_chat
 
 PROMPTS = ["serve tea", "user: who?", "Why is\nit so?", " :", "ünï \u2028 code"]
 RESPONSES = ["Gladly.", "two\nlines", "", "assistant", "\n"]

@@ -11,12 +11,11 @@ import pytest
 from flax import nnx
 from language import make_curves
 
-from collapse_jax.language import huggingface
-from collapse_jax.language.architecture import Architecture
-from collapse_jax.language.decoder import Decoder
-from collapse_jax.language.documents import Documents
-from collapse_jax.language.loss import document_loss, evaluate
-from collapse_jax.language.training import (
+from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.model.architecture import Architecture
+from collapse_jax.language.model.decoder import Decoder
+from collapse_jax.language.model.loss import document_loss, evaluate
+from collapse_jax.language.model.training import (
     FINETUNING,
     STATE_AXES,
     Optimizer,
@@ -24,6 +23,7 @@ from collapse_jax.language.training import (
     start_training,
     train_steps,
 )
+from collapse_jax.language.weights import huggingface
 
 pytestmark = pytest.mark.thorough
 

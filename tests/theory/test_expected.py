@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from collapse_jax import tasks, workflows
+from collapse_jax import tasks
+from collapse_jax.loop import presets
 from collapse_jax.theory import Expected, Prediction, Regime, expected, gaussian, regime_of
 
-WORKFLOWS = [workflows.Replace(), workflows.Accumulate(), workflows.AccumulateSubsample()]
+WORKFLOWS = [presets.Replace(), presets.Accumulate(), presets.AccumulateSubsample()]
 SIZES = {"n_train", "real_fraction"}
 
 
@@ -46,7 +47,7 @@ def test_dataset(workflow, task):
 
 
 def test_values_are_those_of_the_formulas():
-    ds = expected(workflows.Accumulate(), tasks.Gaussian(dim=2, n_samples=10, covariance=3.0), 5)
+    ds = expected(presets.Accumulate(), tasks.Gaussian(dim=2, n_samples=10, covariance=3.0), 5)
     moments = gaussian.accumulate_moments(10, 5)
     np.testing.assert_allclose(ds.trace_ratio, moments.covariance)
     np.testing.assert_allclose(ds.squared_error_mean, 6 * moments.mean_error)
@@ -55,12 +56,12 @@ def test_values_are_those_of_the_formulas():
 def test_data_sets_as_truth(rng):
     rows = rng.normal(size=(40, 2))
     task = tasks.Gaussian(data=rows, n_samples=10)
-    ds = expected(workflows.Replace(), task, 3)
+    ds = expected(presets.Replace(), task, 3)
     assert set(ds) == SIZES | {"squared_error_mean", "trace_ratio"}
     task = tasks.LinearRegression(data=(rows, rows.sum(axis=1)), n_samples=10)
-    assert set(expected(workflows.Replace(), task, 3)) == SIZES
+    assert set(expected(presets.Replace(), task, 3)) == SIZES
     task = tasks.Categorical(data=["a", "b", "a", "c"])
-    ds = expected(workflows.Replace(), task, 3)
+    ds = expected(presets.Replace(), task, 3)
     assert ds.collision[0] == pytest.approx(0.375)
 
 
@@ -78,7 +79,7 @@ class BentCoin(Coin):
 
 def test_a_users_task_can_bring_its_theory():
     own = Expected()
-    assert set(own(workflows.Replace(), Coin(5, 0.3), 2)) == SIZES
+    assert set(own(presets.Replace(), Coin(5, 0.3), 2)) == SIZES
 
     @own.register(Coin)
     def coin_theory(task, workflow, n_generations):
@@ -86,21 +87,21 @@ def test_a_users_task_can_bring_its_theory():
             return {}
         return {"heads": Prediction(np.full(n_generations, task.bias), "exact", "martingale")}
 
-    ds = own(workflows.Replace(), BentCoin(5, 0.3), 2)
+    ds = own(presets.Replace(), BentCoin(5, 0.3), 2)
     assert set(ds) == SIZES | {"heads"}
     assert ds.heads.attrs["long_name"] == "heads"
-    assert set(own(workflows.Accumulate(), Coin(5, 0.3), 2)) == SIZES
-    assert set(expected(workflows.Replace(), Coin(5, 0.3), 2)) == SIZES  # instances are separate
+    assert set(own(presets.Accumulate(), Coin(5, 0.3), 2)) == SIZES
+    assert set(expected(presets.Replace(), Coin(5, 0.3), 2)) == SIZES  # instances are separate
 
 
 def test_a_registered_theory_goes_before_the_built_in_one():
     own = Expected()
     own.register(tasks.Categorical)(lambda task, workflow, n_generations: {})
-    assert set(own(workflows.Replace(), tasks.Categorical(n_samples=5), 2)) == SIZES
+    assert set(own(presets.Replace(), tasks.Categorical(n_samples=5), 2)) == SIZES
 
 
 def test_the_unknown_gives_an_empty_dataset():
-    for workflow, task in [(object(), tasks.Gaussian()), (workflows.Replace(), object())]:
+    for workflow, task in [(object(), tasks.Gaussian()), (presets.Replace(), object())]:
         ds = expected(workflow, task, 4)
         assert len(ds) == 0
         assert dict(ds.sizes) == {"generation": 4}
@@ -108,7 +109,7 @@ def test_the_unknown_gives_an_empty_dataset():
 
 def test_rejects():
     with pytest.raises(ValueError, match="n_generations must be 1 or more, got 0"):
-        expected(workflows.Replace(), tasks.Gaussian(), 0)
+        expected(presets.Replace(), tasks.Gaussian(), 0)
 
 
 def test_formulas_load_without_jax():

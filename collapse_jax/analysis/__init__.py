@@ -1,0 +1,1 @@
+"""Did it collapse, in which sense, and when."""

@@ -1,0 +1,46 @@
+"""Corpora of language models, their tokenizers, and documents as rows of tokens.
+
+- `Grammar`: the embedded language, of which everything is known exactly.
+- `Text`: documents from a file.
+- `Hub`: documents from the hub of Hugging Face.
+- `ByteTokenizer`, `WordTokenizer`, `FileTokenizer`: from text to tokens; `train_bpe` trains one.
+- `encode_documents`, `decode_documents`: rows of tokens.
+- `format_chat`, `is_chat`, `split_chat`: prompts and responses in one document.
+- `distinct_documents`: how many different ones there are.
+"""
+
+from collapse_jax.language.corpora.base import AbstractCorpus
+from collapse_jax.language.corpora.bpe import train_bpe
+from collapse_jax.language.corpora.chat import format_chat, is_chat, split_chat
+from collapse_jax.language.corpora.encoding import Encoded, decode_documents, encode_documents
+from collapse_jax.language.corpora.grammar import Grammar
+from collapse_jax.language.corpora.measures import distinct_documents
+from collapse_jax.language.corpora.text import AbstractText, Hub, Text
+from collapse_jax.language.corpora.tokenizers import (
+    AbstractTokenizer,
+    ByteTokenizer,
+    FileTokenizer,
+    WordTokenizer,
+    check_vocabulary,
+)
+
+__all__ = [
+    "AbstractCorpus",
+    "AbstractText",
+    "AbstractTokenizer",
+    "ByteTokenizer",
+    "Encoded",
+    "FileTokenizer",
+    "Grammar",
+    "Hub",
+    "Text",
+    "WordTokenizer",
+    "check_vocabulary",
+    "decode_documents",
+    "distinct_documents",
+    "encode_documents",
+    "format_chat",
+    "is_chat",
+    "split_chat",
+    "train_bpe",
+]

@@ -1,0 +1,89 @@
+"""The real documents of a language model: drawn from a grammar, or encoded once and for all."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from collapse_jax.basics import checks
+from collapse_jax.language.corpora.base import AbstractCorpus
+from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.encoding import encode_documents
+from collapse_jax.language.corpora.grammar import Grammar
+from collapse_jax.language.corpora.text import AbstractText
+from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+
+_DEFAULT_SAMPLES, _DEFAULT_TEST = 1024, 512
+_RESERVE = 8  # times n_samples: documents of a grammar that are written out for other tokenizers
+
+
+class RealDocuments(NamedTuple):
+    """Sizes, and the documents where they are not drawn afresh in each chain."""
+
+    n_samples: int
+    n_test: int
+    train: Documents | None
+    test: Documents | None
+    dropped: int
+    """Documents that are longer than the context."""
+
+
+def is_drawn(corpus: AbstractCorpus | None, tokenizer: AbstractTokenizer | None) -> bool:
+    """Whether documents are drawn on the device: those of a grammar, in its own words."""
+    return isinstance(corpus, Grammar) and tokenizer == corpus.tokenizer
+
+
+def real_documents(
+    corpus: AbstractCorpus | None,
+    tokenizer: AbstractTokenizer | None,
+    context: int,
+    n_samples: int | None,
+    n_test: int | None,
+) -> RealDocuments:
+    """The real documents as token ids.
+
+    A grammar that is read by another tokenizer than its own is written out first: eight times as
+    many documents as a generation has.
+
+    Raises `ValueError` where fewer documents fit into the context than are asked for.
+    """
+    for name, size in (("n_samples", n_samples), ("n_test", n_test)):
+        if size is not None:
+            checks.whole_number(name, size)
+    if isinstance(corpus, AbstractText) and tokenizer is not None:
+        train_texts, test_texts = corpus.train, corpus.test
+    else:
+        n_samples = _DEFAULT_SAMPLES if n_samples is None else n_samples
+        n_test = _DEFAULT_TEST if n_test is None else n_test
+        if not isinstance(corpus, Grammar) or tokenizer is None:
+            return RealDocuments(n_samples, n_test, None, None, 0)
+        if is_drawn(corpus, tokenizer):
+            if context < corpus.max_length:
+                raise ValueError(
+                    f"context must be at least the {corpus.max_length} tokens of the grammar's "
+                    f"longest document, got {context}"
+                )
+            return RealDocuments(n_samples, n_test, None, None, 0)
+        train_texts = corpus.sample(_RESERVE * n_samples, seed=0)
+        test_texts = corpus.sample(n_test, seed=1)
+    train = encode_documents(train_texts, tokenizer, context)
+    test = encode_documents(test_texts, tokenizer, context)
+    available = len(train.lengths)
+    n_samples = available if n_samples is None else n_samples
+    n_test = len(test.lengths) if n_test is None else n_test
+    for name, wanted, found in (
+        ("n_samples", n_samples, train),
+        ("n_test", n_test, test),
+    ):
+        if wanted > len(found.lengths):
+            raise ValueError(
+                f"{name} must not exceed the {len(found.lengths):,} documents that fit into the "
+                f"context of {context:,} tokens, got {wanted:,} ({found.dropped:,} longer ones "
+                "were dropped)"
+            )
+    return RealDocuments(
+        n_samples,
+        n_test,
+        Documents(jnp.asarray(train.tokens), jnp.asarray(train.lengths)),
+        Documents(jnp.asarray(test.tokens[:n_test]), jnp.asarray(test.lengths[:n_test])),
+        train.dropped + test.dropped,
+    )

@@ -1,0 +1,1 @@
+"""Transformers: their shape, their layers, how they are trained and sampled."""

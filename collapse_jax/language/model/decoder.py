@@ -1,0 +1,259 @@
+"""A decoder-only transformer: whole sequences for training, a cache for sampling."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from collapse_jax.basics import checks
+from collapse_jax.language.model import attention
+from collapse_jax.language.model.architecture import Architecture
+from collapse_jax.language.model.layers import (
+    Layer,
+    Norm,
+    Residual,
+    floating_type,
+    normal_parameter,
+)
+from collapse_jax.machines.model_mesh import DATA, MODEL, constrain
+
+Params = Any  # an nnx.State, whose own type hints warn when they are checked at run time
+Cache = tuple[tuple[Array, Array], ...]
+
+
+class Decoder(nnx.Module):
+    """A transformer of the GPT-2, Llama-2 or Gemma-2 family.
+
+    Split it once, and work with plain JAX on the parameters; merge where they are used:
+
+    !!! example
+
+        >>> import jax, jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from collapse_jax.language.model.architecture import preset
+        >>> from collapse_jax.language.model.decoder import Decoder
+        >>> graphdef, params = nnx.split(Decoder(preset("tiny"), rngs=nnx.Rngs(0)))
+        >>> def logits(params, tokens):
+        ...     model = nnx.merge(graphdef, params)
+        ...     return model.logits(model.hidden(tokens))
+        >>> jax.eval_shape(logits, params, jnp.zeros((8, 16), int)).shape
+        (8, 16, 128)
+
+    Everything may be vmapped over parameters. The start is GPT-2's: normal weights, those that
+    write into the residual stream smaller by `sqrt(2 * depth)`, zero biases, norms that do nothing.
+
+    **Arguments:**
+
+    - `architecture`: what the decoder is made of.
+    - `rngs`: source of the random start.
+    - `dtype`: type in which it computes (norms, softmax and logits are in float32 in any case).
+    - `param_dtype`: type of the parameters. With `dtype` bfloat16, float32 here keeps master
+        weights, which small updates still change.
+    - `remat`: whether the backward pass computes a layer again instead of keeping what is inside.
+    - `scan`: whether the layers' parameters are stacked, and a loop runs over them. A deep model
+        compiles several times faster, a small one runs slower.
+    - `init_std`: standard deviation of the weights at the start.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        rngs: nnx.Rngs,
+        dtype: Any = jnp.float32,
+        param_dtype: Any = jnp.float32,
+        remat: bool = False,
+        scan: bool = False,
+        init_std: float = 0.02,
+    ):
+        self.architecture = architecture
+        self.dtype = floating_type("dtype", dtype)
+        self.remat, self.scan = bool(remat), bool(scan)
+        param_dtype = floating_type("param_dtype", param_dtype)
+        std = checks.positive_number("init_std", init_std)
+        table = functools.partial(normal_parameter, std=std, param_dtype=param_dtype)
+        rows = (architecture.vocab_size, architecture.width)
+        self.tokens = table(rngs.params(), rows)
+        learned = architecture.positions == "learned"
+        places = (architecture.context, architecture.width)
+        self.positions = table(rngs.params(), places) if learned else None
+        layer = functools.partial(
+            Layer, architecture, std=std, dtype=self.dtype, param_dtype=param_dtype
+        )
+        self.layers: Any
+        keys = jax.random.split(rngs.params(), architecture.depth)
+        if scan:
+            graphdef, _ = nnx.split(nnx.eval_shape(lambda: layer(keys[0])))
+            stacked = jax.vmap(lambda key: nnx.split(layer(key))[1])(keys)
+            self.layers = nnx.merge(graphdef, stacked)
+        else:
+            self.layers = nnx.List([layer(key) for key in keys])
+        self.norm = Norm(architecture, self.dtype, param_dtype)
+        self.head = None if architecture.tied_head else table(rngs.params(), rows)
+
+    def hidden(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch time width"]:
+        """The last hidden states, normalised: what `logits` turns into scores.
+
+        Padding belongs at the end of a row, where no earlier token sees it.
+
+        Raises `ValueError` for sequences longer than the context.
+        """
+        self._check_length("tokens must have at most as many columns as", tokens.shape[1])
+        positions = jnp.arange(tokens.shape[1])
+        x, rotation = self._embed(tokens, positions), self._rotation(positions)
+        if not self.scan:
+            for layer, window in zip(self.layers, self.architecture.windows, strict=True):
+                graphdef, state = nnx.split(layer)
+                apply = _applied(graphdef, rotation, window)
+                x = (jax.checkpoint(apply) if self.remat else apply)(x, state)
+            return self.norm(x)
+
+        graphdef, stacked = nnx.split(self.layers)
+
+        def body(x: Array, scanned: tuple[Any, Any]) -> tuple[Array, None]:
+            state, window = scanned
+            return _applied(graphdef, rotation, window)(x, state), None
+
+        if self.remat:
+            body = jax.checkpoint(body, prevent_cse=False)
+        x, _ = lax.scan(body, x, (stacked, self._scanned_windows()))
+        return self.norm(x)
+
+    def logits(self, hidden: Residual) -> Float[Array, "*batch vocab"]:
+        """Scores of the next token, in float32; any part of a sequence may be given."""
+        table = (self.tokens if self.head is None else self.head)[...].astype(self.dtype)
+        scores = jnp.einsum("...w,vw->...v", hidden, table, preferred_element_type=jnp.float32)
+        return attention.soft_cap(scores, self.architecture.final_cap)
+
+    def init_cache(self, batch: int, length: int) -> Cache:
+        """An empty cache for `length` tokens.
+
+        **Returns:** keys and values `[batch, kv_head, time, head_dim]` for each layer; with `scan`
+        one pair for all, with a leading axis of layers.
+
+        Raises `ValueError` for a length beyond the context.
+        """
+        self._check_length("length must be at most", length)
+        arch = self.architecture
+        shape, axes = (batch, arch.kv_heads, length, arch.head_dim), (DATA, MODEL)
+        if self.scan:
+            shape = (arch.depth, *shape)
+            axes = (None, DATA, MODEL)
+        empty = constrain(jnp.zeros(shape, self.dtype), *axes)
+        return ((empty, empty),) * (1 if self.scan else arch.depth)
+
+    def step(
+        self, token: Int[Array, " batch"], position: Int[Array, ""], cache: Cache
+    ) -> tuple[Float[Array, "batch vocab"], Cache]:
+        """Read one token of each row and score the next one.
+
+        **Arguments:**
+
+        - `token`: the tokens at `position`.
+        - `position`: the same for all rows, so that the cache is written in one place. It must be
+            within the cache; `grow_cache` makes room.
+        - `cache`: keys and values of all positions before.
+
+        **Returns:** logits in float32, and the cache with `position` filled.
+        """
+        x, rotation = self._embed(token, position), self._rotation(position)
+        if not self.scan:
+            filled = []
+            for layer, window, kept in zip(
+                self.layers, self.architecture.windows, cache, strict=True
+            ):
+                x, grown = layer.step(x, rotation, window, position, kept)
+                filled.append(grown)
+            return self.logits(self.norm(x)), tuple(filled)
+
+        graphdef, stacked = nnx.split(self.layers)
+
+        # The cache is carried: as a scanned input it would be copied whole at every step.
+        def body(
+            carry: tuple[Array, tuple[Array, Array]], scanned: tuple[Any, Any, Array]
+        ) -> tuple[tuple[Array, tuple[Array, Array]], None]:
+            x, kept = carry
+            state, window, index = scanned
+            layer = nnx.merge(graphdef, state)
+            return layer.step(x, rotation, window, position, kept, index), None
+
+        index = jnp.arange(self.architecture.depth)
+        scanned = (stacked, self._scanned_windows(), index)
+        (x, kept), _ = lax.scan(body, (x, cache[0]), scanned)
+        return self.logits(self.norm(x)), (kept,)
+
+    def _embed(self, tokens: Int[Array, "*batch"], positions: Int[Array, "*time"]) -> Residual:
+        x = self.tokens[...][tokens].astype(self.dtype)
+        if self.architecture.scale_embedding:
+            x = x * jnp.asarray(self.architecture.width**0.5, self.dtype)
+        if self.positions is not None:
+            x = x + self.positions[...][positions].astype(self.dtype)
+        return constrain(x, DATA)
+
+    def _rotation(self, positions: Int[Array, "*time"]) -> attention.Rotation | None:
+        arch = self.architecture
+        if arch.positions == "learned":
+            return None
+        return attention.rotation(positions, arch.head_dim, arch.rope_theta)
+
+    def _scanned_windows(self) -> Int[Array, " depth"] | None:
+        """A window for each layer, the context where all tokens are seen."""
+        windows = self.architecture.windows
+        if all(window is None for window in windows):
+            return None
+        return jnp.asarray([window or self.architecture.context for window in windows])
+
+    def _check_length(self, rule: str, length: int) -> None:
+        if length > self.architecture.context:
+            raise ValueError(f"{rule} the context of {self.architecture.context}, got {length}")
+
+
+def grow_cache(cache: Cache, length: int) -> Cache:
+    """The same cache with room for `length` tokens.
+
+    Few growths at fixed lengths are cheaper than a cache that is as long as the longest document
+    from the start, since every step reads all of it.
+    """
+
+    def grow(old: Array) -> Array:
+        room = length - old.shape[-2]
+        if room < 0:
+            raise ValueError(f"length must be at least the cache's {old.shape[-2]}, got {length}")
+        return jnp.pad(old, [(0, 0)] * (old.ndim - 2) + [(0, room), (0, 0)])
+
+    return jax.tree.map(grow, cache)
+
+
+def stack_layers(params: Params) -> Params:
+    """Parameters of a decoder with `scan` from those of one without."""
+    layers: dict[tuple, dict[Any, Array]] = {}
+    rest = {}
+    for path, leaf in nnx.to_flat_state(params):
+        if path[0] == "layers":
+            layers.setdefault(("layers", *path[2:]), {})[path[1]] = leaf[...]
+        else:
+            rest[path] = leaf
+    for path, parts in layers.items():
+        rest[path] = nnx.Param(jnp.stack([parts[index] for index in sorted(parts)]))
+    return nnx.from_flat_state(rest)
+
+
+def unstack_layers(params: Params) -> Params:
+    """Parameters of a decoder without `scan` from those of one with it."""
+    flat = {}
+    for path, leaf in nnx.to_flat_state(params):
+        if path[0] == "layers":
+            for index, part in enumerate(leaf[...]):
+                flat["layers", index, *path[1:]] = nnx.Param(part)
+        else:
+            flat[path] = leaf
+    return nnx.from_flat_state(flat)
+
+
+def _applied(graphdef: Any, rotation: attention.Rotation | None, window: Any) -> Any:
+    """A layer as a function of its input and its parameters."""
+    return lambda x, state: constrain(nnx.merge(graphdef, state)(x, rotation, window), DATA)

@@ -1,0 +1,201 @@
+"""Sampling of documents from a decoder, one row each, with a cache."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from collapse_jax.basics import checks
+from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.model.decoder import Cache, Decoder, Params, grow_cache
+from collapse_jax.numerics.draws import to_uniform, words
+
+# The cache's first length. It doubles from there, so that a step reads at most twice what it needs.
+_SHORTEST_CACHE = 16
+
+
+class Sampling(eqx.Module):
+    """From which law the next token is drawn, given the model's scores.
+
+    As in transformers, first the temperature acts, then `top_k`, then `top_p`.
+
+    **Arguments:**
+
+    - `temperature`: scores are divided by it. Default 1, the model's own law; 0 takes the
+        likeliest token.
+    - `top_k`: only so many of the likeliest tokens can be drawn. Default all.
+    - `top_p`: only the likeliest tokens that together have this probability can be drawn, the one
+        that exceeds it included. Default all.
+
+    Raises `ValueError` or `TypeError` for arguments outside these ranges.
+    """
+
+    temperature: Any
+    top_p: Any
+    top_k: int | None = eqx.field(static=True)
+
+    def __init__(
+        self, temperature: float = 1.0, *, top_k: int | None = None, top_p: float | None = None
+    ):
+        self.temperature = checks.positive_number("temperature", temperature, zero_allowed=True)
+        self.top_k = None if top_k is None else checks.whole_number("top_k", top_k)
+        self.top_p = None if top_p is None else checks.positive_number("top_p", top_p)
+        if top_p is not None and not checks.is_traced(top_p) and top_p > 1:
+            raise ValueError(f"top_p must be at most 1, got {top_p}")
+
+    def weights(self, scores: Float[Array, "batch vocab"]) -> Float[Array, "batch vocab"]:
+        """Unnormalised probabilities of the next token, 1 for the likeliest.
+
+        !!! example
+
+            >>> import jax.numpy as jnp
+            >>> Sampling(top_k=2).weights(jnp.log(jnp.array([[1.0, 4.0, 2.0]]))).tolist()
+            [[0.0, 1.0, 0.5]]
+        """
+        below = scores - jnp.max(scores, axis=-1, keepdims=True)
+        # As the temperature falls to 0 only the greatest score keeps its weight.
+        weights = jnp.exp(below / jnp.maximum(self.temperature, 1e-30))
+        if self.top_k is not None and self.top_k < scores.shape[-1]:
+            least = lax.top_k(weights, self.top_k)[0][:, -1:]
+            weights = jnp.where(weights >= least, weights, 0.0)
+        if self.top_p is not None:
+            falling = -jnp.sort(-weights, axis=-1)
+            above = jnp.cumsum(falling, axis=-1) - falling
+            kept = above < self.top_p * jnp.sum(falling, axis=-1, keepdims=True)
+            least = jnp.min(jnp.where(kept, falling, jnp.inf), axis=-1, keepdims=True)
+            weights = jnp.where(weights >= least, weights, 0.0)
+        return weights
+
+
+class _Progress(NamedTuple):
+    """Where the rows are. All are at the same position, which is a number and no array of them."""
+
+    position: Int[Array, ""]
+    token: Int[Array, " n"]
+    tokens: Int[Array, "length n"]
+    lengths: Int[Array, " n"]
+    finished: Bool[Array, " n"]
+    cache: Cache
+
+
+def sample(
+    graphdef: Any,
+    params: Params,
+    key: Key[Array, ""],
+    n: int,
+    length: int,
+    *,
+    bos_id: int,
+    eos_id: int,
+    settings: Sampling | None = None,
+) -> tuple[Documents, Bool[Array, " n"]]:
+    """`n` independent documents, each from BOS to EOS. Pure; can be vmapped over replicates.
+
+    Stops when all rows have finished, under vmap those of all replicates.
+
+    **Arguments:**
+
+    - `graphdef`, `params`: a `Decoder`, split.
+    - `key`: the key of the draws; rows and positions have numbers of their own.
+    - `n`: number of documents.
+    - `length`: tokens of the longest document, EOS included, at most the decoder's context.
+    - `bos_id`, `eos_id`: the tokens in front of a document and at its end.
+    - `settings`: from which law tokens are drawn. Default the model's.
+
+    **Returns:** the documents, zeros beyond their ends, and which of them have ended. The others
+    have reached `length` without EOS; they are no draws from the model's law of documents.
+
+    Raises `ValueError` for a length beyond the context.
+    """
+    settings = Sampling() if settings is None else settings
+    checks.whole_number("n", n)
+    checks.whole_number("length", length)
+    model: Decoder = nnx.merge(graphdef, params)
+    if length > (context := model.architecture.context):
+        raise ValueError(f"length must be at most the context of {context}, got {length}")
+    uniforms = to_uniform(words(key, (length, 2, n)))
+
+    def step(state: _Progress) -> _Progress:
+        scores, cache = model.step(state.token, state.position, state.cache)
+        uniform = lax.dynamic_index_in_dim(uniforms, state.position, keepdims=False)
+        drawn = draw_index(settings.weights(scores), uniform)
+        token = jnp.where(state.finished, 0, drawn)
+        return _Progress(
+            state.position + 1,
+            token,
+            lax.dynamic_update_index_in_dim(state.tokens, token, state.position, 0),
+            state.lengths + ~state.finished,
+            state.finished | (drawn == eos_id),
+            cache,
+        )
+
+    boundaries = [min(_SHORTEST_CACHE, length)]
+    while boundaries[-1] < length:
+        boundaries.append(min(2 * boundaries[-1], length))
+    state = _Progress(
+        jnp.zeros((), jnp.int32),
+        jnp.full(n, bos_id, jnp.int32),
+        jnp.zeros((length, n), jnp.int32),
+        jnp.zeros(n, jnp.int32),
+        jnp.zeros(n, bool),
+        model.init_cache(n, boundaries[0]),
+    )
+    for boundary in boundaries:
+        state = state._replace(cache=grow_cache(state.cache, boundary))
+
+        def goes_on(state: _Progress, boundary: int = boundary) -> Array:
+            return (state.position < boundary) & _any_anywhere(~state.finished)
+
+        state = lax.while_loop(goes_on, step, state)
+    return Documents(state.tokens.T, state.lengths), state.finished
+
+
+def draw_index(weights: Float[Array, "n vocab"], uniforms: Float[Array, "2 n"]) -> Int[Array, " n"]:
+    """An index for each row, drawn in proportion to its weights, never one of weight 0.
+
+    By inverting the distribution function in two steps, a group of about the square root of the
+    vocabulary's size and then the entry: short sums are exact to few roundings, and quick.
+
+    **Arguments:**
+
+    - `weights`: not negative, and not all zero in any row.
+    - `uniforms`: two numbers on the open interval (0, 1) for each row.
+    """
+    n, vocab = weights.shape
+    width = math.isqrt(vocab - 1) + 1
+    groups = -(-vocab // width)
+    table = jnp.pad(weights, [(0, 0), (0, groups * width - vocab)]).reshape(n, groups, width)
+    group = _invert(jnp.sum(table, axis=-1), uniforms[0])
+    chosen = jnp.take_along_axis(table, group[:, None, None], axis=1)[:, 0]
+    return group * width + _invert(chosen, uniforms[1])
+
+
+def _invert(weights: Float[Array, "n m"], uniform: Float[Array, " n"]) -> Int[Array, " n"]:
+    cumulative = jnp.cumsum(weights, axis=-1)
+    index = jnp.arange(weights.shape[-1], dtype=jnp.int32)
+    possible = weights > 0.0
+    last = jnp.max(jnp.where(possible, index, 0), axis=-1, keepdims=True)
+    reached = possible & (cumulative > uniform[:, None] * cumulative[:, -1:])
+    # Rounding may leave the target unreached: then it is the last.
+    return jnp.min(jnp.where(reached, index, last), axis=-1)
+
+
+@jax.custom_batching.custom_vmap
+def _any_anywhere(rows: Bool[Array, "..."]) -> Bool[Array, ""]:
+    """Whether any is true, in any replicate of a vmap.
+
+    A loop whose condition differs between replicates would copy the caches of those that have
+    finished, at each step.
+    """
+    return jnp.any(rows)
+
+
+@_any_anywhere.def_vmap
+def _(axis_size: int, in_batched: Any, rows: Array) -> tuple[Array, bool]:
+    del axis_size, in_batched
+    return _any_anywhere(rows), False

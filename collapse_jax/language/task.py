@@ -1,0 +1,416 @@
+"""Language models: transformers trained on documents, which generate documents."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from collapse_jax.basics import checks
+from collapse_jax.language.corpora.base import AbstractCorpus
+from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.encoding import decode_documents, encode_documents
+from collapse_jax.language.corpora.grammar import Grammar
+from collapse_jax.language.corpora.measures import distinct_documents
+from collapse_jax.language.corpora.real import is_drawn, real_documents
+from collapse_jax.language.corpora.tokenizers import (
+    AbstractTokenizer,
+    FileTokenizer,
+    check_vocabulary,
+)
+from collapse_jax.language.model.architecture import Architecture, preset
+from collapse_jax.language.model.decoder import Decoder, Params
+from collapse_jax.language.model.loss import evaluate
+from collapse_jax.language.model.sampling import Sampling
+from collapse_jax.language.model.training import FINETUNING, Optimizer
+from collapse_jax.language.weights import huggingface, pretrained
+from collapse_jax.numerics.subsets import subset
+from collapse_jax.tasks.base import AbstractTask, Training, Variable
+
+PRETRAINING = Optimizer(1e-2, schedule="cosine", warmup=0.05, batch_size=32, epochs=6)
+"""What trains the preset `tiny` on the embedded grammar in seconds."""
+
+_MEASURED = {
+    "test_loss": Variable("cross-entropy on held-out real documents", "nat per token"),
+    "train_loss": Variable("mean cross-entropy during training", "nat per token"),
+    "acceptance_rate": Variable("share of the generated documents that are accepted", "1"),
+    "distinct_documents": Variable("different documents among those generated", "documents"),
+}
+_MEASURED_ON_GRAMMAR = {
+    "excess_loss": Variable("test loss minus that of the true distribution", "nat per token"),
+    "malformed": Variable("share of generated documents that the grammar cannot make", "1"),
+    "tail_survival": Variable("share of the rare words' frequency that survives", "1"),
+}
+
+
+class World(NamedTuple):
+    """What is fixed for one chain: the documents on which it is tested."""
+
+    test: Documents
+
+
+class LanguageModel(AbstractTask):
+    """A transformer trained on documents, from which the next generation's documents are sampled.
+
+    Each generation trains anew, from a fresh start (`mode="pretrain"`) or from a checkpoint
+    (`mode="finetune"`), unless `start="previous"`. It samples documents from BOS to EOS until
+    `n_samples` of them are accepted. Small models train side by side, one replicate per seed.
+
+    The chain runs stage by stage on the host, so `simulate` serves it and `rollout` does not.
+
+    **Arguments:**
+
+    - `corpus`: the real documents, from `collapse_jax.corpus`. Default `Grammar()`, an embedded
+        language whose entropy is known exactly; none with a checkpoint.
+    - `n_samples`: documents per generation. Default 1024 for a grammar, else all training documents
+        that fit.
+    - `checkpoint`: a folder, or a name on the Hugging Face hub, of a GPT-2, Llama-2 or Gemma-2.
+    - `model`: name of a preset, whose vocabulary is then the tokenizer's, or an `Architecture`.
+        Default `"tiny"`, or the checkpoint's.
+    - `mode`: `"pretrain"` or `"finetune"`. Default `"finetune"` with a checkpoint.
+    - `start`: where a generation starts: `"base"`, or `"previous"`, the model before it.
+    - `tokenizer`: default the checkpoint's tokenizer.json, or the corpus's own.
+    - `optimizer`: default `PRETRAINING`, or for fine-tuning the published settings.
+    - `sampling`: from which law tokens are drawn. Default the model's own.
+    - `context`: most tokens of a document, EOS included; longer ones are dropped. Default what a
+        grammar needs, or 512, but no more than the model's context.
+    - `n_test`: documents for the test loss. Default 512 for a grammar, else all that there are.
+    - `sample_batch`: documents that are sampled together. Default 256.
+    - `max_attempts`: documents that are sampled per accepted one before the run is given up.
+    - `dtype`, `param_dtype`: types of the computation and of the parameters, `"float32"` or
+        `"bfloat16"`. With `dtype="bfloat16"` the parameters remain float32 by default: in pure
+        bfloat16, as in the published runs, small updates are lost to rounding.
+    - `remat`: compute layers again in the backward pass, to save memory.
+    - `scan`: loop over stacked layers. Default for a dozen layers or more.
+
+    Raises `ValueError` or `TypeError` for arguments outside these ranges, for documents that do not
+    fit, and for what the checkpoint's loader refuses.
+
+    Source: arXiv 2410.16713, section 2.3.
+
+    !!! example
+
+        >>> import collapse_jax as cj
+        >>> task = cj.LanguageModel()
+        >>> task.n_samples, task.architecture.vocab_size, task.context
+        (1024, 94, 28)
+    """
+
+    staged: ClassVar[bool] = True
+
+    n_samples: int = eqx.field(static=True)
+    corpus: AbstractCorpus | None = eqx.field(static=True)
+    checkpoint: str | None = eqx.field(static=True)
+    model: str | Architecture | None = eqx.field(static=True)
+    architecture: Architecture = eqx.field(static=True)
+    mode: str = eqx.field(static=True)
+    start: str = eqx.field(static=True)
+    tokenizer: AbstractTokenizer | None = eqx.field(static=True)
+    optimizer: Optimizer
+    sampling: Sampling
+    context: int = eqx.field(static=True)
+    n_test: int = eqx.field(static=True)
+    sample_batch: int = eqx.field(static=True)
+    max_attempts: int = eqx.field(static=True)
+    dtype: str = eqx.field(static=True)
+    param_dtype: str = eqx.field(static=True)
+    remat: bool = eqx.field(static=True)
+    scan: bool = eqx.field(static=True)
+    dropped: int = eqx.field(static=True)
+    """Real documents that are longer than the context and were left out."""
+    graphdef: Any = eqx.field(static=True)
+    """The structure of the `Decoder`, for use with its parameters."""
+    base: pretrained.Weights | None = eqx.field(static=True)
+    """The parameters of the checkpoint, from which fine-tuning starts."""
+    train: Documents | None
+    test: Documents | None
+
+    def __init__(
+        self,
+        corpus: AbstractCorpus | None = None,
+        n_samples: int | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+        model: str | Architecture | None = None,
+        mode: Literal["pretrain", "finetune"] | None = None,
+        start: Literal["base", "previous"] = "base",
+        tokenizer: AbstractTokenizer | None = None,
+        optimizer: Optimizer | None = None,
+        sampling: Sampling | None = None,
+        context: int | None = None,
+        n_test: int | None = None,
+        sample_batch: int = 256,
+        max_attempts: int = 20,
+        dtype: str = "float32",
+        param_dtype: str | None = None,
+        remat: bool = False,
+        scan: bool | None = None,
+    ):
+        if corpus is not None and not isinstance(corpus, AbstractCorpus):
+            raise TypeError(
+                f"corpus must be one of collapse_jax.corpus, such as Grammar(), got {corpus!r}"
+            )
+        for name, value, kind in (
+            ("tokenizer", tokenizer, AbstractTokenizer),
+            ("optimizer", optimizer, Optimizer),
+            ("sampling", sampling, Sampling),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(f"{name} must be an {kind.__name__}, got {value!r}")
+        self.corpus = Grammar() if corpus is None and checkpoint is None else corpus
+        self.checkpoint = None if checkpoint is None else str(checkpoint)
+        mode = ("pretrain" if checkpoint is None else "finetune") if mode is None else mode
+        self.mode = checks.one_of("mode", mode, ("pretrain", "finetune"))
+        self.start = checks.one_of("start", start, ("base", "previous"))
+        if self.mode == "finetune" and checkpoint is None:
+            raise ValueError("checkpoint must be given with mode='finetune'")
+        self.dtype = checks.one_of("dtype", dtype, ("float32", "bfloat16"))
+        param_dtype = "float32" if param_dtype is None else param_dtype
+        self.param_dtype = checks.one_of("param_dtype", param_dtype, ("float32", "bfloat16"))
+        self.remat = bool(remat)
+        self.tokenizer = self._find_tokenizer(tokenizer)
+        self.context = self._find_context(context)
+        self.model, self.architecture = model, self._find_architecture(model)
+        self.context = min(self.context, self.architecture.context)
+        self.scan = self.architecture.depth >= 12 if scan is None else bool(scan)
+        if self.tokenizer is not None:
+            check_vocabulary(self.tokenizer, self.architecture.vocab_size)
+        self.optimizer = optimizer or (PRETRAINING if self.mode == "pretrain" else FINETUNING)
+        self.sampling = sampling or Sampling()
+        self.sample_batch = checks.whole_number("sample_batch", sample_batch)
+        self.max_attempts = checks.whole_number("max_attempts", max_attempts)
+        real = real_documents(self.corpus, self.tokenizer, self.context, n_samples, n_test)
+        self.n_samples, self.n_test, self.train, self.test, self.dropped = real
+        self.graphdef = nnx.split(nnx.eval_shape(lambda: self._decoder(nnx.Rngs(0))))[0]
+        self.base = None
+        if self.checkpoint is not None:
+            self.base = pretrained.Weights(
+                self.checkpoint, self.architecture, self.param_dtype, scan=self.scan
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls, checkpoint: str | Path, corpus: AbstractCorpus | None = None, **options: Any
+    ) -> "LanguageModel":
+        """A task that starts from a checkpoint: `LanguageModel(corpus, checkpoint=checkpoint)`."""
+        return cls(corpus, checkpoint=checkpoint, **options)
+
+    def _decoder(self, rngs: nnx.Rngs) -> Decoder:
+        return Decoder(
+            self.architecture,
+            rngs=rngs,
+            dtype=jnp.dtype(self.dtype),
+            param_dtype=jnp.dtype(self.param_dtype),
+            remat=self.remat,
+            scan=self.scan,
+        )
+
+    def _find_tokenizer(self, tokenizer: AbstractTokenizer | None) -> AbstractTokenizer | None:
+        if tokenizer is None and self.checkpoint is not None and self.corpus is not None:
+            folder = huggingface.find(self.checkpoint)
+            if (folder / "tokenizer.json").exists():
+                return FileTokenizer(folder)
+        if tokenizer is None and self.corpus is not None:
+            return self.corpus.tokenizer
+        return tokenizer
+
+    def _find_context(self, context: int | None) -> int:
+        if context is not None:
+            return checks.whole_number("context", context)
+        drawn = is_drawn(self.corpus, self.tokenizer)
+        return self.corpus.max_length if drawn else 512  # pyright: ignore
+
+    def _find_architecture(self, model: str | Architecture | None) -> Architecture:
+        if self.checkpoint is not None:
+            if model is not None:
+                raise ValueError(f"model must not be given with a checkpoint, got {model!r}")
+            return huggingface.load_architecture(self.checkpoint)
+        if isinstance(model, Architecture):
+            return model
+        if self.tokenizer is None:
+            raise ValueError("tokenizer must be given where the corpus has none")
+        found = preset(model or "tiny", vocab_size=self.tokenizer.vocab_size)
+        if model is None and self.context > found.context:
+            found = preset("tiny", vocab_size=found.vocab_size, context=self.context)
+        return found
+
+    @property
+    def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The metrics; some are known of a grammar in its own words alone."""
+        return _MEASURED | (_MEASURED_ON_GRAMMAR if self._grammar is not None else {})
+
+    @property
+    def _grammar(self) -> Grammar | None:
+        """The grammar, where documents are in its own words."""
+        drawn = is_drawn(self.corpus, self.tokenizer)
+        return self.corpus if drawn else None  # pyright: ignore[reportReturnType]
+
+    @property
+    def population(self) -> int | None:
+        """Number of real training documents, None where they are drawn from a grammar."""
+        return None if self.train is None else len(self.train.lengths)
+
+    @property
+    def keeps_rows(self) -> bool:
+        return True
+
+    @property
+    def dynamic_size(self) -> bool:
+        return False
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.architecture.n_parameters * sum(self._bytes_per_parameter.values())
+
+    @property
+    def _bytes_per_parameter(self) -> dict[str, int]:
+        """What training holds of each parameter."""
+        size = jnp.dtype(self.param_dtype).itemsize
+        held = {"parameters": size, "gradients": size, "moments": 2 * size}
+        if self.optimizer.micro_batch < self.optimizer.batch_size:
+            held["sum of gradients"] = 4
+        return held
+
+    def explain_memory(self, rows: bool) -> str:
+        n, held = self.architecture.n_parameters, self._bytes_per_parameter
+        parts = " + ".join(f"{size} ({name})" for name, size in held.items())
+        return (
+            f"training needs {n:,} parameters x ({parts}) bytes = {self.scratch_bytes / 1e9:.2f} "
+            "GB; use param_dtype='bfloat16', or split the model over more devices (mesh)"
+        )
+
+    def additive(self, grows: bool) -> bool:
+        return False
+
+    def world(self, key: Key[Array, ""], rows: bool) -> World:
+        if self.test is not None:
+            return World(self.test)
+        return World(self._known_grammar.draw(key, self.n_test))
+
+    # Documents have no smaller sufficient form: their statistic is empty.
+
+    def real_statistic(self, world: World, key: Key[Array, ""]) -> tuple[()]:
+        return ()
+
+    def sample_statistic(self, world: World, model: Any, key: Key[Array, ""]) -> tuple[()]:
+        return ()
+
+    def extend_statistic(
+        self, world: World, statistic: tuple[()], model: Any, key: Key[Array, ""]
+    ) -> tuple[()]:
+        return ()
+
+    def merge(self, world: World, first: tuple[()], second: tuple[()]) -> tuple[()]:
+        return ()
+
+    def summarise(self, world: World, rows: Documents, n_train: Int[Array, ""]) -> tuple[()]:
+        return ()
+
+    def real_rows(self, world: World, key: Key[Array, ""]) -> Documents:
+        if self.train is None:
+            return self._known_grammar.draw(key, self.n_samples)
+        index = subset(key, len(self.train.lengths), self.n_samples)
+        return Documents(self.train.tokens[index], self.train.lengths[index])
+
+    def sample_rows(self, world: World, model: Documents, key: Key[Array, ""]) -> Documents:
+        return model  # a model that has been sampled already: see `collapse_jax.language.stages`
+
+    def fit(self, world: World, training: Training) -> Any:
+        raise TypeError(
+            "task must not be a LanguageModel here: it is trained in stages, by simulate"
+        )
+
+    def measure(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
+        """The loss of trained parameters on held-out real documents."""
+        bos_id = self._known_tokenizer.bos_id
+        loss = evaluate(self.graphdef, model, world.test, bos_id=bos_id)
+        grammar = self._grammar
+        if grammar is None:
+            return {"test_loss": loss}
+        tokens = jnp.sum(world.test.lengths)
+        truth = -jnp.sum(grammar.log_probabilities(*world.test)) / tokens
+        return {"test_loss": loss, "excess_loss": loss - truth}
+
+    def measure_documents(self, documents: Documents) -> dict[str, Float[Array, ""]]:
+        """The metrics of generated documents."""
+        found = {"distinct_documents": distinct_documents(*documents).astype(jnp.float32)}
+        if self._grammar is not None:
+            log_probabilities = self._grammar.log_probabilities(*documents)
+            found |= {
+                "malformed": jnp.mean(jnp.isneginf(log_probabilities)),
+                "tail_survival": self._grammar.tail_survival(*documents),
+            }
+        return found
+
+    def acceptable(
+        self, drawn: Documents, finished: Bool[np.ndarray, " n"]
+    ) -> tuple[Documents, Int[np.ndarray, " accepted"]]:
+        """Which of the documents drawn may become training data, on the host.
+
+        Those that have ended, and where the corpus is a chat, have its form.
+
+        **Returns:** the acceptable ones as they are to be learned, and their places.
+        """
+        places = np.flatnonzero(finished)
+        rows = Documents(drawn.tokens[places], drawn.lengths[places])
+        if self.corpus is None or not self.corpus.is_chat:
+            return rows, places
+        tokenizer = self._known_tokenizer
+        texts = decode_documents(np.asarray(rows.tokens), np.asarray(rows.lengths), tokenizer)
+        kept = [i for i, text in enumerate(texts) if self.corpus.accepts(text)]
+        for i in kept:
+            if (text := self.corpus.reformat(texts[i])) != texts[i]:
+                # No longer than before, so that it fits.
+                again = encode_documents([text], tokenizer, self.context)
+                rows.tokens[i], rows.lengths[i] = again.tokens[0], again.lengths[0]
+        return Documents(rows.tokens[kept], rows.lengths[kept]), places[kept]
+
+    @property
+    def _known_tokenizer(self) -> AbstractTokenizer:
+        if self.tokenizer is None:
+            raise ValueError("corpus must be given to train a checkpoint on something")
+        return self.tokenizer
+
+    @property
+    def _known_grammar(self) -> Grammar:
+        if self._grammar is None:
+            raise ValueError("corpus must be given to simulate a checkpoint's generations")
+        return self._grammar
+
+    def initialise(self, key: Key[Array, ""]) -> Params:
+        """Parameters of a fresh start. Pure."""
+        return nnx.split(self._decoder(nnx.Rngs(params=key)))[1]
+
+    def logits(self, token_ids: Int[Any, "batch time"]) -> Float[Array, "batch time vocab"]:
+        """Scores of the base model for the token after each, in float32.
+
+        **Arguments:**
+
+        - `token_ids`: rows of ids as the checkpoint's tokenizer makes them, BOS included where it
+            wants one. `[batch, time]`
+
+        Raises `ValueError` for ids outside the vocabulary, and without a checkpoint.
+        """
+        vocab_size = self.architecture.vocab_size
+        return pretrained.logits(self.graphdef, self._base_params, token_ids, vocab_size)
+
+    def save_pretrained(self, folder: str | Path, params: Params | None = None) -> None:
+        """Write a checkpoint that transformers, and `from_pretrained`, can read.
+
+        **Arguments:**
+
+        - `folder`: where to.
+        - `params`: parameters of a trained generation, as `observe` of `simulate` receives them.
+            Default those of the base model.
+        """
+        params = self._base_params if params is None else params
+        pretrained.save(folder, self.architecture, params, self.tokenizer, self.checkpoint)
+
+    @property
+    def _base_params(self) -> Params:
+        if self.base is None:
+            raise ValueError("checkpoint must be given: the task has no base model without one")
+        return self.base.params

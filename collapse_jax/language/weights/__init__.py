@@ -1,0 +1,1 @@
+"""Checkpoints of published models: their configuration, their tensors, both ways."""

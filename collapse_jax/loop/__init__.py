@@ -1,0 +1,1 @@
+"""What a loop is, and one generation of it, as pure functions."""

@@ -1,0 +1,206 @@
+"""Datasets of `simulate` as figures and tables present them: labels, settings and their theory."""
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+from collapse_jax.loop.generation import SIZES
+from collapse_jax.records.config import known_class, rebuild
+from collapse_jax.theory import expected
+
+Runs = xr.Dataset | Mapping[str, xr.Dataset] | Sequence[xr.Dataset]
+"""One dataset, or several by their label, or several in their order."""
+Theory = bool | xr.Dataset | Mapping[str, xr.Dataset]
+"""Whether to compute the theory, or the theory itself: of the one run, or by label."""
+
+_ALWAYS_SHOWN = ("bandwidth",)
+
+
+class Run(NamedTuple):
+    """One dataset and how it is called."""
+
+    label: str
+    workflow: str
+    """Name of the workflow's class; empty where unknown."""
+    task: str
+    """Name of the task's class; empty where unknown."""
+    settings: dict[str, str]
+    """The task's settings that a reader wants to know."""
+    ds: xr.Dataset
+    theory: xr.Dataset
+    """What is known about the same variables and generations; possibly nothing."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """The task's variables, or all where there are only sizes."""
+        names = [str(name) for name in self.ds.data_vars]
+        return [name for name in names if name not in SIZES] or names
+
+
+def collect(ds: Runs, theory: Theory = True) -> list[Run]:
+    """Name datasets and find their theory.
+
+    Labels are those of a mapping; otherwise the workflows, with the settings in which the runs
+    differ where two runs share a workflow.
+
+    **Arguments:**
+
+    - `ds`: one dataset from `collapse_jax.simulate`, or a mapping or sequence of such.
+    - `theory`: True to predict what is known from the dataset's attributes, which is nothing where
+        the run used data or classes of the user's own; or datasets from
+        `collapse_jax.theory.expected`.
+
+    Raises `TypeError` for other types, `ValueError` for datasets without `seed` or `generation`.
+    """
+    if isinstance(ds, xr.Dataset):
+        labels, datasets = None, [ds]
+    elif isinstance(ds, Mapping):
+        labels, datasets = [str(label) for label in ds], list(ds.values())
+    elif isinstance(ds, Sequence) and not isinstance(ds, str):
+        labels, datasets = None, list(ds)
+    else:
+        raise TypeError(f"ds must be a dataset, or a mapping or sequence of them, got {ds!r}")
+    if not datasets:
+        raise ValueError("ds must hold at least one dataset")
+    for dataset in datasets:
+        _check(dataset)
+    configs = [json.loads(dataset.attrs.get("config", "{}")) for dataset in datasets]
+    settings = [_settings(config.get("task", {})) for config in configs]
+    workflows = [dataset.attrs.get("workflow", "") for dataset in datasets]
+    labels = _labels(workflows, settings) if labels is None else labels
+    return [
+        Run(
+            label,
+            workflow,
+            dataset.attrs.get("task", ""),
+            setting,
+            dataset,
+            _theory(label, dataset, config, theory, alone=len(datasets) == 1),
+        )
+        for label, workflow, setting, dataset, config in zip(
+            labels, workflows, settings, datasets, configs, strict=True
+        )
+    ]
+
+
+def title(runs: Sequence[Run]) -> str:
+    """What the runs have in common: workflow, task and settings."""
+    names = [
+        next(iter(found)) if len(found := {getattr(run, kind) for run in runs}) == 1 else ""
+        for kind in ("task", "workflow")
+    ]
+    common = [
+        f"{key}={value}" if value else key
+        for key, value in runs[0].settings.items()
+        if all(run.settings.get(key) == value for run in runs)
+    ]
+    return ": ".join(filter(None, [", ".join(filter(None, names)), ", ".join(common)]))
+
+
+def _check(ds: Any) -> None:
+    if not isinstance(ds, xr.Dataset):
+        raise TypeError(f"ds must hold xarray datasets, got {type(ds).__name__}")
+    if not {"seed", "generation"} <= set(ds.dims):
+        raise ValueError(
+            "ds must have the dimensions 'seed' and 'generation', as simulate returns them, got "
+            f"{', '.join(map(repr, ds.dims)) or 'none'}"
+        )
+
+
+def _labels(workflows: list[str], settings: list[dict[str, str]]) -> list[str]:
+    if len(set(workflows)) == len(workflows):
+        return workflows
+    keys = dict.fromkeys(key for setting in settings for key in setting)
+    differing = [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
+    several = len(set(workflows)) > 1
+    return [
+        ", ".join(
+            [workflow] * several + [f"{key}={setting[key]}" for key in differing if key in setting]
+        )
+        or f"run {number}"
+        for number, (workflow, setting) in enumerate(zip(workflows, settings, strict=True), 1)
+    ]
+
+
+def _settings(config: dict[str, Any], nested: bool = False) -> dict[str, str]:
+    """Sizes, the data set and everything that is not at its default."""
+    name, given = config.get("type"), dict(config)
+    data = given.pop("data", None)
+    given.pop("type", None)
+    shown = {} if data is None else {f"data of {data['rows']} rows": ""}
+    dataset = given.pop("dataset", None)
+    if data is None and dataset is not None:
+        shown[str(dataset)] = ""
+    try:
+        parameters = inspect.signature(known_class(str(name))).parameters
+    except ValueError:  # a class of the user's own
+        parameters = {}
+    for key, value in given.items():
+        if data is not None and key == "n_test":  # the data decide it
+            continue
+        if key in _DERIVED.get(str(name), ()):
+            continue
+        if isinstance(value, dict):
+            inner = _settings(value, nested=True)
+            if key == "corpus":
+                details = ", ".join(f"{k}={v}" if v else k for k, v in inner.items())
+                shown[f"{value['type']}({details})" if details else str(value["type"])] = ""
+            else:
+                shown |= inner
+            continue
+        default = key in parameters and _is_hidden_default(parameters[key], value, nested)
+        uniform = isinstance(value, list) and all(entry == value[0] for entry in value)
+        if value is not None and not default and not uniform:
+            shown[key] = _text(value)
+    return shown
+
+
+# What follows from other settings where it is not told.
+_DERIVED = {
+    "LanguageModel": ("context", "n_test", "mode", "scan", "tokenizer", "param_dtype"),
+    "Optimizer": ("micro_batch",),
+}
+
+
+def _is_hidden_default(parameter: inspect.Parameter, value: Any, nested: bool) -> bool:
+    """Whether an argument has its default value, which nobody needs to be told.
+
+    Of a task only arguments by keyword are hidden, not its sizes.
+    """
+    optional = nested or parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    return optional and value == parameter.default and parameter.name not in _ALWAYS_SHOWN
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{len(value)} numbers]" if len(value) > 3 else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _theory(
+    label: str, ds: xr.Dataset, config: dict[str, Any], theory: Theory, alone: bool
+) -> xr.Dataset:
+    if isinstance(theory, bool):
+        found = _expected(ds, config) if theory else xr.Dataset()
+    elif isinstance(theory, xr.Dataset):
+        if not alone:
+            raise ValueError("theory must be a mapping by label where there are several runs")
+        found = theory
+    elif isinstance(theory, Mapping):
+        found = theory.get(label, xr.Dataset())
+    else:
+        raise TypeError(f"theory must be True, False or datasets, got {theory!r}")
+    return found.reindex(generation=ds["generation"].values) if found.data_vars else found
+
+
+def _expected(ds: xr.Dataset, config: dict[str, Any]) -> xr.Dataset:
+    if config.get("task", {}).get("type") == "LanguageModel":  # no theory, and slow to make again
+        return xr.Dataset()
+    try:
+        workflow, task = rebuild(config["workflow"]), rebuild(config["task"])
+    except (KeyError, TypeError, ValueError):  # data or classes of the user's own
+        return xr.Dataset()
+    return expected(workflow, task, int(ds["generation"].max()))

@@ -1,0 +1,106 @@
+"""The outcome of runs as a table in the terminal: errors, theory and the verdict."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from collapse_jax.analysis.verdicts import SCALES, headline, verdict
+from collapse_jax.report.runs import Run, Runs, Theory, collect, title
+
+if TYPE_CHECKING:  # loaded when a table is made, so that importing the package stays quick
+    import rich.console
+    import rich.table
+
+_COLOURS = {"collapse": "red", "plateau": "yellow", "stable": "green", "uncertain": "default"}
+_MARKS = {"exact": "", "asymptotic": "~", "bound": "≤"}
+
+
+def summary(*groups: Runs, theory: Theory = True) -> "rich.console.Group":
+    """What came out of runs, one table per group and one line per run; for `rich.print`.
+
+    A line has the run's headline metric (see `analysis.verdicts.headline`) in the first and the
+    last generation, as mean and standard error over chains; what theory predicts for the mean in
+    the last generation, where it is known; and the verdict.
+
+    **Arguments:**
+
+    - `groups`: runs that belong together, for instance of three workflows on one task: each a
+        dataset from `collapse_jax.simulate`, or a mapping from labels, or a sequence.
+    - `theory`: as in `collapse_jax.report.figures.plot`; datasets only for a single group.
+
+    Raises `ValueError` or `TypeError` for what is no such dataset.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    if len(groups) != 1 and not isinstance(theory, bool):
+        raise ValueError("theory must be True or False where there are several groups")
+    collected = [collect(group, theory) for group in groups]
+    parts: list[Any] = []
+    for runs in collected:
+        parts += [Text(title(runs), style="bold"), _table(runs)]
+    chains = {run.ds.sizes["seed"] for runs in collected for run in runs}
+    number = " to ".join(str(n) for n in sorted({min(chains), max(chains)}))
+    note = f"Mean ± standard error over {number} chain{'s' * (chains != {1})}"
+    if any(_kind(run) == "asymptotic" for runs in collected for run in runs):
+        note += "; ~ in large samples"
+    return Group(*parts, Text(f"{note}.", style="dim"))
+
+
+def _table(runs: Sequence[Run]) -> "rich.table.Table":
+    """One group: a line per run."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    names = list(dict.fromkeys(_name(run) for run in runs))
+    table.add_column(" / ".join(names))
+    for t in (0, -1):
+        ends = sorted({int(run.ds["generation"][t]) for run in runs})
+        table.add_column(f"generation {'/'.join(map(str, ends))}", justify="right")
+    table.add_column("theory", justify="right")
+    table.add_column("")
+    for run in runs:
+        name = _name(run)
+        values = run.ds[name].transpose("seed", "generation").values.astype(np.float64)
+        predicted, kind = "", _kind(run)
+        if kind:
+            predicted = _MARKS.get(kind, "") + f"{float(run.theory[name].values[-1]):.3g}"
+        answer = verdict(run.ds).answer if name in SCALES else ""
+        style = _COLOURS.get(answer, "default")
+        estimates = [_estimate(values[:, t]) for t in (0, -1)]
+        table.add_row(run.label or name, *estimates, predicted, f"[{style}]{answer}[/{style}]")
+    return table
+
+
+def _name(run: Run) -> str:
+    """The metric to show: the headline, or any where there is none."""
+    return headline(run.ds) if any(name in run.ds for name in SCALES) else run.metrics[0]
+
+
+def _kind(run: Run) -> str:
+    """Kind of the theory of the metric shown, empty where there is none."""
+    name = _name(run)
+    return str(run.theory[name].attrs.get("kind", "exact")) if name in run.theory else ""
+
+
+def _estimate(values: np.ndarray) -> str:
+    """Mean and standard error, to two digits of the latter but no more than four of the mean."""
+    with np.errstate(invalid="ignore"):
+        mean = float(values.mean())
+        error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    size = max(abs(mean), error)
+    if not math.isfinite(size) or error <= 1e-5 * size:  # nothing but rounding
+        return f"{mean:.4g}"
+    if not 1e-3 <= size < 1e5:
+        return f"{mean:.1e} ± {error:.0e}"
+    decimals = max(0, min(1 - _exponent(error), 3 - _exponent(size)))
+    if error < 0.5 * 10.0**-decimals:
+        return f"{mean:.{decimals}f}"
+    return f"{mean:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _exponent(number: float) -> int:
+    return math.floor(math.log10(number))

@@ -1,0 +1,277 @@
+"""Many chains at once: checks of the arguments, batches that fit into memory, the dataset."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import xarray as xr
+from jax.sharding import Mesh
+from tqdm.auto import tqdm
+
+from collapse_jax.basics import checks
+from collapse_jax.loop.generation import SIZES, Storage, metric_names, pool_form
+from collapse_jax.loop.pool import Form
+from collapse_jax.loop.presets import AbstractWorkflow
+from collapse_jax.machines import hosts, model_mesh
+from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
+from collapse_jax.numerics.keys import check_threefry
+from collapse_jax.records.config import KNOWN, describe
+from collapse_jax.records.labels import label, provenance
+from collapse_jax.records.midway import Midway
+from collapse_jax.records.store import Checkpoint
+from collapse_jax.run import compiled
+from collapse_jax.run.driver import Driver, Engine
+from collapse_jax.tasks import AbstractTask
+
+_CHUNK = 128  # most generations between two reports of progress
+
+
+def simulate(
+    workflow: AbstractWorkflow,
+    task: AbstractTask,
+    n_generations: int,
+    seeds: int | Sequence[int],
+    *,
+    metrics: Sequence[str] | None = None,
+    storage: Storage = "auto",
+    devices: Sequence[Any] | None = None,
+    mesh: Any | None = None,
+    memory_limit: int | None = None,
+    progress: bool | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    observe: Callable[[Any], None] | None = None,
+) -> xr.Dataset:
+    """Run many independent chains and return their metrics.
+
+    A chain depends on its seed and on nothing else: not on the other seeds, on `n_generations`, on
+    devices or batches (up to rounding, since other batch widths may add in another order).
+
+    Under `jax.distributed`, every process makes the same call, runs its share of the seeds on its
+    own devices, and returns all of them; see `collapse_jax.hosts`.
+
+    **Arguments:**
+
+    - `workflow`: what each generation is trained on, for instance `Replace()`.
+    - `task`: what is learned, for instance `Gaussian(dim=10, n_samples=100)`.
+    - `n_generations`: number of fits per chain; generation 1 is fitted to real data only.
+    - `seeds`: a number of chains, whose seeds are then `range(seeds)`, or distinct whole numbers of
+        zero or more.
+    - `metrics`: names of the variables to compute, default all of the task's but those
+        `on_request`; the others cost nothing.
+    - `storage`: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows.
+    - `devices`: JAX devices over which the seeds are split, default all of this process; see
+        `use_all_cores`.
+    - `mesh`: for language models too large for one device: a `jax.sharding.Mesh` with the axes
+        `data` and `model`, over whose devices, in all processes, each model is split. The seeds
+        then run one after another.
+    - `memory_limit`: bytes that pools may take at a time, default half of the memory. Seeds that do
+        not fit are run one batch after another.
+    - `progress`: show a progress bar; default only on a terminal.
+    - `checkpoint`: a folder that keeps the chains while they run. The same call goes on where an
+        interrupted one stopped, also with other seeds or more generations; Ctrl-C saves first.
+    - `checkpoint_seconds`: how often to save. What takes long is saved less often.
+    - `observe`: called after each generation of language models with their parameters and
+        documents, a `collapse_jax.language.stages.Generation`, once for each batch of chains.
+
+    **Returns:** a dataset with dimensions `("seed", "generation")`, the task's metrics and the
+    sizes `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`. Its
+    attributes say how it was made; `collapse_jax.config.run_arguments` makes the same run of them.
+
+    Raises `ValueError` or `TypeError`, before anything is compiled, for arguments outside their
+    range, for a run that does not fit into memory and for a checkpoint of another run; `OSError`
+    where a checkpoint cannot be saved, for instance on a full disk.
+
+    !!! example
+
+        >>> import collapse_jax as cj
+        >>> ds = cj.simulate(cj.Replace(), cj.Gaussian(dim=2, n_samples=10), 20, seeds=100)
+        >>> ds.trace_ratio.dims
+        ('seed', 'generation')
+    """
+    _check_instance("workflow", workflow, AbstractWorkflow)
+    _check_instance("task", task, AbstractTask)
+    n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
+    seed_list = checked_seeds(seeds)
+    _check_metrics(task, metrics)
+    checks.one_of("storage", storage, ("auto", "rows"))
+    checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
+    check_threefry()
+    mesh = _find_mesh(task, devices, mesh)
+    together = model_mesh.splits_models(mesh)
+    limit = default_memory_limit(mesh) if memory_limit is None else memory_limit
+    checks.whole_number("memory_limit", limit, maximum=2**62)
+    if observe is not None and not task.staged:
+        raise ValueError(f"observe serves language models, got a {type(task).__name__} task")
+    form = pool_form(workflow, task, n_generations, storage)
+    own_seeds = seed_list if together else hosts.share(seed_list)
+    width = _width(task, form, mesh, max(len(own_seeds), 1), limit)
+    names = metric_names(task, metrics)
+
+    config = {
+        "workflow": describe(workflow),
+        "task": describe(task),
+        "n_generations": n_generations,
+        "metrics": list(names),
+        "storage": storage,
+    }
+    kept = None if checkpoint is None else Checkpoint(checkpoint, config, checkpoint_seconds)
+
+    modules = (
+        compiled.traceable(workflow),
+        compiled.traceable(task, sizes=task.dynamic_size and not form.rows),
+    )
+    if together:
+        arrays, others = eqx.partition(modules, eqx.is_array)
+        modules = eqx.combine(model_mesh.place(arrays, mesh), others)
+
+    def chains(seeds: np.ndarray) -> compiled.Chains:
+        return compiled.Chains(
+            *modules,
+            form=form,
+            names=names,
+            chunk=min(_CHUNK, n_generations),
+            mesh=mesh,
+            seeds=seeds,
+        )
+
+    saved = kept.contents() if together and kept is not None else []
+    hosts.agree({**config, "seeds": seed_list.tolist(), "checkpoint": saved})
+    started = time.perf_counter()
+    values = {name: np.empty((len(own_seeds), n_generations), np.float32) for name in names}
+    place = {seed: row for row, seed in enumerate(own_seeds.tolist())}
+    bar = tqdm(
+        total=n_generations * len(own_seeds),
+        desc=f"{type(task).__name__} {type(workflow).__name__}",
+        unit="gen",
+        unit_scale=True,
+        disable=(None if progress is None else not progress) if hosts.is_first() else True,
+    )
+    interrupted, midway = threading.Event(), None
+    if kept is not None and task.staged and (together or jax.process_count() == 1):
+        midway = Midway(kept.folder, checkpoint_seconds)
+    with bar:
+        driver = Driver(
+            _engine(task, bar, midway, interrupted, observe),
+            chains,
+            n_generations,
+            _CHUNK,
+            width,
+            bar,
+            kept,
+            interrupted,
+            together,
+        )
+        for batch, found in driver.run(own_seeds):
+            rows = [place[seed] for seed in batch.tolist()]
+            for name in names:
+                values[name][rows] = found[name]
+    if midway is not None:
+        midway.clear()
+    if not together:
+        values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
+    seconds = time.perf_counter() - started
+    return label(task, values, seed_list, {**provenance(config, mesh), "wall_seconds": seconds})
+
+
+def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
+    """The mesh over which seeds are split, or, as given, models."""
+    if mesh is None:
+        return seed_mesh(devices)
+    if not task.staged:
+        raise ValueError(
+            f"mesh splits language models; the seeds of a {type(task).__name__} are split over "
+            "devices"
+        )
+    if devices is not None:
+        raise ValueError("devices cannot be given together with a mesh, which has devices")
+    return model_mesh.checked_mesh(mesh)
+
+
+def _width(task: AbstractTask, form: Form, mesh: Mesh, n_seeds: int, limit: int) -> int:
+    """How many chains run at a time.
+
+    Raises `ValueError` where not even one chain per device fits into memory.
+    """
+    if form.rows and task.n_samples * form.capacity >= 2**30:
+        raise ValueError(
+            "n_samples * n_generations must be below 2**30 where rows are kept, got "
+            f"{task.n_samples * form.capacity:,}"
+        )
+    together = model_mesh.splits_models(mesh)
+    pool_bytes, scratch_bytes = compiled.bytes_per_chain(task, form), task.scratch_bytes
+    n_chains = 1 if together else mesh.size
+    needed = pool_bytes * mesh.size + scratch_bytes * n_chains
+    if needed > limit:
+        raise ValueError(
+            f"memory_limit of {limit:,} bytes must hold one chain per device, and {n_chains} "
+            f"chain(s) of this run need {needed:,} bytes; {task.explain_memory(form.rows)}"
+        )
+    if together:
+        return 1
+    return batch_width(
+        n_seeds,
+        mesh,
+        pool_bytes=pool_bytes,
+        scratch_bytes=scratch_bytes,
+        memory_limit=limit,
+    )
+
+
+def _engine(
+    task: AbstractTask,
+    bar: tqdm,
+    midway: Midway | None,
+    interrupted: threading.Event,
+    observe: Callable[[Any], None] | None,
+) -> Engine:
+    """What runs the chains: one program, or for tasks with long generations one per stage."""
+    if not task.staged:
+        return compiled
+    from collapse_jax.language.stages import Attendance, StagedEngine  # slow to import
+
+    return StagedEngine(Attendance(bar.set_postfix_str, midway, interrupted), observe)
+
+
+def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
+    """Seeds as an array of distinct 32-bit words."""
+    if isinstance(seeds, str):
+        raise TypeError(f"seeds must be a number of chains or a sequence of seeds, got {seeds!r}")
+    if not isinstance(seeds, Iterable):
+        return np.arange(checks.whole_number("seeds", seeds), dtype=np.uint32)
+    values = [checks.whole_number("seeds", s, minimum=0, maximum=2**32 - 1) for s in seeds]
+    if not values:
+        raise ValueError("seeds must not be empty")
+    unique, counts = np.unique(values, return_counts=True)
+    if counts.max() > 1:
+        raise ValueError(f"seeds must be distinct, got {unique[counts.argmax()]} more than once")
+    return np.asarray(values, dtype=np.uint32)
+
+
+def _check_metrics(task: AbstractTask, metrics: Sequence[str] | None) -> None:
+    if metrics is None:
+        return
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics must be a sequence of names, got {metrics!r}")
+    if not metrics:
+        raise ValueError("metrics must not be empty; leave it out for all of them")
+    for name in metrics:
+        checks.one_of("metrics", name, (*SIZES, *task.variables))
+
+
+def _check_instance(name: str, value: Any, kind: type) -> None:
+    if isinstance(value, kind):
+        return
+    known = [cls.__name__ for cls in KNOWN.values() if issubclass(cls, kind) and cls is not kind]
+    known += ["LanguageModel"] if kind is AbstractTask else []
+    if isinstance(value, type) and issubclass(value, kind):
+        raise TypeError(f"{name} must be an instance, got the class; write {value.__name__}()")
+    if isinstance(value, str):
+        checks.one_of(name, value, known)
+        raise TypeError(f"{name} must be an object, got the name {value!r}; write {value}(...)")
+    raise TypeError(f"{name} must be one of {', '.join(known)}, got {value!r}")

@@ -1,0 +1,146 @@
+"""Runs over a grid of settings, as one dataset."""
+
+import inspect
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import xarray as xr
+
+from collapse_jax.basics import checks
+from collapse_jax.loop.presets import AbstractWorkflow
+from collapse_jax.records.config import describe
+from collapse_jax.run.simulation import simulate
+from collapse_jax.tasks import AbstractTask
+
+
+def sweep(
+    workflows: AbstractWorkflow | Sequence[AbstractWorkflow],
+    task: AbstractTask | Callable[..., AbstractTask],
+    over: Mapping[str, Sequence[Any]],
+    n_generations: int,
+    seeds: int | Sequence[int],
+    *,
+    checkpoint: str | Path | None = None,
+    **options: Any,
+) -> xr.Dataset:
+    """Run workflows on all combinations of a task's settings.
+
+    The cells of the grid run one after another, each with all its chains at once. Numbers need no
+    other compilation; sizes that are shapes are compiled once each. (One program for all cells
+    would be 2 to 10 % faster for kernel densities, and 40 ms per cell where that matters.)
+
+    **Arguments:**
+
+    - `workflows`: one workflow, or several.
+    - `task`: a task whose other settings stay as they are; or a function that makes the task from
+        the swept ones, for instance `functools.partial(cj.KernelDensity, data=rows)`.
+    - `over`: values by name of the setting, for instance `{"bandwidth": [0.1, 1.0]}`.
+    - `n_generations`, `seeds`, `options`: as for `simulate`.
+    - `checkpoint`: a folder that keeps each cell's chains; the same call goes on where an
+        interrupted one stopped, and further values may be added.
+
+    **Returns:** a dataset with dimensions `workflow`, the swept names, `seed` and `generation`.
+
+    Raises `ValueError` or `TypeError`, before anything is run, for arguments outside their range;
+    for a task with data of the user's own, which must be given as a function.
+
+    !!! example
+
+        >>> import collapse_jax as cj
+        >>> task, over = cj.Categorical(3), {"n_samples": [10, 20]}
+        >>> ds = cj.sweep([cj.Replace(), cj.Accumulate()], task, over, 5, seeds=4)
+        >>> dict(ds.entropy.sizes)
+        {'workflow': 2, 'n_samples': 2, 'seed': 4, 'generation': 5}
+    """
+    named = _named(workflows)
+    _check_over(task, over)
+    grid = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
+    cells = [
+        (name, workflow, settings, _make(task, settings))
+        for name, workflow in named.items()
+        for settings in grid
+    ]
+    runs = []
+    for name, workflow, settings, made in cells:
+        folder = None if checkpoint is None else Path(checkpoint) / _file_name(name, settings)
+        runs.append(simulate(workflow, made, n_generations, seeds, checkpoint=folder, **options))
+    return combine(runs, {"workflow": list(named), **over})
+
+
+def _named(workflows: Any) -> dict[str, AbstractWorkflow]:
+    """Workflows by a name that tells them apart."""
+    listed = [workflows] if isinstance(workflows, AbstractWorkflow) else list(workflows)
+    if not listed:
+        raise ValueError("workflows must not be empty")
+    for workflow in listed:
+        if not isinstance(workflow, AbstractWorkflow):
+            raise TypeError(
+                f"workflows must be workflows, for instance Replace(), got {workflow!r}"
+            )
+    types = [type(workflow).__name__ for workflow in listed]
+    names = types if len(set(types)) == len(types) else [str(workflow) for workflow in listed]
+    if len(set(names)) < len(names):
+        raise ValueError(f"workflows must be distinct, got {', '.join(names)}")
+    return dict(zip(names, listed, strict=True))
+
+
+def _check_over(task: Any, over: Mapping[str, Sequence[Any]]) -> None:
+    for name, values in over.items():
+        if isinstance(task, AbstractTask):
+            checks.one_of("over", name, inspect.signature(type(task)).parameters)
+        if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+            raise TypeError(f"over[{name!r}] must be a sequence of values, got {values!r}")
+        if not len(values):
+            raise ValueError(f"over[{name!r}] must not be empty")
+        for value in values:
+            if not isinstance(value, str | int | float | np.generic):
+                raise TypeError(f"over[{name!r}] must hold numbers or names, got {value!r}")
+        if len(set(values)) < len(values):
+            raise ValueError(f"over[{name!r}] must be distinct, got {list(values)}")
+
+
+def _make(task: Any, settings: dict[str, Any]) -> AbstractTask:
+    settings = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
+    if not isinstance(task, AbstractTask):
+        return task(**settings)
+    arguments = {**describe(task), **settings}
+    if arguments.pop("data", None) is not None:
+        raise ValueError(
+            "task must be a function where it has data of its own, for instance "
+            f"functools.partial({arguments['type']}, data=rows)"
+        )
+    del arguments["type"]
+    return type(task)(**arguments)
+
+
+def _file_name(workflow: str, settings: dict[str, Any]) -> str:
+    parts = {"workflow": workflow, **settings}
+    return ",".join(f"{name}={quote(str(value), safe='')}" for name, value in parts.items())
+
+
+def combine(runs: list[xr.Dataset], axes: dict[str, Any]) -> xr.Dataset:
+    """The runs of a grid, whose last axis varies fastest, as one dataset."""
+    first, shape = runs[0], tuple(map(len, axes.values()))
+    variables = {
+        name: (
+            (*axes, *first[name].dims),
+            np.stack([run[name].values for run in runs]).reshape(*shape, *first[name].shape),
+            first[name].attrs,
+        )
+        for name in first
+    }
+    coordinates = {name: (name, np.asarray(values)) for name, values in axes.items()}
+    configs = [json.loads(run.attrs["config"]) for run in runs]
+    over = {name: np.asarray(values).tolist() for name, values in axes.items()}
+    attrs = {
+        **first.attrs,
+        "config": json.dumps({**configs[0], "over": over, "runs": configs}),
+        "workflow": ", ".join(axes["workflow"]),
+        "wall_seconds": sum(run.attrs["wall_seconds"] for run in runs),
+    }
+    return xr.Dataset(variables, {**coordinates, **first.coords}, attrs)
