@@ -6,10 +6,10 @@ import re
 import jaxtyping
 import numpy as np
 import pytest
-from collapse_jax.cli.program import main
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 import collapse_jax as cj
+from collapse_jax.cli.program import main
 from collapse_jax.language.corpora import (
     ByteTokenizer,
     FileTokenizer,
