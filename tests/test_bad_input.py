@@ -161,11 +161,11 @@ def _without_run_time_types(monkeypatch):
 
 @pytest.mark.parametrize(("call", "message"), TABLE, ids=[message[:50] for _, message in TABLE])
 def test_refused(call, message, monkeypatch):
-    def compiled(*_):
+    def never(*_):
         raise AssertionError("something was compiled before the argument was refused")
 
     if "entropy" not in message:
-        monkeypatch.setattr(engine, "start", compiled)
+        monkeypatch.setattr(compiled, "start", never)
     with pytest.raises((ValueError, TypeError), match=message):
         call()
 

@@ -54,7 +54,7 @@ def interrupted_after(monkeypatch):
                 os.kill(os.getpid(), signal.SIGINT)
             return advance(*arguments)
 
-        monkeypatch.setattr(engine, "advance", pressing)
+        monkeypatch.setattr(compiled, "advance", pressing)
 
     return arrange
 
@@ -151,7 +151,7 @@ def test_ctrl_c_saves(tmp_path, interrupted_after, often):
     first = []
     advance = compiled.advance
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "advance", lambda *a: first.append(a[2]) or advance(*a))
+        patch.setattr(compiled, "advance", lambda *a: first.append(a[2]) or advance(*a))
         xr.testing.assert_equal(run(tmp_path / "run"), whole)
     assert first == list(range(6, 13))
     assert state.with_name("12.safetensors").exists()

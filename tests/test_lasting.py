@@ -141,7 +141,7 @@ def test_a_sweep_is_its_runs(tmp_path, monkeypatch):
     xr.testing.assert_equal(cell, alone)
     save(ds, tmp_path / "sweep.nc")
 
-    monkeypatch.setattr(engine, "start", never)  # finished cells are read
+    monkeypatch.setattr(compiled, "start", never)  # finished cells are read
     again = cj.sweep(workflows, task, over, 4, 2, checkpoint=tmp_path / "cells", **options)
     xr.testing.assert_equal(ds, again)
     functional = functools.partial(cj.Gaussian, 2)
@@ -168,7 +168,7 @@ def test_a_sweep_is_its_runs(tmp_path, monkeypatch):
 )
 def test_bad_sweeps(arguments, message, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    monkeypatch.setattr(engine, "start", never)
+    monkeypatch.setattr(compiled, "start", never)
     good = {"workflows": cj.Replace(), "task": TASK, "over": {"n_samples": [3]}}
     with pytest.raises((ValueError, TypeError), match=message):
         cj.sweep(**{**good, **arguments}, n_generations=2, seeds=2, progress=False)
