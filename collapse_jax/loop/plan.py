@@ -1,0 +1,200 @@
+"""A loop in numbers: what happens in each generation, worked out on the host before it runs.
+
+Everything else reads the plan: the compiled program its columns, the dataset its sizes, the theory
+its weights, the figures its batches.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from collapse_jax.loop.schedules import values_of
+
+if TYPE_CHECKING:
+    from collapse_jax.loop.workflow import Source, Workflow
+
+Counts = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
+
+MOST_ROWS = 2**40  # of one batch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens in generations t = 1..T; entry t - 1 of each column is generation t's.
+
+    Columns of whole numbers are 64 bit wide, since a long run sees more than 2**31 rows. Where a
+    weight, temperature or share is traced, its column is an array of JAX.
+    """
+
+    n_generations: int
+    n_samples: int
+    real_rows: Counts
+    """Rows of the real batch that is new in generation t; 0 where there is none. `[generation]`"""
+    synthetic_rows: Counts
+    """Rows that model t generates, which are new in generation t + 1. `[generation]`"""
+    real_batches: Counts
+    """Real batches that are kept in generation t. `[generation]`"""
+    synthetic_batches: Counts
+    """Generated batches that are kept in generation t. `[generation]`"""
+    real_size: Counts
+    """Rows of the real batches kept. `[generation]`"""
+    synthetic_size: Counts
+    """Rows of the generated batches kept. `[generation]`"""
+    fit_rows: Counts | None
+    """Rows drawn for the fit; None where all rows are used. `[generation]`"""
+    with_replacement: bool
+    real_weight: Any
+    """Weight of all real rows together; None where all rows weigh the same. `[generation]`"""
+    temperature: Any
+    """`[generation]`; None where it is 1 in all generations."""
+    source: "Source"
+    """Which models the rows come from."""
+    truth_share: Any
+    """Share of rows that come from the truth, of `Mixed`; else None. `[generation]`"""
+
+    @property
+    def size(self) -> Counts:
+        """Rows that are kept in generation t. `[generation]`"""
+        return self.real_size + self.synthetic_size
+
+    @property
+    def n_train(self) -> Counts:
+        """Rows that generation t is fitted to. `[generation]`"""
+        return self.size if self.fit_rows is None else self.fit_rows
+
+    @property
+    def real_fraction(self) -> Numbers:
+        """Share of real rows among these, on average where they are drawn. `[generation]`"""
+        return self.real_size / self.size
+
+    @property
+    def row_weights(self) -> Any:
+        """Weight of a real row and of a generated row, the sum over all rows being 1.
+
+        Generation 1 has real rows only, so that they have all the weight. `[generation, 2]`
+        """
+        equal = 1.0 / np.stack([self.size, self.size], axis=1)
+        if self.real_weight is None:
+            return equal
+        real = self.real_weight / np.maximum(self.real_size, 1)
+        synthetic = (1.0 - self.real_weight) / np.maximum(self.synthetic_size, 1)
+        if isinstance(self.real_weight, np.ndarray):
+            weights = np.stack([real, synthetic], axis=1)
+            weights[0] = equal[0]
+            return weights
+        import jax.numpy as jnp
+
+        return jnp.stack([real, synthetic], axis=1).at[0].set(equal[0])
+
+    @property
+    def effective_size(self) -> Any:
+        """One over the sum of the squared weights of the rows kept (Kish). `[generation]`
+
+        The number of rows where all weigh the same.
+        """
+        if self.real_weight is None:
+            return self.size.astype(np.float64)
+        weights = self.row_weights**2
+        return 1.0 / (weights[:, 0] * self.real_size + weights[:, 1] * self.synthetic_size)
+
+
+def make_plan(workflow: "Workflow", n_generations: int, n_samples: int) -> Plan:
+    """The plan of a workflow; see `Workflow.plan`."""
+    real, synthetic, fit = workflow.real, workflow.synthetic, workflow.fit
+    t = np.arange(1, n_generations + 1)
+    real_rows = _sizes("real.n", real.n, n_generations, n_samples)
+    if not real.every:
+        real_rows[1:] = 0
+    synthetic_rows = _sizes("synthetic.n", synthetic.n, n_generations, n_samples)
+    real_batches = np.minimum(t, _limit(real.keep)) if real.every else t <= _limit(real.keep)
+    synthetic_batches = np.minimum(t - 1, _limit(synthetic.keep))
+    real_size = _window(real_rows, real.keep)
+    synthetic_size = _window(np.concatenate([[0], synthetic_rows[:-1]]), synthetic.keep)
+    return Plan(
+        n_generations=n_generations,
+        n_samples=n_samples,
+        real_rows=real_rows,
+        synthetic_rows=synthetic_rows,
+        real_batches=np.asarray(real_batches, np.int64),
+        synthetic_batches=synthetic_batches,
+        real_size=real_size,
+        synthetic_size=synthetic_size,
+        fit_rows=_fit_rows(fit, n_generations, n_samples, real_size + synthetic_size),
+        with_replacement=fit.with_replacement,
+        real_weight=_between("fit.real_weight", fit.real_weight, n_generations),
+        temperature=_temperature(synthetic.temperature, n_generations),
+        source=synthetic.of,
+        truth_share=_between(
+            "synthetic.of.truth_share", getattr(synthetic.of, "truth_share", None), n_generations
+        ),
+    )
+
+
+def _limit(keep: int | None) -> int:
+    return 2**62 if keep is None else keep
+
+
+def _window(rows: Counts, keep: int | None) -> Counts:
+    """Sums of the last `keep` entries."""
+    total = np.concatenate([[0], np.cumsum(rows)])
+    first = np.maximum(np.arange(1, len(rows) + 1) - _limit(keep), 0)
+    return total[1:] - total[first]
+
+
+def _sizes(name: str, schedule: Any, n_generations: int, n_samples: int) -> Counts:
+    if schedule is None:
+        return np.full(n_generations, n_samples, np.int64)
+    return _whole(name, values_of(name, schedule, n_generations))
+
+
+def _whole(name: str, values: Any) -> Counts:
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"{name} must be known numbers of rows, got a traced value")
+    wrong = np.flatnonzero((values < 1) | (values != np.round(values)) | (values > MOST_ROWS))
+    if len(wrong):
+        raise ValueError(
+            f"{name} must be a whole number of rows between 1 and {MOST_ROWS}, got "
+            f"{values[wrong[0]]:g} in generation {wrong[0] + 1}"
+        )
+    return values.astype(np.int64)
+
+
+def _fit_rows(fit: Any, n_generations: int, n_samples: int, size: Counts) -> Counts | None:
+    if fit.n is None:
+        return None
+    wanted = _sizes("fit.n", None if fit.n == "batch" else fit.n, n_generations, n_samples)
+    if fit.with_replacement:
+        return wanted
+    if np.all(wanted > size) and not (fit.n == "batch"):
+        raise ValueError(
+            f"fit.n must not be more rows than there ever are, {size.max()} in {n_generations} "
+            f"generations, got {wanted.min()}"
+        )
+    return np.minimum(wanted, size)
+
+
+def _between(name: str, schedule: Any, n_generations: int) -> Any:
+    """The values of a schedule whose values are from 0 to 1; None for None."""
+    if schedule is None:
+        return None
+    values = values_of(name, schedule, n_generations)
+    if isinstance(values, np.ndarray):
+        wrong = np.flatnonzero((values < 0) | (values > 1))
+        if len(wrong):
+            raise ValueError(
+                f"{name} must be between 0 and 1, got {values[wrong[0]]:g} in generation "
+                f"{wrong[0] + 1}"
+            )
+    return values
+
+
+def _temperature(schedule: Any, n_generations: int) -> Any:
+    values = values_of("synthetic.temperature", schedule, n_generations)
+    if not isinstance(values, np.ndarray):
+        return values
+    if np.any(values <= 0.0):
+        raise ValueError(f"synthetic.temperature must be positive, got {values.min():g}")
+    return None if np.all(values == 1.0) else values

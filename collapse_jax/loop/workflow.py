@@ -1,0 +1,210 @@
+"""A loop: two streams of rows, and what of them each generation is fitted to."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from collapse_jax.basics import checks
+from collapse_jax.loop.plan import Plan, make_plan
+from collapse_jax.loop.schedules import Schedule, check_schedule
+
+
+@dataclass(frozen=True)
+class Latest:
+    """Rows come from the newest model."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """Each row comes from a model that is picked at random among the past ones.
+
+    The truth counts as the model before the first, so that model 1's successor is trained on rows
+    of model 1 and of the truth in equal parts on average.
+
+    Args:
+        last: how many models there are to choose from, the newest ones; None for all.
+        equally: whether every model gives the same number of rows instead of a random one; those
+            that are left over come from the newest models. Needs `last`.
+
+    Raises:
+        ValueError: if `last` is below 1, or missing with `equally`.
+
+    Source:
+        Seddik et al., arXiv 2404.05090 ("randomly sampled data", "most recent K models").
+    """
+
+    last: int | None = None
+    equally: bool = False
+
+    def __post_init__(self) -> None:
+        if self.last is not None:
+            checks.whole_number("synthetic.of.last", self.last)
+        elif self.equally:
+            raise ValueError("synthetic.of.last must be given with equally=True, got None")
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Each row comes from the truth with a given probability, else from the newest model.
+
+    Args:
+        truth_share: the probability, from 0 to 1; a schedule.
+
+    Raises:
+        ValueError: if it is outside these limits.
+
+    Source:
+        Gillman et al., arXiv 2402.07087 (gamma/(1 + gamma) is the probability); Kanabar & Gastpar.
+    """
+
+    truth_share: Schedule
+
+    def __post_init__(self) -> None:
+        check_schedule("synthetic.of.truth_share", self.truth_share)
+
+
+Source = Latest | Past | Mixed
+
+
+@dataclass(frozen=True)
+class Real:
+    """The stream of real rows.
+
+    With data of the user's own, rows that have not been used yet come first, in random order; when
+    these run out, all of them are shuffled anew.
+
+    Args:
+        n: rows of a batch, a schedule; None for the task's `n_samples`. Where there is a new batch
+            before every generation, that before generation t has `n(t)` rows.
+        every: whether a new batch comes before every generation, or one before the first only.
+        keep: how many generations are fitted to a batch; None for all later ones.
+
+    Raises:
+        ValueError: if a size is below 1, or not whole.
+    """
+
+    n: Schedule | None = None
+    every: bool = False
+    keep: int | None = 1
+
+    def __post_init__(self) -> None:
+        _check_stream("real", self)
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """The stream of generated rows: model t makes the batch that generation t + 1 is fitted to.
+
+    Args:
+        n: rows that model t generates, a schedule; None for the task's `n_samples`.
+        keep: how many generations are fitted to a batch; None for all later ones.
+        of: which models the rows come from: `Latest()`, `Past()` or `Mixed()`.
+        temperature: how widely models are sampled, a schedule; 1 is the model's own law. What it
+            means is the task's to say: a Gaussian multiplies its covariance by it.
+
+    Raises:
+        ValueError: if a size is below 1 or a temperature not positive.
+    """
+
+    n: Schedule | None = None
+    keep: int | None = 1
+    of: Source = field(default_factory=Latest)
+    temperature: Schedule = 1.0
+
+    def __post_init__(self) -> None:
+        _check_stream("synthetic", self)
+        if not isinstance(self.of, Latest | Past | Mixed):
+            raise TypeError(
+                f"synthetic.of must be Latest(), Past() or Mixed(truth_share), got {self.of!r}"
+            )
+        check_schedule("synthetic.temperature", self.temperature)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What of the rows that are kept a generation is fitted to.
+
+    Args:
+        n: rows drawn for the fit, afresh in each generation; `"batch"` for the task's `n_samples`;
+            None for all. A schedule. Where there are no more rows than that, all are taken.
+        with_replacement: whether a row may be drawn more than once.
+        real_weight: the weight that real rows have together, from generation 2 on, the others
+            having the rest; a schedule. None gives every row the same weight.
+
+    Raises:
+        ValueError: if a number is outside its range, or `with_replacement` is given without `n`.
+    """
+
+    n: Schedule | Literal["batch"] | None = None
+    with_replacement: bool = False
+    real_weight: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n, str):
+            checks.one_of("fit.n", self.n, ("batch",))
+        elif self.n is not None:
+            check_schedule("fit.n", self.n)
+        elif self.with_replacement:
+            raise ValueError("fit.n must be given with with_replacement=True, got None")
+        if self.real_weight is not None:
+            check_schedule("fit.real_weight", self.real_weight)
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """How real and generated rows come together, from generation to generation.
+
+    Args:
+        real: the stream of real rows.
+        synthetic: the stream of generated rows.
+        fit: what of both a generation is fitted to.
+
+    Raises:
+        TypeError: if an argument is of another type.
+
+    Example:
+        >>> loop = Workflow(Real(every=True), Synthetic(n=400, temperature=0.9))
+        >>> print(loop.plan(3, n_samples=100).n_train)
+        [100 500 500]
+    """
+
+    real: Real = field(default_factory=Real)
+    synthetic: Synthetic = field(default_factory=Synthetic)
+    fit: Fit = field(default_factory=Fit)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("real", Real), ("synthetic", Synthetic), ("fit", Fit)):
+            if not isinstance(value := getattr(self, name), kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+        if self.fit.real_weight is not None and not self.real.every and self.real.keep == 1:
+            raise ValueError(
+                "fit.real_weight must be None where no real row is left after generation 1; keep "
+                "real rows with real.keep, or draw new ones with real.every"
+            )
+
+    def plan(self, n_generations: int, n_samples: int) -> Plan:
+        """What happens in each generation, in numbers.
+
+        Args:
+            n_generations: number of generations T.
+            n_samples: the task's `n_samples`.
+
+        Raises:
+            ValueError: if a schedule is too short or has values outside its range.
+        """
+        return make_plan(self, n_generations, n_samples)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same loop; a subclass adds nothing to what happens."""
+        if not isinstance(other, Workflow):
+            return NotImplemented
+        return (self.real, self.synthetic, self.fit) == (other.real, other.synthetic, other.fit)
+
+    def __hash__(self) -> int:
+        return hash(repr((self.real, self.synthetic, self.fit)))
+
+
+def _check_stream(name: str, stream: Any) -> None:
+    if stream.n is not None:
+        check_schedule(f"{name}.n", stream.n)
+    if stream.keep is not None:
+        checks.whole_number(f"{name}.keep", stream.keep)
