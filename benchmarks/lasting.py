@@ -23,7 +23,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 import collapse_jax as cj
-from collapse_jax.loop.generation import pool_form
+from collapse_jax.loop.form import columns_of, form_of
 from collapse_jax.machines import hosts
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.run import compiled
@@ -75,7 +75,7 @@ def costs(repeats: int) -> list[Row]:
             "t": t,
             "chains": chains,
             "us": 1e6 * best / (chains * t),
-            "bytes": compiled.bytes_per_chain(task, pool_form(workflow, task, t)),
+            "bytes": _bytes_per_chain(workflow, task, t),
         }
         rows.append(row)
         print(row, flush=True)
@@ -83,6 +83,13 @@ def costs(repeats: int) -> list[Row]:
 
 
 SCALED = ("Gaussian d=10", "KDE moons")
+
+
+def _bytes_per_chain(workflow: cj.Workflow, task: Any, n_generations: int) -> int:
+    plan = workflow.plan(n_generations, task.n_samples)
+    form = form_of(workflow, task, plan)
+    first = columns_of(plan, form, task.population, 1, 1)
+    return compiled.bytes_per_chain(task, form, first)
 
 
 def scaled(name: str, n_devices: int) -> Callable[[], object]:

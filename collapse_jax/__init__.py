@@ -8,6 +8,7 @@ from collapse_jax.analysis.times import collapse_time
 from collapse_jax.analysis.verdicts import verdict
 from collapse_jax.loop.generation import rollout
 from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
+from collapse_jax.loop.workflow import Fit, Latest, Mixed, Past, Real, Synthetic, Workflow
 from collapse_jax.machines import hosts
 from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.records import config
@@ -28,11 +29,18 @@ __all__ = [
     "AccumulateSubsample",
     "Categorical",
     "Diagnosis",
+    "Fit",
     "Gaussian",
     "KernelDensity",
     "LanguageModel",
+    "Latest",
     "LinearRegression",
+    "Mixed",
+    "Past",
+    "Real",
     "Replace",
+    "Synthetic",
+    "Workflow",
     "collapse_time",
     "config",
     "corpus",

@@ -49,7 +49,7 @@ class Fitted(cj.Gaussian):
 
 def deviation_theory(workflow: Any, n: int, n_generations: int) -> tuple[np.ndarray, Any]:
     """Expected standard deviation, and the style of its line."""
-    if isinstance(workflow, cj.Replace):
+    if workflow == cj.Replace():
         exact = cj.theory.wishart.variance_power_mean(n, 0.5, n_generations)
         return exact, figures.EXACT
     moments = cj.theory.expected(workflow, cj.Gaussian(1, n), n_generations)

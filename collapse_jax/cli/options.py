@@ -13,7 +13,7 @@ from collapse_jax.basics import checks
 if TYPE_CHECKING:  # loaded by the command, so that help comes quickly
     from jax.sharding import Mesh
 
-    from collapse_jax.loop.presets import AbstractWorkflow
+    from collapse_jax.loop.workflow import Workflow
     from collapse_jax.tasks import AbstractTask
 
 _OPTIONAL = "(optional)"
@@ -267,7 +267,7 @@ WORKFLOWS = {
 """The workflows by their name on the command line."""
 
 
-def make_workflow(name: str) -> "AbstractWorkflow":
+def make_workflow(name: str) -> "Workflow":
     """The workflow of this name on the command line."""
     from collapse_jax.loop import presets
 

@@ -1,5 +1,6 @@
 """How much real and how much synthetic data: models trained on every combination of sizes."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -13,7 +14,7 @@ from collapse_jax.basics import checks
 from collapse_jax.language import stages
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.task import LanguageModel
-from collapse_jax.loop.generation import pool_form
+from collapse_jax.loop.form import columns_of, form_of
 from collapse_jax.loop.presets import Replace
 from collapse_jax.machines.devices import seed_mesh
 from collapse_jax.records.config import describe
@@ -76,11 +77,13 @@ def real_synthetic_grid(
         raise ValueError("n_real and n_synthetic must not both be zero alone")
     seed_list, mesh = checked_seeds(seeds), seed_mesh(None)
     width = -(-len(seed_list) // mesh.size) * mesh.size
+    plan = Replace().plan(1, task.n_samples)
+    form = form_of(Replace(), task, plan)
     chains = compiled.Chains(
-        compiled.traceable(Replace()),
         compiled.traceable(task),
-        pool_form(Replace(), task, 1),
+        form,
         names=(),
+        columns=functools.partial(columns_of, plan, form, task.population),
         chunk=1,
         mesh=mesh,
         seeds=np.pad(seed_list, (0, width - len(seed_list)), mode="edge"),
@@ -91,7 +94,7 @@ def real_synthetic_grid(
     ) as bar:
         attendance = stages.Attendance(bar.set_postfix_str)
         training = stages.select(chains, compiled.start(chains), 1)
-        generator = stages.fit(chains, training, 1, attendance=attendance)
+        generator = stages.fit(chains, training.rows, task.n_samples, 1, attendance=attendance)
         most = max(sizes["n_synthetic"])
         synthetic = None
         if most:
@@ -99,8 +102,7 @@ def real_synthetic_grid(
         bar.update()
         for r, s in cells:
             rows = _mixture(training.rows, synthetic, r)
-            mixed = training._replace(rows=rows, n_train=jnp.asarray(r + s))
-            state = stages.fit(chains, mixed, 2, attendance=attendance)
+            state = stages.fit(chains, rows, r + s, 2, attendance=attendance)
             found[r, s] = {"train_loss": state.loss, **stages.measure(chains, state.params)}
             bar.update()
     names = [name for name in task.variables if name in next(iter(found.values()))]

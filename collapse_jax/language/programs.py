@@ -9,16 +9,26 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.model.sampling import sample
 from collapse_jax.language.model.training import STATE_AXES, start_training, train_steps
+from collapse_jax.loop import pool as pools
+from collapse_jax.loop.batches import Batch
 from collapse_jax.loop.generation import make_world
 from collapse_jax.machines import model_mesh
 from collapse_jax.numerics.keys import Role, chain_key, stream
-from collapse_jax.run.compiled import POOL_AXES, SPLIT, WHOLE, Chains, split
-from collapse_jax.tasks.base import Training
+from collapse_jax.run.compiled import SPLIT, WHOLE, Chains, split
+
+
+class Selected(NamedTuple):
+    """The documents of a training set, the first so many, and how many of them are real."""
+
+    rows: Documents
+    n_real: jax.Array
 
 
 class Stage(NamedTuple):
@@ -35,7 +45,7 @@ class Stage(NamedTuple):
 
 def run(stage: Stage, chains: Chains, kept: tuple[Any, ...], used: Any = None) -> Any:
     """Run a stage in all chains, within `devices_of` these."""
-    return _compiled((stage, chains, kept), used)
+    return _compiled((stage, chains.without_columns(), kept), used)
 
 
 def devices_of(chains: Chains) -> AbstractContextManager[Any]:
@@ -84,9 +94,19 @@ def _specs(axes: Any) -> Any:
     return jax.tree.map(lambda a: WHOLE if a is None else SPLIT, axes, is_leaf=lambda a: a is None)
 
 
-def _select(chains, key, _, pool, t):
+def _arrive(chains, key, pool, now):
     world = make_world(chains.task, chains.form, key)
-    return chains.workflow.select(chains.task, world, pool, stream(key, t, Role.SELECT))
+    return pools.add_real(chains.task, chains.form, world, pool, key, now)
+
+
+def _select(chains, key, _, pool, now):
+    world = make_world(chains.task, chains.form, key)
+    choice = stream(key, now.generation, Role.SELECT)
+    data, n_real = pools.select(chains.task, chains.form, world, pool, choice, now)
+    if not data.places.in_order:
+        order = data.places.rows(jnp.arange(data.rows.lengths.shape[0]))
+        data = data._replace(rows=jax.tree.map(lambda x: x[order], data.rows))
+    return Selected(data.rows, n_real)
 
 
 def _fresh_start(chains, key, _, t):
@@ -119,7 +139,7 @@ def _sample(chains, key, _, params, t, part):
         task.graphdef,
         params,
         jax.random.fold_in(stream(key, t, Role.SAMPLE), part),
-        min(task.sample_batch, task.n_samples),
+        min(task.sample_batch, chains.form.synthetic.width),
         task.context,
         bos_id=tokenizer.bos_id,
         eos_id=tokenizer.eos_id,
@@ -131,14 +151,14 @@ def _measure_documents(chains, key, _, documents):
     return chains.task.measure_documents(documents)
 
 
-def _retain(chains, key, pool, documents, t):
+def _retain(chains, key, pool, documents, now):
     world = make_world(chains.task, chains.form, key)
-    key = stream(key, t, Role.SAMPLE)
-    return chains.workflow.retain(chains.task, world, pool, documents, key)
+    batch = Batch(documents, None)
+    return pools.add_synthetic(chains.task, chains.form, world, pool, batch, now)
 
 
-_TRAINING: Any = Training(statistic=0, rows=0, n_train=None, n_real=0)  # pyright: ignore
-SELECT = Stage(_select, None, (POOL_AXES, None), _TRAINING)
+ARRIVE = Stage(_arrive, 0, (None,), 0)
+SELECT = Stage(_select, None, (0, None), 0)
 FRESH_START = Stage(_fresh_start, None, (None,), STATE_AXES)
 START_FROM_BASE = Stage(_start_from, None, (None,), STATE_AXES)
 START_FROM_PREVIOUS = Stage(_start_from, None, (0,), STATE_AXES)
@@ -146,4 +166,4 @@ FIT = Stage(_fit, STATE_AXES, (0, None, None, None), STATE_AXES)
 MEASURE = Stage(_measure, None, (0,), 0)
 SAMPLE = Stage(_sample, None, (0, None, None), 0)
 MEASURE_DOCUMENTS = Stage(_measure_documents, None, (0,), 0)
-RETAIN = Stage(_retain, POOL_AXES, (0, None), POOL_AXES)
+RETAIN = Stage(_retain, 0, (0, None), 0)

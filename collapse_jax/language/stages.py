@@ -20,12 +20,12 @@ from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.training import STATE_AXES, TrainState
 from collapse_jax.language.task import LanguageModel
+from collapse_jax.loop.form import Columns
 from collapse_jax.loop.pool import Pool
 from collapse_jax.machines import hosts
 from collapse_jax.records.midway import Kind, Midway
 from collapse_jax.run import compiled
 from collapse_jax.run.compiled import Chains
-from collapse_jax.tasks.base import Training
 
 _STEPS = 32  # training steps between two reports
 
@@ -116,23 +116,26 @@ class StagedEngine:
         self, chains: Chains, progress: Progress, t: int
     ) -> tuple[Progress, dict[str, Any]]:
         """Select, fit, measure, generate, retain."""
-        task = _task(chains)
-        training = select(chains, progress.pool, t)
-        state = fit(chains, training, t, progress.params, self.attendance)
+        now = numbers(chains, t)
+        pool = progress.pool
+        if chains.form.real.every:
+            pool = programs.run(programs.ARRIVE, chains, (now,), pool)
+        training = select(chains, pool, t)
+        n_train = int(now.drawn)
+        state = fit(chains, training.rows, n_train, t, progress.params, self.attendance)
         measured = {
-            "n_train": np.full(len(chains.seeds), training.n_train),
-            "real_fraction": np.asarray(training.n_real) / int(training.n_train),
+            "real_fraction": np.asarray(training.n_real) / n_train,
             "train_loss": state.loss,
             **measure(chains, state.params),
         }
-        made, rate = generate(chains, state.params, t, task.n_samples, self.attendance)
+        n = int(now.synthetic_rows)
+        made, rate = generate(chains, state.params, t, n, self.attendance)
         measured |= {"acceptance_rate": rate}
         documents = programs.everywhere(jax.tree.map(jnp.asarray, made), chains.mesh)
         measured |= programs.run(programs.MEASURE_DOCUMENTS, chains, (documents,))
         if self.observe is not None:
             self.observe(Generation(t, chains.seeds, state.params, documents))
-        pool = programs.run(programs.RETAIN, chains, (documents, np.int32(t)), progress.pool)
-        compiled.check_capacity(chains, pool, t)
+        pool = programs.run(programs.RETAIN, chains, (documents, now), pool)
         return Progress(pool, state.params if _starts_from_previous(chains) else None), measured
 
 
@@ -146,9 +149,14 @@ def _starts_from_previous(chains: Chains) -> bool:
     return _task(chains).start == "previous"
 
 
-def select(chains: Chains, pool: Pool, t: int) -> Training:
+def numbers(chains: Chains, t: int) -> Columns:
+    """The numbers of a generation."""
+    return jax.tree.map(lambda x: x[0], chains.columns(t, 1))
+
+
+def select(chains: Chains, pool: Pool, t: int) -> programs.Selected:
     """The training sets of a generation, `[seed, ...]`."""
-    return programs.run(programs.SELECT, chains, (pool, np.int32(t)))
+    return programs.run(programs.SELECT, chains, (pool, numbers(chains, t)))
 
 
 def measure(chains: Chains, params: Params) -> dict[str, jax.Array]:
@@ -158,7 +166,8 @@ def measure(chains: Chains, params: Params) -> dict[str, jax.Array]:
 
 def fit(
     chains: Chains,
-    training: Training,
+    rows: Documents,
+    n_train: int,
     t: int,
     previous: Params | None = None,
     attendance: Attendance = Attendance(),
@@ -176,11 +185,10 @@ def fit(
         )
         state = attendance.restore("training", chains, t, like)
     state = start_state(chains, t, previous) if state is None else state
-    n_train = np.int32(training.n_train)
-    total, done = _task(chains).optimizer.n_steps(int(n_train)), int(state.step)
+    total, done = _task(chains).optimizer.n_steps(n_train), int(state.step)
     while done < total:
         attendance.report(f"generation {t}: step {done} of {total}")
-        kept = (training.rows, n_train, np.int32(t), np.int32(_STEPS))
+        kept = (rows, np.int32(n_train), np.int32(t), np.int32(_STEPS))
         state = programs.run(programs.FIT, chains, kept, state)
         done = min(done + _STEPS, total)
         attendance.between_steps("training", chains, t, done, state)

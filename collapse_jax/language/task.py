@@ -27,8 +27,7 @@ from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
 from collapse_jax.language.weights import huggingface, pretrained
-from collapse_jax.numerics.subsets import subset
-from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 
 PRETRAINING = Optimizer(1e-2, schedule="cosine", warmup=0.05, batch_size=32, epochs=6)
 """What trains the preset `tiny` on the embedded grammar in seconds."""
@@ -100,6 +99,7 @@ class LanguageModel(AbstractTask):
     """
 
     staged: ClassVar[bool] = True
+    takes_temperature: ClassVar[bool] = False
 
     n_samples: int = eqx.field(static=True)
     corpus: AbstractCorpus | None = eqx.field(static=True)
@@ -258,10 +258,6 @@ class LanguageModel(AbstractTask):
         return True
 
     @property
-    def dynamic_size(self) -> bool:
-        return False
-
-    @property
     def scratch_bytes(self) -> int:
         return self.architecture.n_parameters * sum(self._bytes_per_parameter.values())
 
@@ -282,43 +278,40 @@ class LanguageModel(AbstractTask):
             "GB; use param_dtype='bfloat16', or split the model over more devices (mesh)"
         )
 
+    def laws(self, plan: Any) -> Laws:
+        return Laws(real=False, synthetic=False)
+
     def additive(self, grows: bool) -> bool:
         return False
 
-    def world(self, key: Key[Array, ""], rows: bool) -> World:
+    def world(self, key: Key[Array, ""], rows: bool, index: Any) -> World:
         if self.test is not None:
             return World(self.test)
         return World(self._known_grammar.draw(key, self.n_test))
 
     # Documents have no smaller sufficient form: their statistic is empty.
 
-    def real_statistic(self, world: World, key: Key[Array, ""]) -> tuple[()]:
+    def merge(self, world: World, parts: tuple[Any, Any], scales: Any) -> tuple[()]:
         return ()
 
-    def sample_statistic(self, world: World, model: Any, key: Key[Array, ""]) -> tuple[()]:
+    def summarise(self, world: World, rows: Documents, valid: Any, *, size: Size) -> tuple[()]:
         return ()
 
-    def extend_statistic(
-        self, world: World, statistic: tuple[()], model: Any, key: Key[Array, ""]
-    ) -> tuple[()]:
-        return ()
-
-    def merge(self, world: World, first: tuple[()], second: tuple[()]) -> tuple[()]:
-        return ()
-
-    def summarise(self, world: World, rows: Documents, n_train: Int[Array, ""]) -> tuple[()]:
-        return ()
-
-    def real_rows(self, world: World, key: Key[Array, ""]) -> Documents:
+    def real_rows(
+        self, world: World, key: Key[Array, ""], n: int, *, size: Any, index: Any
+    ) -> Documents:
         if self.train is None:
-            return self._known_grammar.draw(key, self.n_samples)
-        index = subset(key, len(self.train.lengths), self.n_samples)
+            return self._known_grammar.draw(key, n)
         return Documents(self.train.tokens[index], self.train.lengths[index])
 
-    def sample_rows(self, world: World, model: Documents, key: Key[Array, ""]) -> Documents:
-        return model  # a model that has been sampled already: see `collapse_jax.language.stages`
+    def sample_rows(
+        self, world: World, model: Any, key: Key[Array, ""], n: int, *, temperature: Any
+    ) -> Documents:
+        raise TypeError(
+            "task must not be a LanguageModel here: it is sampled in stages, by simulate"
+        )
 
-    def fit(self, world: World, training: Training) -> Any:
+    def fit(self, world: World, data: Data) -> Any:
         raise TypeError(
             "task must not be a LanguageModel here: it is trained in stages, by simulate"
         )

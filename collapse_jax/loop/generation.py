@@ -1,17 +1,21 @@
 """The pure layer: one generation, and one chain as a scan over generations."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+import numpy as np
+from jaxtyping import Array, Float, Key
 
 from collapse_jax.loop import pool as pools
-from collapse_jax.loop.pool import Form, Pool
-from collapse_jax.loop.presets import AbstractWorkflow
+from collapse_jax.loop.batches import first_rows, synthetic_batch
+from collapse_jax.loop.checks import check_loop
+from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
+from collapse_jax.loop.plan import Plan
+from collapse_jax.loop.pool import Pool
+from collapse_jax.loop.workflow import Latest, Workflow
 from collapse_jax.numerics.keys import Role, check_threefry, stream
-from collapse_jax.tasks.base import AbstractTask, Variable, World
+from collapse_jax.tasks.base import AbstractTask, Data, Model, Variable, World
 
 SIZES: dict[str, Variable] = {
     "n_train": Variable("size of the training set", "rows"),
@@ -19,12 +23,11 @@ SIZES: dict[str, Variable] = {
 }
 """The variables that the workflow, not the task, determines."""
 
-Storage = Literal["auto", "rows"]
 Metrics = dict[str, Float[Array, "..."]]
 
 
 def rollout(
-    workflow: AbstractWorkflow,
+    workflow: Workflow,
     task: AbstractTask,
     n_generations: int,
     key: Key[Array, ""],
@@ -34,26 +37,28 @@ def rollout(
 ) -> Metrics:
     """One chain, as a pure JAX function.
 
-    May be jitted, and vmapped over the key and over the numeric fields of the task, and be a part
-    of a larger program. `collapse_jax.simulate` runs many chains and labels the result.
+    May be jitted, and vmapped over the key, over the numeric fields of the task and over weights,
+    shares and temperatures of the workflow, and be a part of a larger program.
+    `collapse_jax.simulate` runs many chains and labels the result.
 
-    **Arguments:**
+    Args:
+        workflow: what each generation is trained on.
+        task: what is learned.
+        n_generations: number of fits; generation 1 is fitted to real data only.
+        key: a Threefry key. `simulate` uses `jax.random.key(seed, impl="threefry2x32")`.
+        metrics: names of the variables to compute, default all of the task's but those
+            `on_request`.
+        storage: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows even
+            where a statistic would do (the same in law, slower; for checks).
 
-    - `workflow`: what each generation is trained on.
-    - `task`: what is learned.
-    - `n_generations`: number of fits; generation 1 is fitted to real data only.
-    - `key`: a Threefry key. `simulate` uses `jax.random.key(seed, impl="threefry2x32")`.
-    - `metrics`: names of the variables to compute, default all of the task's but
-        those `on_request`.
-    - `storage`: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows even
-        where a statistic would do (the same in law, slower; for checks).
+    Returns:
+        The metrics by name, each `[n_generations]`.
 
-    **Returns:** the metrics by name, each `[n_generations]`.
+    Raises:
+        ValueError: for a key of another generator than Threefry, and for a workflow that the task
+            cannot run.
 
-    Raises `ValueError` for a key of another generator than Threefry.
-
-    !!! example
-
+    Example:
         >>> import jax, collapse_jax as cj
         >>> chain = lambda noise: cj.rollout(
         ...     cj.Replace(), cj.LinearRegression(dim=3, noise=noise), 10, jax.random.key(0)
@@ -62,54 +67,106 @@ def rollout(
         (3, 10)
     """
     check_threefry(key)
-    form = pool_form(workflow, task, n_generations, storage)
+    plan = workflow.plan(n_generations, task.n_samples)
+    check_loop(workflow, task, plan)
+    form = form_of(workflow, task, plan, storage)
     names = metric_names(task, metrics)
+    sizes = host_sizes(plan)
+    columns = columns_of(plan, form, task.population, 1, n_generations)
     world = make_world(task, form, key)
-    pool = pools.begin(task, world, form, key)
+    first = jax.tree.map(lambda x: x[0], columns)
+    pool = begin(task, form, world, key, first)
 
-    def body(pool, t):
-        return generation(workflow, task, world, pool, key, t, names)
+    def body(pool, now):
+        return generation(task, form, world, pool, key, now, [n for n in names if n not in sizes])
 
-    return jax.lax.scan(body, pool, jnp.arange(1, n_generations + 1))[1]
+    found = jax.lax.scan(body, pool, columns)[1]
+    return {
+        name: jnp.asarray(sizes[name], jnp.float32) if name in sizes else found[name]
+        for name in names
+    }
+
+
+def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now: Columns) -> Pool:
+    """What a chain has before generation 1, whose numbers these are."""
+    pool = pools.begin(task, form, world, key, now)
+    if not form.history:
+        return pool
+    shape = jax.eval_shape(lambda: _fit(task, form, world, pool, key, now)[0])
+    return pools.with_history(pool, shape, form)
 
 
 def generation(
-    workflow: AbstractWorkflow,
     task: AbstractTask,
+    form: Form,
     world: World,
     pool: Pool,
     key: Key[Array, ""],
-    t: Int[Array, ""],
+    now: Columns,
     names: Sequence[str],
 ) -> tuple[Pool, Metrics]:
-    """Generation `t`: select, fit, measure, generate, retain."""
-    training = workflow.select(task, world, pool, stream(key, t, Role.SELECT))
-    model = task.fit(world, training)
+    """One generation: real data arrive, a fit, its metrics, and what the model generates."""
+    pool = pools.add_real(task, form, world, pool, key, now)
+    model, data, n_real = _fit(task, form, world, pool, key, now)
     measured = {
-        "n_train": training.n_train,
-        "real_fraction": training.n_real / training.n_train,
+        "real_fraction": n_real / jnp.maximum(now.drawn, 1),
         **task.measure(world, model),
     }
-    pool = workflow.retain(task, world, pool, model, stream(key, t, Role.SAMPLE))
+    pool = pools.remember(pool, model, form, now)
+    pool = _generate(task, form, world, pool, model, data, key, now)
     return pool, {name: jnp.asarray(measured[name], jnp.float32) for name in names}
+
+
+def _fit(
+    task: AbstractTask, form: Form, world: World, pool: Pool, key: Key[Array, ""], now: Columns
+) -> tuple[Model, Data, Array]:
+    choice = stream(key, now.generation, Role.SELECT)
+    data, n_real = pools.select(task, form, world, pool, choice, now)
+    return task.fit(world, data), data, n_real
+
+
+def _generate(
+    task: AbstractTask,
+    form: Form,
+    world: World,
+    pool: Pool,
+    model: Model,
+    data: Data,
+    key: Key[Array, ""],
+    now: Columns,
+) -> Pool:
+    own_fit = form.storage == "total" and isinstance(form.source, Latest) and form.statistic
+    if own_fit and not form.synthetic.by_rows:
+        statistic = task.extend_statistic(
+            world,
+            pool.statistic,
+            model,
+            stream(key, now.generation, Role.SAMPLE),
+            now.synthetic_rows,
+            temperature=now.temperature if form.tempered else None,
+        )
+        return pool._replace(statistic=statistic)
+    batch = synthetic_batch(task, form, world, model, pool.history, key, now)
+    return pools.add_synthetic(task, form, world, pool, batch, now)
 
 
 def make_world(task: AbstractTask, form: Form, key: Key[Array, ""]) -> World:
     """What is fixed for a chain before generation 1."""
-    return task.world(stream(key, 0, Role.WORLD), rows=form.rows)
-
-
-def pool_form(
-    workflow: AbstractWorkflow, task: AbstractTask, n_generations: int, storage: Storage = "auto"
-) -> Form:
-    """The smallest form of the data that serves this workflow and task."""
-    capacity = workflow.capacity(n_generations)
-    by_rows = storage == "rows" or workflow.looks_at_rows
-    return Form(
-        statistic=not by_rows and task.additive(grows=capacity > 1),
-        rows=by_rows or task.keeps_rows,
-        capacity=capacity,
+    index = first_rows(task, key, task.n_samples) if task.population is not None else None
+    return task.world(
+        stream(key, 0, Role.WORLD), rows=form.rows or form.synthetic.by_rows, index=index
     )
+
+
+def host_sizes(plan: Plan) -> dict[str, np.ndarray]:
+    """The sizes that the plan alone decides, exactly; each `[generation]`.
+
+    The share of real rows is a random number where rows are drawn.
+    """
+    sizes: dict[str, np.ndarray] = {"n_train": plan.n_train}
+    if plan.fit_rows is None:
+        sizes["real_fraction"] = plan.real_fraction
+    return sizes
 
 
 def metric_names(task: AbstractTask, metrics: Sequence[str] | None) -> tuple[str, ...]:

@@ -71,6 +71,11 @@ class Plan:
         return self.real_size / self.size
 
     @property
+    def from_one_model(self) -> bool:
+        """Whether all rows of a batch come from the newest model."""
+        return self.source.of_one_model
+
+    @property
     def row_weights(self) -> Any:
         """Weight of a real row and of a generated row, the sum over all rows being 1.
 

@@ -1,118 +1,279 @@
-"""The data kept so far, in the smallest form that the task and the workflow allow."""
+"""The data kept from generation to generation, and what of them a generation is fitted to."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int, Key
 
-from collapse_jax.numerics.keys import Role, stream
-from collapse_jax.numerics.subsets import subset as uniform_subset
-from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, Training, World
-
-
-class Form(NamedTuple):
-    """Which forms of the data a pool keeps, and for how many batches it has room."""
-
-    statistic: bool
-    rows: bool
-    capacity: int
+from collapse_jax.loop import windows
+from collapse_jax.loop.batches import Batch, real_batch
+from collapse_jax.loop.form import Columns, Form
+from collapse_jax.numerics.draws import to_integers
+from collapse_jax.numerics.subsets import subset
+from collapse_jax.tasks.base import AbstractTask, Data, Model, Rows, Statistic, World
+from collapse_jax.tasks.places import Places
 
 
 class Pool(NamedTuple):
-    """Batches of data, the real batch first."""
+    """Batches of data that are kept."""
 
-    statistic: Statistic | None
-    """Statistic of everything kept, or None where it is worked out from the rows."""
+    statistic: Any
+    """Statistic of everything kept; a pair of windows, real and generated, where these are kept
+    apart; None where it is worked out from the rows."""
     rows: Rows | None
-    """The batches themselves, `[capacity, n_samples, ...]`, or None."""
-    n_batches: Int[Array, ""]
-    """How many batches are kept; `rows` beyond them are zeros."""
-    n_real_batches: Int[Array, ""]
-    """How many of them, from the first, are real."""
+    """`[slot, row, ...]`, slots of the real stream first; None where no rows are kept."""
+    history: Any
+    """Models that rows may still come from, `[model, ...]`; None where there are none."""
 
 
-def begin(task: AbstractTask, world: World, form: Form, key: Key[Array, ""]) -> Pool:
+def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now: Columns) -> Pool:
     """A pool that holds the real data of generation 1."""
-    key = stream(key, 0, Role.REAL)
-    statistic, rows = None, None
+    batch = real_batch(task, form, world, key, now)
+    statistic = batch.statistic if form.statistic else None
+    if statistic is not None and form.storage == "apart":
+        statistic = (
+            windows.start(statistic, form.real.keep, form.real.slots, empty=False),
+            windows.start(statistic, form.synthetic.keep, form.synthetic.slots, empty=True),
+        )
+    rows = None
     if form.rows:
-        batch = task.real_rows(world, key)
-        rows = jax.tree.map(
-            lambda b: jnp.zeros((form.capacity, *b.shape), b.dtype).at[0].set(b), batch
-        )
-        if form.statistic:
-            statistic = task.summarise(world, batch, jnp.asarray(task.n_samples))
-    else:
-        statistic = task.real_statistic(world, key)
-    one = jnp.ones((), jnp.int32)
-    return Pool(statistic, rows, n_batches=one, n_real_batches=one)
+        shape = (form.slots, form.width)
+        rows = jax.tree.map(lambda b: jnp.zeros((*shape, *b.shape[1:]), b.dtype), batch.rows)
+        rows = _put(rows, batch.rows, jnp.zeros((), jnp.int32))
+    return Pool(statistic, rows, None)
 
 
-def replace(
-    task: AbstractTask, world: World, pool: Pool, model: Model, key: Key[Array, ""]
+def with_history(pool: Pool, model: Any, form: Form) -> Pool:
+    """The pool with room for models like this one, where rows may come from past ones."""
+    if not form.history:
+        return pool
+    empty = jax.tree.map(lambda x: jnp.zeros((form.history, *x.shape), x.dtype), model)
+    return pool._replace(history=empty)
+
+
+def add_real(
+    task: AbstractTask, form: Form, world: World, pool: Pool, key: Key[Array, ""], now: Columns
 ) -> Pool:
-    """Everything kept makes way for `n_samples` fresh rows of the model."""
+    """The pool after the real batch of this generation has come, where there is one."""
+    if not form.real.every:
+        return pool
+
+    def added() -> Pool:
+        batch = real_batch(task, form, world, key, now)
+        number = now.generation - 1
+        statistic = pool.statistic
+        if statistic is not None and form.storage == "total":
+            statistic = task.merge(world, (statistic, batch.statistic), None)
+        elif statistic is not None:
+            merge = _merging(task, world)
+            real = windows.insert(statistic[0], batch.statistic, number, form.real.keep, merge)
+            statistic = (real, statistic[1])
+        rows = pool.rows
+        if rows is not None:
+            rows = _put(rows, batch.rows, number % form.real.slots)
+        return pool._replace(statistic=statistic, rows=rows)
+
+    return lax.cond(now.generation > 1, added, lambda: pool)
+
+
+def add_synthetic(
+    task: AbstractTask, form: Form, world: World, pool: Pool, batch: Batch, now: Columns
+) -> Pool:
+    """The pool after the batch that is generated at the end of this generation."""
+    number = now.generation - 1
     statistic, rows = pool.statistic, pool.rows
-    if rows is not None:
-        batch = task.sample_rows(world, model, key)
-        rows = jax.tree.map(lambda buffer, b: buffer.at[0].set(b), rows, batch)
-        if statistic is not None:
-            statistic = task.summarise(world, batch, jnp.asarray(task.n_samples))
-    else:
-        statistic = task.sample_statistic(world, model, key)
-    return Pool(statistic, rows, jnp.ones((), jnp.int32), jnp.zeros((), jnp.int32))
-
-
-def extend(task: AbstractTask, world: World, pool: Pool, model: Model, key: Key[Array, ""]) -> Pool:
-    """`n_samples` fresh rows of the model join what is kept.
-
-    On the statistic path the model must be the fit of everything kept.
-    """
-    statistic, rows = pool.statistic, pool.rows
-    if rows is not None:
-        batch = task.sample_rows(world, model, key)
-        rows = jax.tree.map(
-            lambda buffer, b: lax.dynamic_update_index_in_dim(buffer, b, pool.n_batches, 0),
-            rows,
-            batch,
+    if statistic is not None and form.storage == "latest":
+        statistic = batch.statistic
+    elif statistic is not None and form.storage == "total":
+        statistic = task.merge(world, (statistic, batch.statistic), None)
+    elif statistic is not None:
+        merge = _merging(task, world)
+        synthetic = windows.insert(
+            statistic[1], batch.statistic, number, form.synthetic.keep, merge
         )
-        if statistic is not None:
-            n_train = (pool.n_batches + 1) * task.n_samples
-            statistic = task.merge(world, statistic, task.summarise(world, batch, n_train))
-    else:
-        statistic = task.extend_statistic(world, statistic, model, key)
-    return Pool(statistic, rows, pool.n_batches + 1, pool.n_real_batches)
+        statistic = (statistic[0], synthetic)
+    if rows is not None:
+        slot = 0 if form.storage == "latest" else form.real.slots + number % form.synthetic.slots
+        rows = _put(rows, batch.rows, slot)
+    return pool._replace(statistic=statistic, rows=rows)
 
 
-def everything(task: AbstractTask, world: World, pool: Pool) -> Training:
-    """Train on all that is kept."""
-    n_train = pool.n_batches * task.n_samples
-    statistic = pool.statistic
-    if statistic is None:
+def remember(pool: Pool, model: Model, form: Form, now: Columns) -> Pool:
+    """The pool with this generation's model among those that rows may come from."""
+    if not form.history:
+        return pool
+    place = (now.generation - 1) % form.history
+    history = jax.tree.map(
+        lambda buffer, x: lax.dynamic_update_index_in_dim(buffer, x, place, 0), pool.history, model
+    )
+    return pool._replace(history=history)
 
-        def batch(i):
-            return task.summarise(world, jax.tree.map(lambda b: b[i], pool.rows), n_train)
 
-        statistic = lax.fori_loop(
-            1, pool.n_batches, lambda i, total: task.merge(world, total, batch(i)), batch(0)
+def select(
+    task: AbstractTask, form: Form, world: World, pool: Pool, key: Key[Array, ""], now: Columns
+) -> tuple[Data, Int[Array, ""]]:
+    """What this generation is fitted to, and how many of its rows are real."""
+    places = _places(form, now)
+    if form.drawn:
+        return _drawn(task, form, world, pool, places, key, now)
+    if not form.statistic:
+        statistic = _statistic_of_rows(task, form, world, pool, places, now)
+    elif form.storage == "apart":
+        statistic = _together(
+            task, form, world, pool.statistic[0].total, pool.statistic[1].total, now
         )
-    return Training(statistic, flatten(pool.rows), n_train, pool.n_real_batches * task.n_samples)
+    else:
+        statistic = pool.statistic
+    return Data(flatten(pool.rows), places, statistic, now.effective_size), now.real_size
 
 
-def subset(
-    task: AbstractTask, world: World, pool: Pool, key: Key[Array, ""], size: int
-) -> Training:
-    """Train on a uniform subset of the rows kept, drawn without replacement."""
-    index = uniform_subset(key, pool.n_batches * task.n_samples, size)
+def _places(form: Form, now: Columns) -> Places:
+    zero = jnp.zeros((), jnp.int32)
+    if form.storage == "latest":
+        size = now.real_size + now.synthetic_size
+        return Places.first(size)
+    real_born = now.generation if form.real.every else 1
+    in_order = form.storage == "total" and not form.real.every and not form.sizes_vary
+    return Places(
+        now.real_batches,
+        now.synthetic_batches,
+        (real_born - now.real_batches) % form.real.slots if form.real.every else zero,
+        (now.generation - 1 - now.synthetic_batches) % form.synthetic.slots,
+        now.real_size,
+        now.synthetic_size,
+        _real_weight(form, now),
+        now.slot_sizes,
+        form.real.slots,
+        form.synthetic.slots,
+        form.width,
+        in_order,
+    )
+
+
+def _real_weight(form: Form, now: Columns) -> Any:
+    """Weight of all real rows together, which is 1 in generation 1."""
+    if not form.weighted:
+        return None
+    return jnp.where(now.synthetic_size == 0, 1.0, now.real_weight)
+
+
+def _together(
+    task: AbstractTask,
+    form: Form,
+    world: World,
+    real: Statistic,
+    synthetic: Statistic,
+    now: Columns,
+) -> Statistic:
+    """Statistic of both streams, with their weights."""
+    if form.weighted:
+        scales = jnp.stack([now.real_scale, now.synthetic_scale])
+        return task.merge(world, (real, synthetic), scales)
+    return lax.cond(
+        (now.real_size > 0) & (now.synthetic_size > 0),
+        lambda: task.merge(world, (real, synthetic), None),
+        lambda: lax.cond(now.real_size == 0, lambda: synthetic, lambda: real),
+    )
+
+
+def _statistic_of_rows(
+    task: AbstractTask, form: Form, world: World, pool: Pool, places: Places, now: Columns
+) -> Statistic:
+    """Statistic of all rows that are kept, batch by batch."""
+    width = form.width
+
+    def of_batch(i: Any) -> Statistic:
+        slot = places.slot(jnp.asarray(i))
+        rows = jax.tree.map(lambda b: b[slot], pool.rows)
+        valid = None if now.slot_sizes is None else jnp.arange(width) < now.slot_sizes[slot]
+        return task.summarise(world, rows, valid, size=now.effective_size)
+
+    def add(i: Any, total: Statistic) -> Statistic:
+        return task.merge(world, (total, of_batch(i)), None)
+
+    def stream(first: Any, last: Any) -> Statistic:
+        return lax.fori_loop(first + 1, last, add, of_batch(first))
+
+    n = now.real_batches + now.synthetic_batches
+    if form.storage == "latest":
+        return of_batch(0)
+    if not form.weighted:
+        return stream(0, n)
+    return _together(
+        task, form, world, stream(0, now.real_batches), stream(now.real_batches, n), now
+    )
+
+
+def _drawn(
+    task: AbstractTask,
+    form: Form,
+    world: World,
+    pool: Pool,
+    places: Places,
+    key: Key[Array, ""],
+    now: Columns,
+) -> tuple[Data, Int[Array, ""]]:
+    """A fit to some rows, drawn uniformly from those that are kept."""
+    n = form.drawn
+    if form.with_replacement:
+        numbers = to_integers(jax.random.bits(key, (n, 2)).T, places.total)
+    else:
+        # A subset of everything is everything, in order.
+        numbers = subset(key, places.total, n)
+        numbers = jnp.where(now.drawn == places.total, jnp.arange(n), numbers)
+    valid = jnp.arange(n) < now.drawn if form.drawn_varies else None
+    real = numbers < places.real_size
+    counted = real if valid is None else real & valid
+    n_real = jnp.sum(counted, dtype=jnp.int32)
+    if form.weighted:  # real rows first, so that they can be told from the others
+        order = jnp.argsort(jnp.where(counted, 0, 1), stable=True)
+        numbers = numbers[order]
+    index = places.rows(numbers)
     rows = jax.tree.map(lambda b: b.at[index].get(mode="promise_in_bounds"), flatten(pool.rows))
-    n_train = jnp.asarray(size, jnp.int32)
-    statistic = task.summarise(world, rows, n_train)
-    n_real = jnp.sum(index < pool.n_real_batches * task.n_samples, dtype=jnp.int32)
-    return Training(statistic, rows, n_train, n_real)
+    if not form.weighted:
+        size = jnp.asarray(now.drawn, jnp.float32)
+        statistic = task.summarise(world, rows, valid, size=size)
+        return Data(rows, Places.first(now.drawn), statistic, size), n_real
+    return _weighted(task, form, world, rows, n_real, now), n_real
+
+
+def _weighted(
+    task: AbstractTask, form: Form, world: World, rows: Rows, n_real: Int[Array, ""], now: Columns
+) -> Data:
+    """A fit to drawn rows, the real ones first, which have a weight together."""
+    each = jnp.arange(form.drawn)
+    n_synthetic = now.drawn - n_real
+    weight = jnp.where(n_synthetic == 0, 1.0, jnp.where(n_real == 0, 0.0, now.real_weight))
+    real_scale = weight / jnp.maximum(n_real, 1)
+    synthetic_scale = (1.0 - weight) / jnp.maximum(n_synthetic, 1)
+    size = 1.0 / (real_scale**2 * n_real + synthetic_scale**2 * n_synthetic)
+    parts = (
+        task.summarise(world, rows, each < n_real, size=size),
+        task.summarise(world, rows, (each >= n_real) & (each < now.drawn), size=size),
+    )
+    statistic = task.merge(world, parts, jnp.stack([real_scale, synthetic_scale]))
+    places = Places.first(now.drawn)
+    places = places.of_two(n_real, n_synthetic, weight)
+    return Data(rows, places, statistic, size)
+
+
+def _merging(task: AbstractTask, world: World) -> Callable[[Statistic, Statistic], Statistic]:
+    return lambda first, second: task.merge(world, (first, second), None)
+
+
+def _put(rows: Rows, batch: Rows, slot: Any) -> Rows:
+    """Rows with a batch, perhaps narrower than a slot, in one of their slots."""
+
+    def put(buffer: Array, b: Array) -> Array:
+        b = b[None]
+        return lax.dynamic_update_slice(buffer, b, (slot, *[0] * (b.ndim - 1)))
+
+    return jax.tree.map(put, rows, batch)
 
 
 def flatten(rows: Rows | None) -> Rows | None:
-    """Batches `[capacity, n_samples, ...]` laid end to end, `[capacity * n_samples, ...]`."""
+    """Slots `[slot, row, ...]` laid end to end, `[slot * row, ...]`."""
     return jax.tree.map(lambda b: b.reshape(-1, *b.shape[2:]), rows)

@@ -1,7 +1,7 @@
 """A loop: two streams of rows, and what of them each generation is fitted to."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.plan import Plan, make_plan
@@ -11,6 +11,8 @@ from collapse_jax.loop.schedules import Schedule, check_schedule
 @dataclass(frozen=True)
 class Latest:
     """Rows come from the newest model."""
+
+    of_one_model: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Past:
 
     last: int | None = None
     equally: bool = False
+    of_one_model: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.last is not None:
@@ -57,6 +60,7 @@ class Mixed:
     """
 
     truth_share: Schedule
+    of_one_model: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_schedule("synthetic.of.truth_share", self.truth_share)

@@ -20,6 +20,7 @@ class Role(IntEnum):
     SELECT = 3
     INITIALISE = 4
     FIT = 5
+    SOURCE = 6
 
 
 def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:

@@ -13,13 +13,11 @@ import xarray as xr
 from collapse_jax import tasks
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.loop import presets
+from collapse_jax.loop.workflow import Workflow
 
-KNOWN = {
-    **{name: getattr(tasks, name) for name in tasks.__all__},
-    **{
-        cls.__name__: cls
-        for cls in (presets.Replace, presets.Accumulate, presets.AccumulateSubsample)
-    },
+KNOWN: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (tasks.Categorical, tasks.Gaussian, tasks.KernelDensity, tasks.LinearRegression)
 }
 _LANGUAGE = {
     "LanguageModel": "language.task",
@@ -42,6 +40,8 @@ def describe(module: Any) -> dict[str, Any]:
     The user's own data are represented by their number of rows and a fingerprint, a corpus that was
     read from somewhere by that place and a fingerprint.
     """
+    if isinstance(module, Workflow):
+        return {"type": presets.name_of(module) or repr(module)}
     arguments: dict[str, Any] = {"type": type(module).__name__}
     has_data = getattr(module, "population", None) is not None
     for name in inspect.signature(type(module)).parameters:
@@ -80,6 +80,8 @@ def rebuild(arguments: dict[str, Any], data: Any = None) -> Any:
     """
     arguments = dict(arguments)
     name = arguments.pop("type")
+    if name in presets.PRESETS:
+        return presets.PRESETS[name]()
     made = known_class(name)
     for key, value in arguments.items():
         if isinstance(value, dict) and value.get("type") in _LANGUAGE:

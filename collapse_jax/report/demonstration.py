@@ -11,7 +11,7 @@ import xarray as xr
 
 from collapse_jax.basics import files
 from collapse_jax.loop import presets
-from collapse_jax.loop.presets import AbstractWorkflow
+from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.report.axes import add_legend, draw
 from collapse_jax.report.figures import STYLE
@@ -30,7 +30,7 @@ _BAND = (0.1, 0.9)
 _LINE = 44  # characters above a panel
 _AT_A_TIME = 2
 
-_WORKFLOWS: tuple[AbstractWorkflow, ...] = (
+_WORKFLOWS: tuple[Workflow, ...] = (
     presets.Replace(),
     presets.Accumulate(),
     presets.AccumulateSubsample(),
@@ -97,7 +97,7 @@ def run(
     parts = [language_model(), *parts] if language else parts  # what takes longest begins
     pairs = [(part, workflow) for part in parts for workflow in _WORKFLOWS]
 
-    def one(part: Part, workflow: AbstractWorkflow) -> xr.Dataset:
+    def one(part: Part, workflow: Workflow) -> xr.Dataset:
         metric, task, generations, chains = part
         return simulate(workflow, task, generations, chains, metrics=(metric,), progress=False)
 

@@ -1,5 +1,7 @@
 """The compiled part of `simulate`: many chains, a chunk of generations at a time."""
 
+import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,31 +12,35 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from collapse_jax.loop import pool as pools
-from collapse_jax.loop.generation import Metrics, generation, make_world
-from collapse_jax.loop.pool import Form, Pool
-from collapse_jax.loop.presets import AbstractWorkflow
+from collapse_jax.loop.form import Columns, Form
+from collapse_jax.loop.generation import Metrics, begin, generation, make_world
+from collapse_jax.loop.pool import Pool
 from collapse_jax.machines.devices import AXIS
 from collapse_jax.numerics.keys import chain_key
 from collapse_jax.tasks.base import AbstractTask
 
-# A pool's counters are the same in all chains. They stay unbatched, so that what depends on them
-# stays a slice or a loop and does not become a gather or a masked loop.
-POOL_AXES: Any = Pool(statistic=0, rows=0, n_batches=None, n_real_batches=None)  # pyright: ignore
 SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
-POOL_SPECS: Any = Pool(SPLIT, SPLIT, WHOLE, WHOLE)  # pyright: ignore
 
 
 class Chains(eqx.Module):
     """A batch of chains, apart from its pool. Arrays are traced, the rest is compiled in."""
 
-    workflow: AbstractWorkflow
     task: AbstractTask
     form: Form
     names: tuple[str, ...]
+    columns: Callable[[int, int], Columns] = eqx.field(static=True)
     chunk: int
     mesh: Mesh
     seeds: np.ndarray
+
+    def without_columns(self) -> "Chains":
+        """The same, whose columns are handed over apart."""
+        return dataclasses.replace(self, columns=no_columns)
+
+
+def no_columns(first: int, steps: int) -> Columns:
+    """Stands for columns that are handed over apart."""
+    raise ValueError("columns must be asked of the chains as they were made")
 
 
 def traceable(module: Any, sizes: bool = False) -> Any:
@@ -53,58 +59,49 @@ def traceable(module: Any, sizes: bool = False) -> Any:
     return jax.tree.map(convert, module)
 
 
-def bytes_per_chain(task: AbstractTask, form: Form) -> int:
+def bytes_per_chain(task: AbstractTask, form: Form, first: Columns) -> int:
     """Bytes of one chain's pool."""
-    pool = eqx.filter_eval_shape(_begin, task, form, np.zeros((), np.uint32))
+    first = jax.tree.map(lambda x: x[0], first)
+    pool = eqx.filter_eval_shape(_begin, task, form, first, np.zeros((), np.uint32))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pool))
 
 
 def start(chains: Chains) -> Pool:
     """The pools of all chains before generation 1, `[seed, ...]`."""
-    return _start(chains)  # pyright: ignore
+    return _start(chains.without_columns(), chains.columns(1, 1))  # pyright: ignore
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
     """Run generations `first`, `first + 1`, ... (`steps` of them, at most `chains.chunk`).
 
-    **Returns:** the pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid.
-    The pool handed in is used up.
+    Returns:
+        The pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid. The pool
+        handed in is used up.
     """
-    context = (chains, jnp.asarray(first, jnp.int32), jnp.asarray(steps, jnp.int32))
-    pool, metrics = _advance(context, pool)
-    check_capacity(chains, pool, first + steps - 1)
-    return pool, metrics
+    columns = chains.columns(first, chains.chunk)
+    return _advance((chains.without_columns(), columns, jnp.asarray(steps, jnp.int32)), pool)
 
 
-def check_capacity(chains: Chains, pool: Pool, generation: int) -> None:
-    """Raise `ValueError` where the workflow has kept more batches than it said it would."""
-    if chains.form.rows and int(pool.n_batches) > chains.form.capacity:
-        raise ValueError(
-            f"capacity of {type(chains.workflow).__name__} must be at least the {pool.n_batches} "
-            f"batches that it keeps after {generation} generations, got {chains.form.capacity}"
-        )
-
-
-def _begin(task: AbstractTask, form: Form, seed: jax.Array) -> Pool:
+def _begin(task: AbstractTask, form: Form, first: Columns, seed: jax.Array) -> Pool:
     key = chain_key(seed)
-    return pools.begin(task, make_world(task, form, key), form, key)
+    return begin(task, form, make_world(task, form, key), key, first)
 
 
 # Runs once per batch: quick to compile matters more than quick to run.
 @partial(eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore
-def _start(chains: Chains) -> Pool:
-    def share(chains, seeds):
-        begin = partial(_begin, chains.task, chains.form)
-        return jax.vmap(begin, out_axes=POOL_AXES)(seeds)
+def _start(chains: Chains, columns: Columns) -> Pool:
+    def share(chains, seeds, columns):
+        first = jax.tree.map(lambda x: x[0], columns)
+        return jax.vmap(partial(_begin, chains.task, chains.form, first))(seeds)
 
-    return split(share, chains, (), POOL_SPECS)
+    return split(share, chains, ((columns, WHOLE),), SPLIT)
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _advance(context: tuple[Chains, jax.Array, jax.Array], pool: Pool) -> tuple[Pool, Metrics]:
-    chains, first, steps = context
+def _advance(context: tuple[Chains, Columns, jax.Array], pool: Pool) -> tuple[Pool, Metrics]:
+    chains, columns, steps = context
 
-    def share(chains, seeds, pool, first, steps):
+    def share(chains, seeds, pool, columns, steps):
         def chain(seed, pool):
             key = chain_key(seed)
             # Drawn again in each chunk rather than kept: what is shared by chains stays shared.
@@ -112,18 +109,20 @@ def _advance(context: tuple[Chains, jax.Array, jax.Array], pool: Pool) -> tuple[
 
             def body(i, state):
                 pool, metrics = state
-                pool, now = generation(
-                    chains.workflow, chains.task, world, pool, key, first + i, chains.names
+                # The same in all chains, so that what depends on them stays a slice or a branch.
+                now = jax.tree.map(lambda x: x[i], columns)
+                pool, found = generation(
+                    chains.task, chains.form, world, pool, key, now, chains.names
                 )
-                return pool, {name: metrics[name].at[i].set(now[name]) for name in now}
+                return pool, {name: metrics[name].at[i].set(found[name]) for name in found}
 
             empty = {name: jnp.zeros(chains.chunk) for name in chains.names}
             return lax.fori_loop(0, steps, body, (pool, empty))
 
-        return jax.vmap(chain, in_axes=(0, POOL_AXES), out_axes=(POOL_AXES, 0))(seeds, pool)
+        return jax.vmap(chain)(seeds, pool)
 
-    arguments = ((pool, POOL_SPECS), (first, WHOLE), (steps, WHOLE))
-    return split(share, chains, arguments, (POOL_SPECS, SPLIT))
+    arguments = ((pool, SPLIT), (columns, WHOLE), (steps, WHOLE))
+    return split(share, chains, arguments, (SPLIT, SPLIT))
 
 
 def split(share, chains: Chains, arguments: tuple[tuple[Any, Any], ...], out_specs: Any) -> Any:

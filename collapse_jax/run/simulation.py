@@ -14,9 +14,11 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from collapse_jax.basics import checks
-from collapse_jax.loop.generation import SIZES, Storage, metric_names, pool_form
-from collapse_jax.loop.pool import Form
-from collapse_jax.loop.presets import AbstractWorkflow
+from collapse_jax.loop.checks import check_loop, check_rows
+from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
+from collapse_jax.loop.generation import SIZES, host_sizes, metric_names
+from collapse_jax.loop.presets import PRESETS, name_of
+from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
 from collapse_jax.numerics.keys import check_threefry
@@ -32,7 +34,7 @@ _CHUNK = 128  # most generations between two reports of progress
 
 
 def simulate(
-    workflow: AbstractWorkflow,
+    workflow: Workflow,
     task: AbstractTask,
     n_generations: int,
     seeds: int | Sequence[int],
@@ -94,7 +96,7 @@ def simulate(
         >>> ds.trace_ratio.dims
         ('seed', 'generation')
     """
-    _check_instance("workflow", workflow, AbstractWorkflow)
+    _check_instance("workflow", workflow, Workflow)
     _check_instance("task", task, AbstractTask)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     seed_list = checked_seeds(seeds)
@@ -108,10 +110,17 @@ def simulate(
     checks.whole_number("memory_limit", limit, maximum=2**62)
     if observe is not None and not task.staged:
         raise ValueError(f"observe serves language models, got a {type(task).__name__} task")
-    form = pool_form(workflow, task, n_generations, storage)
+    plan = workflow.plan(n_generations, task.n_samples)
+    check_loop(workflow, task, plan)
+    form = form_of(workflow, task, plan, storage)
+
+    def columns(first: int, steps: int) -> Columns:
+        return columns_of(plan, form, task.population, first, steps)
+
     own_seeds = seed_list if together else hosts.share(seed_list)
-    width = _width(task, form, mesh, max(len(own_seeds), 1), limit)
+    width = _width(task, form, columns(1, 1), mesh, max(len(own_seeds), 1), limit)
     names = metric_names(task, metrics)
+    sizes = {name: column for name, column in host_sizes(plan).items() if name in names}
 
     config = {
         "workflow": describe(workflow),
@@ -122,19 +131,19 @@ def simulate(
     }
     kept = None if checkpoint is None else Checkpoint(checkpoint, config, checkpoint_seconds)
 
-    modules = (
-        compiled.traceable(workflow),
-        compiled.traceable(task, sizes=task.dynamic_size and not form.rows),
-    )
+    by_rows = form.rows or form.synthetic.by_rows or task.population is not None
+    made = compiled.traceable(task, sizes=not by_rows)
     if together:
-        arrays, others = eqx.partition(modules, eqx.is_array)
-        modules = eqx.combine(model_mesh.place(arrays, mesh), others)
+        arrays, others = eqx.partition(made, eqx.is_array)
+        made = eqx.combine(model_mesh.place(arrays, mesh), others)
+    computed = tuple(name for name in names if name not in sizes)
 
     def chains(seeds: np.ndarray) -> compiled.Chains:
         return compiled.Chains(
-            *modules,
+            made,
             form=form,
-            names=names,
+            names=computed,
+            columns=columns,
             chunk=min(_CHUNK, n_generations),
             mesh=mesh,
             seeds=seeds,
@@ -143,11 +152,11 @@ def simulate(
     saved = kept.contents() if together and kept is not None else []
     hosts.agree({**config, "seeds": seed_list.tolist(), "checkpoint": saved})
     started = time.perf_counter()
-    values = {name: np.empty((len(own_seeds), n_generations), np.float32) for name in names}
+    values = {name: np.empty((len(own_seeds), n_generations), np.float32) for name in computed}
     place = {seed: row for row, seed in enumerate(own_seeds.tolist())}
     bar = tqdm(
         total=n_generations * len(own_seeds),
-        desc=f"{type(task).__name__} {type(workflow).__name__}",
+        desc=f"{type(task).__name__} {name_of(workflow) or 'Workflow'}",
         unit="gen",
         unit_scale=True,
         disable=(None if progress is None else not progress) if hosts.is_first() else True,
@@ -169,12 +178,15 @@ def simulate(
         )
         for batch, found in driver.run(own_seeds):
             rows = [place[seed] for seed in batch.tolist()]
-            for name in names:
+            for name in computed:
                 values[name][rows] = found[name]
     if midway is not None:
         midway.clear()
     if not together:
         values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
+    shape = (len(seed_list), n_generations)
+    values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
+    values = {name: values[name] for name in names}
     seconds = time.perf_counter() - started
     return label(task, values, seed_list, {**provenance(config, mesh), "wall_seconds": seconds})
 
@@ -193,18 +205,17 @@ def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | No
     return model_mesh.checked_mesh(mesh)
 
 
-def _width(task: AbstractTask, form: Form, mesh: Mesh, n_seeds: int, limit: int) -> int:
+def _width(
+    task: AbstractTask, form: Form, first: Columns, mesh: Mesh, n_seeds: int, limit: int
+) -> int:
     """How many chains run at a time.
 
     Raises `ValueError` where not even one chain per device fits into memory.
     """
-    if form.rows and task.n_samples * form.capacity >= 2**30:
-        raise ValueError(
-            "n_samples * n_generations must be below 2**30 where rows are kept, got "
-            f"{task.n_samples * form.capacity:,}"
-        )
+    if form.rows:
+        check_rows(form.slots, form.width)
     together = model_mesh.splits_models(mesh)
-    pool_bytes, scratch_bytes = compiled.bytes_per_chain(task, form), task.scratch_bytes
+    pool_bytes, scratch_bytes = compiled.bytes_per_chain(task, form, first), task.scratch_bytes
     n_chains = 1 if together else mesh.size
     needed = pool_bytes * mesh.size + scratch_bytes * n_chains
     if needed > limit:
@@ -267,10 +278,14 @@ def _check_metrics(task: AbstractTask, metrics: Sequence[str] | None) -> None:
 def _check_instance(name: str, value: Any, kind: type) -> None:
     if isinstance(value, kind):
         return
-    known = [cls.__name__ for cls in KNOWN.values() if issubclass(cls, kind) and cls is not kind]
-    known += ["LanguageModel"] if kind is AbstractTask else []
-    if isinstance(value, type) and issubclass(value, kind):
-        raise TypeError(f"{name} must be an instance, got the class; write {value.__name__}()")
+    if kind is Workflow:
+        known = [*PRESETS, "Workflow"]
+    else:
+        known = [cls.__name__ for cls in KNOWN.values() if cls is not kind] + ["LanguageModel"]
+    if callable(value) and getattr(value, "__name__", "") in known:
+        raise TypeError(
+            f"{name} must be an instance, got {value.__name__} itself; write {value.__name__}()"
+        )
     if isinstance(value, str):
         checks.one_of(name, value, known)
         raise TypeError(f"{name} must be an object, got the name {value!r}; write {value}(...)")

@@ -12,14 +12,15 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.basics import checks
-from collapse_jax.loop.presets import AbstractWorkflow
+from collapse_jax.loop.presets import name_of
+from collapse_jax.loop.workflow import Workflow
 from collapse_jax.records.config import describe
 from collapse_jax.run.simulation import simulate
 from collapse_jax.tasks import AbstractTask
 
 
 def sweep(
-    workflows: AbstractWorkflow | Sequence[AbstractWorkflow],
+    workflows: Workflow | Sequence[Workflow],
     task: AbstractTask | Callable[..., AbstractTask],
     over: Mapping[str, Sequence[Any]],
     n_generations: int,
@@ -72,17 +73,17 @@ def sweep(
     return combine(runs, {"workflow": list(named), **over})
 
 
-def _named(workflows: Any) -> dict[str, AbstractWorkflow]:
+def _named(workflows: Any) -> dict[str, Workflow]:
     """Workflows by a name that tells them apart."""
-    listed = [workflows] if isinstance(workflows, AbstractWorkflow) else list(workflows)
+    listed = [workflows] if isinstance(workflows, Workflow) else list(workflows)
     if not listed:
         raise ValueError("workflows must not be empty")
     for workflow in listed:
-        if not isinstance(workflow, AbstractWorkflow):
+        if not isinstance(workflow, Workflow):
             raise TypeError(
                 f"workflows must be workflows, for instance Replace(), got {workflow!r}"
             )
-    types = [type(workflow).__name__ for workflow in listed]
+    types = [name_of(workflow) or "Workflow" for workflow in listed]
     names = types if len(set(types)) == len(types) else [str(workflow) for workflow in listed]
     if len(set(names)) < len(names):
         raise ValueError(f"workflows must be distinct, got {', '.join(names)}")

@@ -1,6 +1,6 @@
 """What can be learned: one module per task."""
 
-from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.base import AbstractTask, Data, Laws, Variable
 from collapse_jax.tasks.categorical import Categorical
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.tasks.kernel_density import KernelDensity
@@ -9,9 +9,10 @@ from collapse_jax.tasks.linear_regression import LinearRegression
 __all__ = [
     "AbstractTask",
     "Categorical",
+    "Data",
     "Gaussian",
     "KernelDensity",
+    "Laws",
     "LinearRegression",
-    "Training",
     "Variable",
 ]

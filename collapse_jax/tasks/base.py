@@ -1,10 +1,15 @@
 """What every task provides. Adding a task is writing one such class; see CONTRIBUTING.md."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from collapse_jax.tasks.places import Places
+
+if TYPE_CHECKING:
+    from collapse_jax.loop.plan import Plan
 
 # The parts of a task are pytrees of the task's own making; these names say which is meant.
 World = PyTree
@@ -15,19 +20,28 @@ Rows = PyTree
 """A data set itself: arrays whose leading axis counts the rows."""
 Model = PyTree
 """A fitted model."""
+Size = Int[Array, ""] | Float[Array, ""] | int
+"""A number of rows, which need not be known when the program is compiled."""
 
 
-class Training(NamedTuple):
-    """The training set of one generation, as `AbstractTask.fit` receives it."""
+class Data(NamedTuple):
+    """What one generation is fitted to, as `AbstractTask.fit` receives it."""
 
-    statistic: Statistic
-    """Statistic of the whole training set."""
     rows: Any
-    """Its rows, the first `n_train` of them valid; None where the pool keeps no rows."""
-    n_train: Int[Array, ""]
-    """How many rows it has."""
-    n_real: Int[Array, ""]
-    """How many of them are real."""
+    """The rows, and perhaps others between them; None where no rows are kept."""
+    places: Places
+    """Which of the rows they are, and how to draw from them by their weight."""
+    statistic: Statistic
+    """Statistic of all of them, with their weights."""
+    size: Float[Array, ""]
+    """Their number; where they do not all weigh the same, as many as would do as well."""
+
+
+class Laws(NamedTuple):
+    """Whether the statistic of a batch is drawn from its own law, so that no row need exist."""
+
+    real: bool
+    synthetic: bool
 
 
 class Variable(NamedTuple):
@@ -49,10 +63,13 @@ class AbstractTask(eqx.Module):
     """
 
     n_samples: eqx.AbstractVar[int]
-    """Rows of real data in generation 1, and rows that each model generates."""
+    """Rows of a batch, where the workflow says nothing else."""
 
     staged: ClassVar[bool] = False
     """Whether a generation is so long that it is run stage by stage on the host."""
+
+    takes_temperature: ClassVar[bool] = True
+    """Whether models can be sampled more or less widely than their own law says."""
 
     variables: ClassVar[dict[str, Variable]]
     """The metrics that `measure` returns."""
@@ -61,14 +78,14 @@ class AbstractTask(eqx.Module):
     """Those of them that cost so much that they are computed only where they are named."""
 
     @property
-    @abstractmethod
-    def keeps_rows(self) -> bool:
-        """Whether a model consists of its training rows, so that the pool must keep them."""
+    def population(self) -> int | None:
+        """Number of real training rows where the task has data of the user's, else None."""
+        return None
 
     @property
     @abstractmethod
-    def dynamic_size(self) -> bool:
-        """Whether `n_samples` may be a traced number when only statistics are kept."""
+    def keeps_rows(self) -> bool:
+        """Whether a model consists of its training rows, so that the pool must keep them."""
 
     @property
     @abstractmethod
@@ -83,59 +100,127 @@ class AbstractTask(eqx.Module):
         return f"reduce {'n_samples or n_generations' if rows else 'the size of the task'}"
 
     @abstractmethod
+    def laws(self, plan: "Plan") -> Laws:
+        """Which statistics are drawn from their own law, and are not worked out from rows."""
+
+    @abstractmethod
     def additive(self, grows: bool) -> bool:
         """Whether statistics of batches can be merged into that of a training set.
 
-        `grows` tells whether the training set grows with the generations. False where the
-        statistic of a batch depends on the size of the set that it is part of.
+        `grows` tells whether training sets have different sizes. False where the statistic of a
+        batch depends on the size of the set that it is part of.
         """
 
     @abstractmethod
-    def world(self, key: Key[Array, ""], rows: bool) -> World:
-        """Draw what is fixed for one chain; `rows` tells whether rows will be asked for."""
+    def world(self, key: Key[Array, ""], rows: bool, index: Int[Array, " n"] | None) -> World:
+        """Draw what is fixed for one chain.
+
+        Args:
+            key: the key of the draws.
+            rows: whether rows will be asked for.
+            index: which of the user's training rows are the first `n_samples`; None without such.
+        """
 
     # The statistic path: data sets that exist only through their statistic.
 
-    @abstractmethod
-    def real_statistic(self, world: World, key: Key[Array, ""]) -> Statistic:
-        """Statistic of `n_samples` real rows."""
+    def real_statistic(self, world: World, key: Key[Array, ""], n: Size) -> Statistic:
+        """Statistic of `n` real rows, by its own law."""
+        raise TypeError(f"{type(self).__name__} has no law of the statistic of real rows")
 
-    @abstractmethod
-    def sample_statistic(self, world: World, model: Model, key: Key[Array, ""]) -> Statistic:
-        """Statistic of `n_samples` rows generated by the model."""
-
-    @abstractmethod
-    def extend_statistic(
-        self, world: World, statistic: Statistic, model: Model, key: Key[Array, ""]
+    def sample_statistic(
+        self,
+        world: World,
+        model: Model,
+        key: Key[Array, ""],
+        n: Size,
+        *,
+        temperature: Float[Array, ""] | None,
     ) -> Statistic:
-        """Statistic of a data set to which rows are added that its own fit, `model`, generates.
+        """Statistic of `n` rows generated by the model, by its own law."""
+        raise TypeError(f"{type(self).__name__} has no law of the statistic of generated rows")
 
-        In law `merge(statistic, sample_statistic(model))`; that the model is the fit of this very
-        statistic allows a more accurate way.
+    def extend_statistic(
+        self,
+        world: World,
+        statistic: Statistic,
+        model: Model,
+        key: Key[Array, ""],
+        n: Size,
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> Statistic:
+        """Statistic of a data set to which `n` rows are added that its own fit generates.
+
+        In law that of both sets merged; that the model is the fit of this very statistic may allow
+        a more accurate way.
         """
+        new = self.sample_statistic(world, model, key, n, temperature=temperature)
+        return self.merge(world, (statistic, new), None)
 
     @abstractmethod
-    def merge(self, world: World, first: Statistic, second: Statistic) -> Statistic:
-        """Statistic of the union of two disjoint data sets."""
+    def merge(
+        self, world: World, parts: tuple[Statistic, Statistic], scales: Float[Array, "2"] | None
+    ) -> Statistic:
+        """Statistic of the union of two disjoint data sets.
+
+        Args:
+            world: what is fixed for the chain.
+            parts: their statistics. A set may be empty.
+            scales: by what the weights of their rows are multiplied; None for 1. Where a scale is
+                0 the statistic may be any of the right form.
+        """
 
     # The row path.
 
     @abstractmethod
-    def real_rows(self, world: World, key: Key[Array, ""]) -> Rows:
-        """`n_samples` real rows."""
+    def real_rows(
+        self,
+        world: World,
+        key: Key[Array, ""],
+        n: int,
+        *,
+        size: Int[Array, ""] | None,
+        index: Int[Array, " n"] | None,
+    ) -> Rows:
+        """`n` real rows.
+
+        Args:
+            world: what is fixed for the chain.
+            key: the key of the draws.
+            n: how many rows to make.
+            size: how many of them count, from the first; None for all.
+            index: which of the user's training rows they are; None without such.
+        """
 
     @abstractmethod
-    def sample_rows(self, world: World, model: Model, key: Key[Array, ""]) -> Rows:
-        """`n_samples` rows generated by the model."""
+    def sample_rows(
+        self,
+        world: World,
+        model: Model,
+        key: Key[Array, ""],
+        n: int,
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> Rows:
+        """`n` rows generated by the model; at a temperature other than 1 where one is given."""
 
     @abstractmethod
-    def summarise(self, world: World, rows: Rows, n_train: Int[Array, ""]) -> Statistic:
-        """Statistic of these rows, as part of a training set of `n_train` rows."""
+    def summarise(
+        self, world: World, rows: Rows, valid: Bool[Array, " n"] | None, *, size: Size
+    ) -> Statistic:
+        """Statistic of some rows.
+
+        Args:
+            world: what is fixed for the chain.
+            rows: the rows.
+            valid: which of them count; None for all. There may be none.
+            size: that of the training set which they are part of.
+        """
 
     # Learning and measuring.
 
     @abstractmethod
-    def fit(self, world: World, training: Training) -> Model:
+    def fit(self, world: World, data: Data) -> Model:
         """Estimate the model from a training set."""
 
     @abstractmethod

@@ -4,17 +4,17 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics.draws import bootstrap_labels, categorical_labels, multinomial
-from collapse_jax.numerics.subsets import subset
-from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.tables import sample_size
 
 # A binomial draw costs about ten times as much as a label (measured on a CPU), and takes longer to
 # compile; far beyond that ratio it is worth both.
 _LABELS_PER_BINOMIAL = 50
+_MOST_LABELS = 2**31  # that whole numbers of 32 bits can count
 
 
 class Categorical(AbstractTask):
@@ -106,70 +106,79 @@ class Categorical(AbstractTask):
         return False
 
     @property
-    def dynamic_size(self) -> bool:
-        return self._draws_counts
-
-    @property
-    def _draws_counts(self) -> bool:
-        """Whether counts are cheaper to draw than labels; so too where the size is traced."""
-        if self.labels is not None:
-            return False
-        if checks.is_traced(self.n_samples):
-            return True
-        return self.n_samples >= _LABELS_PER_BINOMIAL * self.n_outcomes
-
-    @property
     def scratch_bytes(self) -> int:
         return 4 * self.n_outcomes
+
+    def laws(self, plan: Any) -> Laws:
+        most = int(max(plan.real_rows.max(), plan.synthetic_rows.max()))
+        labels = most < _LABELS_PER_BINOMIAL * self.n_outcomes and plan.size.max() < _MOST_LABELS
+        drawn = self.labels is None and not labels
+        return Laws(real=drawn, synthetic=drawn)
 
     def additive(self, grows: bool) -> bool:
         return True
 
-    def world(self, key: Key[Array, ""], rows: bool) -> None:
+    def world(self, key: Key[Array, ""], rows: bool, index: Any) -> None:
         return None  # the truth is the same in every chain
 
-    def real_statistic(self, world: None, key: Key[Array, ""]) -> Int[Array, " k"]:
-        if self._draws_counts:
-            return self._draw_counts(key, jnp.asarray(self.probabilities, jnp.float32))
-        return self._count(self.real_rows(world, key))
+    # Counts are whole numbers where labels are counted. Those that are drawn as such, and weighted
+    # ones, are floats.
+
+    def real_statistic(self, world: None, key: Key[Array, ""], n: Size) -> Num[Array, " k"]:
+        return multinomial(key, n, jnp.asarray(self.probabilities, jnp.float32))
 
     def sample_statistic(
-        self, world: None, model: Int[Array, " k"], key: Key[Array, ""]
-    ) -> Int[Array, " k"]:
-        if self._draws_counts:
-            return self._draw_counts(key, model / jnp.sum(model))
-        return self._count(self.sample_rows(world, model, key))
-
-    def extend_statistic(
-        self, world: None, statistic: Array, model: Int[Array, " k"], key: Key[Array, ""]
-    ) -> Int[Array, " k"]:
-        return self.merge(world, statistic, self.sample_statistic(world, model, key))
+        self,
+        world: None,
+        model: Num[Array, " k"],
+        key: Key[Array, ""],
+        n: Size,
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> Num[Array, " k"]:
+        return multinomial(key, n, _tempered(model, temperature))
 
     def merge(
-        self, world: None, first: Int[Array, " k"], second: Int[Array, " k"]
-    ) -> Int[Array, " k"]:
-        return first + second
+        self,
+        world: None,
+        parts: tuple[Num[Array, " k"], Num[Array, " k"]],
+        scales: Float[Array, "2"] | None,
+    ) -> Num[Array, " k"]:
+        first, second = parts
+        if scales is None:
+            return first + second
+        return scales[0] * first + scales[1] * second
 
-    def real_rows(self, world: None, key: Key[Array, ""]) -> Int[Array, " n"]:
+    def real_rows(
+        self, world: None, key: Key[Array, ""], n: int, *, size: Any, index: Any
+    ) -> Int[Array, " n"]:
         if self.labels is not None:
-            return self.labels[subset(key, len(self.labels), self.n_samples)]
-        probabilities = jnp.asarray(self.probabilities, jnp.float32)
-        return categorical_labels(key, self.n_samples, probabilities)
+            return self.labels[index]
+        return categorical_labels(key, n, jnp.asarray(self.probabilities, jnp.float32))
 
     def sample_rows(
-        self, world: None, model: Int[Array, " k"], key: Key[Array, ""]
+        self,
+        world: None,
+        model: Num[Array, " k"],
+        key: Key[Array, ""],
+        n: int,
+        *,
+        temperature: Float[Array, ""] | None,
     ) -> Int[Array, " n"]:
-        return bootstrap_labels(key, self.n_samples, model)
+        if temperature is None and jnp.issubdtype(model.dtype, jnp.integer):
+            return bootstrap_labels(key, n, model)
+        return categorical_labels(key, n, _tempered(model, temperature))
 
     def summarise(
-        self, world: None, rows: Int[Array, " n"], n_train: Int[Array, ""]
+        self, world: None, rows: Int[Array, " n"], valid: Bool[Array, " n"] | None, *, size: Size
     ) -> Int[Array, " k"]:
-        return self._count(rows)
+        once = 1 if valid is None else valid.astype(jnp.int32)
+        return jnp.zeros(self.n_outcomes, jnp.int32).at[rows].add(once)
 
-    def fit(self, world: None, training: Training) -> Int[Array, " k"]:
-        return training.statistic
+    def fit(self, world: None, data: Data) -> Num[Array, " k"]:
+        return data.statistic
 
-    def measure(self, world: None, model: Int[Array, " k"]) -> dict[str, Float[Array, ""]]:
+    def measure(self, world: None, model: Num[Array, " k"]) -> dict[str, Float[Array, ""]]:
         p = model / jnp.sum(model)
         truth = jnp.asarray(self.probabilities, jnp.float32)
         entropy, full = _entropy(p), _entropy(truth)
@@ -185,11 +194,15 @@ class Categorical(AbstractTask):
             "hallucinated": jnp.sum(jnp.where(truth > 0.0, 0.0, p)),
         }
 
-    def _draw_counts(self, key: Key[Array, ""], p: Float[Array, " k"]) -> Int[Array, " k"]:
-        return multinomial(key, self.n_samples, p).astype(jnp.int32)
 
-    def _count(self, labels: Int[Array, " n"]) -> Int[Array, " k"]:
-        return jnp.zeros(self.n_outcomes, jnp.int32).at[labels].add(1)
+def _tempered(counts: Num[Array, " k"], temperature: Float[Array, ""] | None) -> Float[Array, " k"]:
+    """Probabilities like counts, or like a power of them."""
+    p = counts / jnp.sum(counts)
+    if temperature is None:
+        return p
+    log_p = jnp.log(jnp.where(p > 0.0, p, 1.0)) / temperature
+    powers = jnp.where(p > 0.0, jnp.exp(log_p - jnp.max(jnp.where(p > 0.0, log_p, -jnp.inf))), 0.0)
+    return powers / jnp.sum(powers)
 
 
 def _entropy(p: Float[Array, " k"]) -> Float[Array, ""]:

@@ -5,12 +5,11 @@ from typing import Any, ClassVar, Literal
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import draws, linalg
-from collapse_jax.numerics.subsets import subset
-from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.normal import Moments, Normal, checked_covariance, checked_mean
 from collapse_jax.tasks.tables import sample_size, split
 
@@ -146,35 +145,49 @@ class Gaussian(AbstractTask):
         return False
 
     @property
-    def dynamic_size(self) -> bool:
-        return self.train is None
-
-    @property
     def scratch_bytes(self) -> int:
         return 4 * self.dim**2
+
+    def laws(self, plan: Any) -> Laws:
+        return Laws(real=self.train is None, synthetic=True)
 
     def additive(self, grows: bool) -> bool:
         return True
 
-    def world(self, key: Key[Array, ""], rows: bool) -> None:
+    def world(self, key: Key[Array, ""], rows: bool, index: Any) -> None:
         return None  # the truth is the same in every chain
 
-    def real_statistic(self, world: None, key: Key[Array, ""]) -> Moments:
-        if self.train is not None:
-            return self.summarise(world, self.real_rows(world, key), jnp.asarray(self.n_samples))
-        return self._standard_moments(key)
+    def real_statistic(self, world: None, key: Key[Array, ""], n: Size) -> Moments:
+        return self._standard_moments(key, n)
 
-    def sample_statistic(self, world: None, model: Normal, key: Key[Array, ""]) -> Moments:
-        n, standard = self._standard_moments(key)
-        return Moments(n, model.transform(standard))
+    def sample_statistic(
+        self,
+        world: None,
+        model: Normal,
+        key: Key[Array, ""],
+        n: Size,
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> Moments:
+        n, standard = self._standard_moments(key, n)
+        return Moments(n, model.widened(temperature).transform(standard))
 
     def extend_statistic(
-        self, world: None, statistic: Moments, model: Normal, key: Key[Array, ""]
+        self,
+        world: None,
+        statistic: Moments,
+        model: Normal,
+        key: Key[Array, ""],
+        n: Size,
+        *,
+        temperature: Float[Array, ""] | None,
     ) -> Moments:
         # In coordinates in which the model is standard normal, the moments kept so far are 0 and a
         # multiple of I. Their sum with the new ones has condition number O(1) whatever the model,
         # so a Cholesky factor of it is accurate, and singular directions stay exactly singular.
-        n, fresh = self._standard_moments(key)
+        n, fresh = self._standard_moments(key, n)
+        if temperature is not None:
+            fresh = fresh.scaled(jnp.sqrt(temperature))
         total = statistic.n + n
         kept = statistic.n / total
         own = (statistic.n - 1.0) / statistic.n if self.estimator == "unbiased" else 1.0
@@ -187,9 +200,15 @@ class Gaussian(AbstractTask):
         joint = Normal.from_factor((1.0 - kept) * fresh.mean, linalg.cholesky(covariance))
         return Moments(total, model.transform(joint))
 
-    def merge(self, world: None, first: Moments, second: Moments) -> Moments:
-        total = first.n + second.n
-        weight = second.n / total
+    def merge(
+        self, world: None, parts: tuple[Moments, Moments], scales: Float[Array, "2"] | None
+    ) -> Moments:
+        first, second = parts
+        sizes = (first.n, second.n)
+        if scales is not None:
+            sizes = (first.n * scales[0], second.n * scales[1])
+        total = sizes[0] + sizes[1]
+        weight = sizes[1] / jnp.where(total > 0.0, total, 1.0)
         gap = second.normal.mean - first.normal.mean
         stacked = jnp.concatenate(
             [
@@ -201,27 +220,46 @@ class Gaussian(AbstractTask):
         mean = first.normal.mean + weight * gap
         return Moments(total, Normal.from_factor(mean, linalg.qr_lower(stacked)))
 
-    def real_rows(self, world: None, key: Key[Array, ""]) -> Float[Array, "n d"]:
+    def real_rows(
+        self, world: None, key: Key[Array, ""], n: int, *, size: Any, index: Any
+    ) -> Float[Array, "n d"]:
         if self.train is not None:
-            return self.train[subset(key, len(self.train), self.n_samples)]
-        return draws.normal(key, (self.dim, self.n_samples)).T
+            return self.train[index]
+        return draws.normal(key, (self.dim, n)).T
 
-    def sample_rows(self, world: None, model: Normal, key: Key[Array, ""]) -> Float[Array, "n d"]:
+    def sample_rows(
+        self,
+        world: None,
+        model: Normal,
+        key: Key[Array, ""],
+        n: int,
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> Float[Array, "n d"]:
         # Drawn with the long axis last, which is what the compiler vectorises.
-        standard = draws.normal(key, (self.dim, self.n_samples))
-        return model.mean + jnp.einsum("kn,dk->nd", standard, model.factor)
+        standard = draws.normal(key, (self.dim, n))
+        return model.mean + jnp.einsum("kn,dk->nd", standard, model.widened(temperature).factor)
 
-    def summarise(self, world: None, rows: Float[Array, "n d"], n_train: Int[Array, ""]) -> Moments:
+    def summarise(
+        self,
+        world: None,
+        rows: Float[Array, "n d"],
+        valid: Bool[Array, " n"] | None,
+        *,
+        size: Size,
+    ) -> Moments:
+        if valid is not None:
+            return _moments_of(rows, valid)
         n = rows.shape[0]
         mean = rows.mean(axis=0)
         factor = linalg.gram_lower(rows - mean, rank=n - 1) / jnp.sqrt(n)
         return Moments(jnp.asarray(n, jnp.float32), Normal.from_factor(mean, factor))
 
-    def fit(self, world: None, training: Training) -> Normal:
-        normal = training.statistic.normal
+    def fit(self, world: None, data: Data) -> Normal:
+        normal = data.statistic.normal
         if self.estimator == "mle":
             return normal
-        n = training.n_train
+        n = jnp.maximum(data.size, 1.0 + 1e-6)  # one row has no spread, whatever it is divided by
         return normal._replace(log_diag=normal.log_diag + 0.5 * jnp.log(n / (n - 1.0)))
 
     def measure(self, world: None, model: Normal) -> dict[str, Float[Array, ""]]:
@@ -255,14 +293,27 @@ class Gaussian(AbstractTask):
         singular = jnp.any(jnp.isneginf(model.log_diag))
         return jnp.where(singular, jnp.inf, nll + log_scale)
 
-    def _standard_moments(self, key: Key[Array, ""]) -> Moments:
-        """Moments of `n_samples` standard normal rows, drawn from their own law."""
-        n = jnp.asarray(self.n_samples, jnp.float32)
+    def _standard_moments(self, key: Key[Array, ""], n: Size) -> Moments:
+        """Moments of `n` standard normal rows, drawn from their own law."""
+        n = jnp.asarray(n, jnp.float32)
         log_diag, below, mean = draws.bartlett(key, n - 1.0, self.dim, normals=self.dim)
         live = jnp.isfinite(log_diag)
         below = below * jnp.exp(-jnp.where(live, log_diag, 0.0))
         lower = below + jnp.eye(self.dim)
-        return Moments(n, Normal(mean / jnp.sqrt(n), lower, log_diag - 0.5 * jnp.log(n)))
+        rows = jnp.maximum(n, 1.0)  # an empty set has some moments or other, and no weight
+        return Moments(n, Normal(mean / jnp.sqrt(rows), lower, log_diag - 0.5 * jnp.log(rows)))
+
+
+def _moments_of(rows: Float[Array, "n d"], valid: Bool[Array, " n"]) -> Moments:
+    """Moments of some of the rows."""
+    n = jnp.sum(valid, dtype=jnp.float32)
+    count = jnp.maximum(n, 1.0)
+    rows = jnp.where(valid[:, None], rows, 0.0)
+    mean = jnp.sum(rows, axis=0) / count
+    centred = jnp.where(valid[:, None], rows - mean, 0.0)
+    factor = linalg.gram_lower(centred) / jnp.sqrt(count)
+    factor = jnp.where(jnp.arange(rows.shape[1]) < n - 1.0, factor, 0.0)
+    return Moments(n, Normal.from_factor(mean, factor))
 
 
 def _apply(scale: Any, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:

@@ -6,14 +6,14 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import draws
 from collapse_jax.numerics.kernels import block_size, log_kernel_sums
-from collapse_jax.numerics.subsets import subset
 from collapse_jax.tasks import support, toys
-from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.tasks.places import Places
 from collapse_jax.tasks.tables import sample_size, split
 
 KERNELS = ("gaussian", "tophat")
@@ -44,13 +44,20 @@ _VARIABLES = {
 }
 
 
+class KernelSums(NamedTuple):
+    """Logarithms of the sum of kernels, at each test row, and of the rows' weights."""
+
+    log_sums: Float[Array, " m"]
+    log_weight: Float[Array, ""]
+
+
 class KernelModel(NamedTuple):
     """A kernel density, together with its values at the test rows."""
 
     rows: Float[Array, "n d"]
-    n_train: Int[Array, ""]
+    places: Places
     bandwidth: Float[Array, ""]
-    log_sums: Float[Array, " m"]
+    sums: KernelSums
 
 
 class KernelDensity(AbstractTask):
@@ -172,17 +179,18 @@ class KernelDensity(AbstractTask):
         return True
 
     @property
-    def dynamic_size(self) -> bool:
-        return False
-
-    @property
     def scratch_bytes(self) -> int:
         return 4 * block_size(self.n_samples) * self.n_samples
+
+    takes_temperature: ClassVar[bool] = False
+
+    def laws(self, plan: Any) -> Laws:
+        return Laws(real=False, synthetic=False)
 
     def additive(self, grows: bool) -> bool:
         return not (grows and isinstance(self.bandwidth, str))
 
-    def world(self, key: Key[Array, ""], rows: bool) -> KernelWorld:
+    def world(self, key: Key[Array, ""], rows: bool, index: Any) -> KernelWorld:
         # All keys in one call: calls, not draws, are what takes long to compile.
         keys = jax.random.split(key, 4)
         centers = toys.blob_centers(keys[0])
@@ -192,39 +200,41 @@ class KernelDensity(AbstractTask):
             test = toys.draw(self.dataset, keys[1], self.n_test, self.noise, test_centers)
         return KernelWorld(test, centers, support.spacing(test), keys[3])
 
-    def real_statistic(self, world: KernelWorld, key: Key[Array, ""]) -> Float[Array, " m"]:
-        return self.summarise(world, self.real_rows(world, key), jnp.asarray(self.n_samples))
-
-    def sample_statistic(
-        self, world: KernelWorld, model: KernelModel, key: Key[Array, ""]
-    ) -> Float[Array, " m"]:
-        rows = self.sample_rows(world, model, key)
-        return self.summarise(world, rows, jnp.asarray(self.n_samples))
-
-    def extend_statistic(
-        self, world: KernelWorld, statistic: Array, model: KernelModel, key: Key[Array, ""]
-    ) -> Float[Array, " m"]:
-        return self.merge(world, statistic, self.sample_statistic(world, model, key))
-
     def merge(
-        self, world: KernelWorld, first: Float[Array, " m"], second: Float[Array, " m"]
-    ) -> Float[Array, " m"]:
-        return jnp.logaddexp(first, second)
+        self,
+        world: KernelWorld,
+        parts: tuple[KernelSums, KernelSums],
+        scales: Float[Array, "2"] | None,
+    ) -> KernelSums:
+        first, second = parts
+        if scales is not None:
+            logs = jnp.log(scales)
+            first = KernelSums(*(x + logs[0] for x in first))
+            second = KernelSums(*(x + logs[1] for x in second))
+        return KernelSums(*map(jnp.logaddexp, first, second))
 
-    def real_rows(self, world: KernelWorld, key: Key[Array, ""]) -> Float[Array, "n d"]:
+    def real_rows(
+        self, world: KernelWorld, key: Key[Array, ""], n: int, *, size: Any, index: Any
+    ) -> Float[Array, "n d"]:
         if self.train is not None:
-            return self.train[subset(key, len(self.train), self.n_samples)]
-        return toys.draw(self.dataset, key, self.n_samples, self.noise, world.centers)
+            return self.train[index]
+        return toys.draw(self.dataset, key, n, self.noise, world.centers, size)
 
     def sample_rows(
-        self, world: KernelWorld, model: KernelModel, key: Key[Array, ""]
+        self,
+        world: KernelWorld,
+        model: KernelModel,
+        key: Key[Array, ""],
+        n: int,
+        *,
+        temperature: Any,
     ) -> Float[Array, "n d"]:
-        return self._generate(model, key, self.n_samples)
+        return self._generate(model, key, n)
 
     def _generate(self, model: KernelModel, key: Key[Array, ""], n: int) -> Float[Array, "n d"]:
         pairs = -(-self.dim * n // 2)
         drawn = draws.words(key, (3 * n + 2 * pairs,))  # one call: it compiles once
-        index = draws.to_integers(drawn[: 2 * n].reshape(2, n), model.n_train)
+        index = model.places.draw(drawn[: 2 * n].reshape(2, n), jax.random.fold_in(key, 1))
         normals = draws.to_normals(drawn[3 * n :].reshape(2, pairs))
         noise = normals[: self.dim * n].reshape(self.dim, n).T
         if self.kernel == "tophat":  # uniform in the unit ball
@@ -234,19 +244,28 @@ class KernelDensity(AbstractTask):
         return model.rows[index] + model.bandwidth * noise
 
     def summarise(
-        self, world: KernelWorld, rows: Float[Array, "n d"], n_train: Int[Array, ""]
-    ) -> Float[Array, " m"]:
-        return log_kernel_sums(world.test, rows, self._bandwidth_of(n_train), self.kernel)
+        self,
+        world: KernelWorld,
+        rows: Float[Array, "n d"],
+        valid: Bool[Array, " n"] | None,
+        *,
+        size: Size,
+    ) -> KernelSums:
+        n = jnp.asarray(len(rows), jnp.float32)
+        if valid is not None:
+            n = jnp.sum(valid, dtype=jnp.float32)
+            rows = jnp.where(valid[:, None], rows, jnp.inf)  # no kernel reaches from there
+        log_sums = log_kernel_sums(world.test, rows, self._bandwidth_of(size), self.kernel)
+        return KernelSums(log_sums, jnp.log(n))
 
-    def fit(self, world: KernelWorld, training: Training) -> KernelModel:
-        bandwidth = self._bandwidth_of(training.n_train)
-        return KernelModel(training.rows, training.n_train, bandwidth, training.statistic)
+    def fit(self, world: KernelWorld, data: Data) -> KernelModel:
+        return KernelModel(data.rows, data.places, self._bandwidth_of(data.size), data.statistic)
 
     def measure(self, world: KernelWorld, model: KernelModel) -> dict[str, Float[Array, ""]]:
         log_ball = 0.5 * self.dim * math.log(math.pi) - math.lgamma(0.5 * self.dim + 1.0)
         volume = 0.5 * self.dim * math.log(2.0 * math.pi) if self.kernel == "gaussian" else log_ball
-        log_norm = volume + self.dim * jnp.log(model.bandwidth) + jnp.log(model.n_train)
-        log_density = model.log_sums - log_norm
+        log_norm = volume + self.dim * jnp.log(model.bandwidth) + model.sums.log_weight
+        log_density = model.sums.log_sums - log_norm
 
         radius, sparse = jnp.quantile(world.spacing, jnp.array([_REACH, 1.0 - _TAIL]))
         within = log_density + log_ball + self.dim * jnp.log(radius) + math.log(self.n_test)
@@ -276,7 +295,7 @@ class KernelDensity(AbstractTask):
     def _has_modes(self) -> bool:
         return sum(size > 0 for size in self._mode_sizes) > 1
 
-    def _bandwidth_of(self, n_train: Int[Array, ""]) -> Float[Array, ""]:
+    def _bandwidth_of(self, n_train: Size) -> Float[Array, ""]:
         """Bandwidth for a training set of this size; the rules are those of scikit-learn."""
         if not isinstance(self.bandwidth, str):
             return jnp.asarray(self.bandwidth, jnp.float32)

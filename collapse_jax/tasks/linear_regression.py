@@ -6,12 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import draws, linalg
-from collapse_jax.numerics.subsets import subset
-from collapse_jax.tasks.base import AbstractTask, Training, Variable
+from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.tables import sample_size, split
 
 
@@ -36,9 +35,7 @@ class RegressionWorld(NamedTuple):
     design: Design | None
     """The shared design; None where each generation has its own."""
     x: Any
-    """Rows of the design `[n, d]`, where single rows will be asked for or are the user's."""
-    y: Any
-    """The user's labels of these rows `[n]`."""
+    """Rows of the shared design `[n, d]`, where single rows will be asked for; else None."""
 
 
 class LeastSquares(NamedTuple):
@@ -50,15 +47,8 @@ class LeastSquares(NamedTuple):
     """Least-squares solution, of minimum norm where it is not unique."""
 
 
-class FixedRows(NamedTuple):
-    """Rows of a shared design, by their number, with their labels."""
-
-    index: Int[Array, " n"]
-    y: Float[Array, " n"]
-
-
-class FreshRows(NamedTuple):
-    """Rows of a design drawn anew in each generation, with their labels."""
+class LabelledRows(NamedTuple):
+    """Rows of a design with their labels."""
 
     x: Float[Array, "n d"]
     y: Float[Array, " n"]
@@ -170,22 +160,24 @@ class LinearRegression(AbstractTask):
         return False
 
     @property
-    def dynamic_size(self) -> bool:
-        return self.train_x is None
-
-    @property
     def scratch_bytes(self) -> int:
         return 4 * self.dim**2
+
+    def laws(self, plan: Any) -> Laws:
+        # A part of a shared design is no multiple of it, and has another law.
+        sizes = np.concatenate([plan.real_rows[plan.real_rows > 0], plan.synthetic_rows])
+        whole = np.all(sizes % plan.n_samples == 0) and plan.from_one_model
+        law = self.design == "fresh" or bool(whole)
+        return Laws(real=law and self.train_x is None, synthetic=law)
 
     def additive(self, grows: bool) -> bool:
         return True
 
-    def world(self, key: Key[Array, ""], rows: bool) -> RegressionWorld:
+    def world(self, key: Key[Array, ""], rows: bool, index: Any) -> RegressionWorld:
         design_key, test_key, weights_key = (jax.random.fold_in(key, i) for i in range(3))
         if self.train_x is not None:
-            index = subset(design_key, len(self.train_x), self.n_samples)
-            x, y = self.train_x[index], self.train_y[index]
-            return RegressionWorld(None, None, _design(linalg.qr_lower(x)), x, y)
+            x = self.train_x[index]
+            return RegressionWorld(None, None, _design(linalg.qr_lower(x)), x)
         weights = draws.normal(weights_key, (self.dim,))
         test_factor = _wishart_factor(test_key, self.n_test, self.dim) / jnp.sqrt(self.n_test)
         design, x = None, None
@@ -194,74 +186,97 @@ class LinearRegression(AbstractTask):
             design = _design(linalg.qr_lower(x))
         elif self.design == "fixed":
             design = _design(_wishart_factor(design_key, self.n_samples, self.dim))
-        return RegressionWorld(weights, test_factor, design, x, None)
+        return RegressionWorld(weights, test_factor, design, x)
 
-    def real_statistic(self, world: RegressionWorld, key: Key[Array, ""]) -> LeastSquares:
-        if world.y is not None:
-            fit = self.summarise(world, self.real_rows(world, key), jnp.asarray(self.n_samples))
-            return LeastSquares(jnp.ones(()), fit.coefficients)
-        return self.sample_statistic(world, world.weights, key)
+    def real_statistic(self, world: RegressionWorld, key: Key[Array, ""], n: Size) -> LeastSquares:
+        return self.sample_statistic(world, world.weights, key, n, temperature=None)
 
     def sample_statistic(
-        self, world: RegressionWorld, model: Float[Array, " d"], key: Key[Array, ""]
-    ) -> LeastSquares:
-        design = world.design
-        if design is None:
-            factor = _wishart_factor(jax.random.fold_in(key, 1), self.n_samples, self.dim)
-            design = _design(factor)
-        noise = jnp.sqrt(self.noise) * draws.normal(key, (self.dim,))
-        coefficients = design.basis @ (design.basis.T @ model) + design.spread @ noise
-        weight = design.gram if world.design is None else jnp.ones(())
-        return LeastSquares(weight, coefficients)
-
-    def extend_statistic(
         self,
         world: RegressionWorld,
-        statistic: LeastSquares,
         model: Float[Array, " d"],
         key: Key[Array, ""],
+        n: Size,
+        *,
+        temperature: Float[Array, ""] | None,
     ) -> LeastSquares:
-        return self.merge(world, statistic, self.sample_statistic(world, model, key))
+        design, copies = world.design, jnp.asarray(n, jnp.float32) / self.n_samples
+        if design is None:
+            factor = _wishart_factor(jax.random.fold_in(key, 1), n, self.dim)
+            design, copies = _design(factor), jnp.ones(())
+        noise = self._deviation(temperature) * draws.normal(key, (self.dim,)) / jnp.sqrt(copies)
+        coefficients = design.basis @ (design.basis.T @ model) + design.spread @ noise
+        weight = copies if self.design == "fixed" and self.train_x is None else design.gram * copies
+        return LeastSquares(weight, coefficients)
+
+    def _deviation(self, temperature: Float[Array, ""] | None) -> Float[Array, ""]:
+        """Standard deviation of the labels' noise."""
+        return jnp.sqrt(self.noise if temperature is None else self.noise * temperature)
 
     def merge(
-        self, world: RegressionWorld, first: LeastSquares, second: LeastSquares
+        self,
+        world: RegressionWorld,
+        parts: tuple[LeastSquares, LeastSquares],
+        scales: Float[Array, "2"] | None,
     ) -> LeastSquares:
-        weight = first.weight + second.weight
+        first, second = parts
+        weights = [first.weight, second.weight]
+        if scales is not None:
+            weights = [scales[0] * weights[0], scales[1] * weights[1]]
+        weight = weights[0] + weights[1]
         gap = second.coefficients - first.coefficients
         step = (
-            second.weight / weight * gap
+            weights[1] / jnp.where(weight == 0.0, 1.0, weight) * gap
             if weight.ndim == 0
-            else linalg.minimum_norm_solver(weight)(second.weight @ gap)
+            else linalg.minimum_norm_solver(weight)(weights[1] @ gap)
         )
         return LeastSquares(weight, first.coefficients + step)
 
-    def real_rows(self, world: RegressionWorld, key: Key[Array, ""]) -> FixedRows | FreshRows:
-        if world.y is not None:
-            return FixedRows(jnp.arange(self.n_samples), world.y)
-        return self.sample_rows(world, world.weights, key)
+    def real_rows(
+        self, world: RegressionWorld, key: Key[Array, ""], n: int, *, size: Any, index: Any
+    ) -> LabelledRows:
+        if self.train_x is not None:
+            return LabelledRows(self.train_x[index], self.train_y[index])
+        return self.sample_rows(world, world.weights, key, n, temperature=None)
 
     def sample_rows(
-        self, world: RegressionWorld, model: Float[Array, " d"], key: Key[Array, ""]
-    ) -> FixedRows | FreshRows:
-        noise = jnp.sqrt(self.noise) * draws.normal(key, (self.n_samples,))
+        self,
+        world: RegressionWorld,
+        model: Float[Array, " d"],
+        key: Key[Array, ""],
+        n: int,
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> LabelledRows:
+        noise = self._deviation(temperature) * draws.normal(key, (n,))
         if world.x is not None:
-            return FixedRows(jnp.arange(self.n_samples), world.x @ model + noise)
-        x = draws.normal(jax.random.fold_in(key, 1), (self.n_samples, self.dim))
-        return FreshRows(x, x @ model + noise)
+            x = jnp.resize(
+                world.x, (n, self.dim)
+            )  # row j has the covariates of row j mod n_samples
+        else:
+            x = draws.normal(jax.random.fold_in(key, 1), (n, self.dim))
+        return LabelledRows(x, x @ model + noise)
 
     def summarise(
-        self, world: RegressionWorld, rows: FixedRows | FreshRows, n_train: Int[Array, ""]
+        self,
+        world: RegressionWorld,
+        rows: LabelledRows,
+        valid: Bool[Array, " n"] | None,
+        *,
+        size: Size,
     ) -> LeastSquares:
-        x = world.x[rows.index] if isinstance(rows, FixedRows) else rows.x
+        x, y = rows
+        if valid is not None:
+            x, y = jnp.where(valid[:, None], x, 0.0), jnp.where(valid, y, 0.0)
         gram = x.T @ x
         solve = linalg.minimum_norm_solver(gram)
-        coefficients = solve(x.T @ rows.y)
+        coefficients = solve(x.T @ y)
         # One step of refinement; residuals of rows are more accurate than the normal equations'.
-        coefficients = coefficients + solve(x.T @ (rows.y - x @ coefficients))
+        coefficients = coefficients + solve(x.T @ (y - x @ coefficients))
         return LeastSquares(gram, coefficients)
 
-    def fit(self, world: RegressionWorld, training: Training) -> Float[Array, " d"]:
-        return training.statistic.coefficients
+    def fit(self, world: RegressionWorld, data: Data) -> Float[Array, " d"]:
+        return data.statistic.coefficients
 
     def measure(
         self, world: RegressionWorld, model: Float[Array, " d"]

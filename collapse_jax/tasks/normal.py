@@ -47,6 +47,16 @@ class Normal(NamedTuple):
             log_diag=self.log_diag + standard.log_diag,
         )
 
+    def scaled(self, factor: Float[Array, ""]) -> "Normal":
+        """The law of `factor` times a variable of this law."""
+        return Normal(factor * self.mean, self.lower, self.log_diag + jnp.log(factor))
+
+    def widened(self, temperature: Float[Array, ""] | None) -> "Normal":
+        """The law with the covariance multiplied by the temperature, if there is one."""
+        if temperature is None:
+            return self
+        return self._replace(log_diag=self.log_diag + 0.5 * jnp.log(temperature))
+
     def beyond(self, z: float) -> Float[Array, ""]:
         """Probability of coordinates beyond -z and z, on average over the coordinates."""
         deviation = self._deviations

@@ -1,8 +1,10 @@
 """The toy data sets of the paper, as scikit-learn's generators draw them, drawn on the device."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.numerics import draws
 
@@ -25,6 +27,7 @@ def draw(
     n: int,
     noise: Float[Array, ""] | float,
     centers: Float[Array, "3 2"],
+    size: Int[Array, ""] | None = None,
 ) -> Float[Array, "n d"]:
     """`n` points of a data set, in the order of their position on it.
 
@@ -38,28 +41,27 @@ def draw(
     - `n`: number of points.
     - `noise`: standard deviation of the noise (blobs have their own, 1).
     - `centers`: centres of the blobs; the others have none.
+    - `size`: how many points count, from the first; they are spread as if there were no others.
+        Default all.
     """
     pairs = -(-DIMENSIONS[dataset] * n // 2)
     drawn = draws.words(key, (2 * n + 2 * pairs,))
     normals = draws.to_normals(drawn[2 * n :].reshape(2, pairs))
     normals = normals[: DIMENSIONS[dataset] * n].reshape(n, -1)
-    if dataset == "blobs":
-        points = jnp.repeat(
-            centers, jnp.asarray(mode_sizes(dataset, n)), axis=0, total_repeat_length=n
-        )
-        return points + normals
     if dataset == "swiss_roll":
         angle, height = draws.to_uniform(drawn[: 2 * n].reshape(2, n))
         t = 1.5 * jnp.pi * (1.0 + 2.0 * angle)
         points = jnp.stack([t * jnp.cos(t), 21.0 * height, t * jnp.sin(t)], axis=1)
-    elif dataset == "circles":
-        outer = _arc(jnp.linspace(0.0, 2.0 * jnp.pi, n // 2, endpoint=False))
-        inner = _arc(jnp.linspace(0.0, 2.0 * jnp.pi, n - n // 2, endpoint=False))
-        points = jnp.concatenate([outer, _INNER_RADIUS * inner])
+        return points + noise * normals
+    mode, place, length = _in_mode(dataset, n, n if size is None else size)
+    if dataset == "blobs":
+        return centers[mode] + normals
+    if dataset == "circles":
+        radius = jnp.where(mode == 0, 1.0, _INNER_RADIUS)
+        points = radius[:, None] * _arc(2.0 * jnp.pi * place / length)
     else:
-        upper = _arc(jnp.linspace(0.0, jnp.pi, n // 2))
-        lower = jnp.array([1.0, 0.5]) - _arc(jnp.linspace(0.0, jnp.pi, n - n // 2))
-        points = jnp.concatenate([upper, lower])
+        arc = _arc(jnp.pi * place / jnp.maximum(length - 1, 1))
+        points = jnp.where(mode[:, None] == 0, arc, jnp.array([1.0, 0.5]) - arc)
     return points + noise * normals
 
 
@@ -67,7 +69,16 @@ def _arc(angle: Float[Array, " n"]) -> Float[Array, "n 2"]:
     return jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
 
 
-def mode_sizes(dataset: str, n: int) -> tuple[int, ...]:
+def _in_mode(dataset: str, n: int, size: Int[Array, ""] | int):
+    """Mode of each of `n` points, of which `size` count, its place there, and the mode's size."""
+    sizes = jnp.stack([jnp.asarray(s) for s in mode_sizes(dataset, size)])
+    ends = jnp.cumsum(sizes)
+    point = jnp.arange(n)
+    mode = jnp.minimum(jnp.searchsorted(ends, point, side="right"), len(sizes) - 1)
+    return mode, point - (ends - sizes)[mode], jnp.maximum(sizes[mode], 1)
+
+
+def mode_sizes(dataset: str, n: Any) -> tuple[Any, ...]:
     """Sizes of the modes (blobs, circles, half-moons) in `draw`'s order, one of `n` if only one."""
     if dataset == "blobs":
         return tuple(n // _N_CENTERS + (i < n % _N_CENTERS) for i in range(_N_CENTERS))

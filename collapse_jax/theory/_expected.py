@@ -107,16 +107,15 @@ def regime_of(workflow: Any) -> Regime | None:
         >>> print(regime_of("a workflow of your own"))
         None
     """
-    from collapse_jax.loop import (
-        presets as workflows,  # here, so that the formulas load without JAX
-    )
+    from collapse_jax.loop.presets import name_of  # here, so that the formulas load without JAX
+    from collapse_jax.loop.workflow import Workflow
 
-    classes = {
-        workflows.Replace: Regime.REPLACE,
-        workflows.Accumulate: Regime.ACCUMULATE,
-        workflows.AccumulateSubsample: Regime.ACCUMULATE_SUBSAMPLE,
-    }
-    return classes.get(type(workflow))
+    name = name_of(workflow) if isinstance(workflow, Workflow) else None
+    return {
+        "Replace": Regime.REPLACE,
+        "Accumulate": Regime.ACCUMULATE,
+        "AccumulateSubsample": Regime.ACCUMULATE_SUBSAMPLE,
+    }.get(name or "")
 
 
 def gaussian_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:

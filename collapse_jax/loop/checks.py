@@ -1,0 +1,48 @@
+"""Which loops a task can run."""
+
+from typing import TYPE_CHECKING, Any
+
+from collapse_jax.loop.plan import Plan
+from collapse_jax.loop.workflow import Latest
+
+if TYPE_CHECKING:
+    from collapse_jax.tasks.base import AbstractTask
+
+_MOST_KEPT = 2**30  # rows, where they are kept one by one
+
+
+def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
+    """Check that a task can do what a workflow asks of it.
+
+    Raises:
+        ValueError: if it has no temperature or no past models to sample, or fewer rows of the
+            user's than a batch needs.
+    """
+    name = type(task).__name__
+    if plan.temperature is not None and not task.takes_temperature:
+        raise ValueError(
+            f"synthetic.temperature must be 1 with a {name}, which has no temperature, got "
+            f"{workflow.synthetic.temperature!r}"
+        )
+    if not isinstance(plan.source, Latest) and task.staged:
+        raise ValueError(
+            f"synthetic.of must be Latest() with a {name}, got {workflow.synthetic.of!r}"
+        )
+    if task.population is not None and plan.real_rows.max() > task.population:
+        raise ValueError(
+            f"real.n must not exceed the {task.population} training rows of data, got "
+            f"{plan.real_rows.max()}"
+        )
+
+
+def check_rows(slots: int, width: int) -> None:
+    """Check that the rows that are kept can be numbered in 32 bits.
+
+    Raises:
+        ValueError: if there are 2**30 or more.
+    """
+    if slots * width >= _MOST_KEPT:
+        raise ValueError(
+            "n_samples * n_generations must be below 2**30 where rows are kept, got "
+            f"{slots * width:,}"
+        )

@@ -1,0 +1,239 @@
+"""What of a loop is compiled in, and the numbers that the compiled program reads."""
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from collapse_jax.loop.plan import Plan
+from collapse_jax.loop.schedules import is_constant
+from collapse_jax.loop.workflow import Latest, Mixed, Past, Real, Synthetic, Workflow
+
+if TYPE_CHECKING:
+    from collapse_jax.tasks.base import AbstractTask
+
+Storage = Literal["auto", "rows"]
+
+_MOST = 2**31 - 1
+_SEPARATE_SIZES = 8  # up to so many sizes of batches are drawn in their own size
+
+
+class Stream(NamedTuple):
+    """One of the two streams, as far as it is compiled in."""
+
+    keep: int | None
+    """How many generations a batch is kept; None for all later ones."""
+    every: bool
+    """Whether a batch is added before or after every generation."""
+    slots: int
+    """For how many batches there is room."""
+    by_rows: bool
+    """Whether a batch is drawn row by row, and not as a statistic."""
+    width: int
+    """Most rows of a batch; 0 where none is drawn by rows."""
+    sizes: tuple[int, ...] | None
+    """Sizes in which batches are drawn by rows, ascending; None where there is one only."""
+
+
+class Form(NamedTuple):
+    """A loop without its numbers: one program is compiled for each."""
+
+    storage: Literal["latest", "total", "apart"]
+    """Whether one batch is kept, everything is, or what the streams keep, each by itself."""
+    statistic: bool
+    """Whether the statistic of what is kept is carried along, or else worked out from rows."""
+    rows: bool
+    """Whether rows are kept."""
+    real: Stream
+    synthetic: Stream
+    drawn: int
+    """Most rows that are drawn for a fit; 0 where all are used."""
+    drawn_varies: bool
+    with_replacement: bool
+    weighted: bool
+    tempered: bool
+    source: Latest | Past | Mixed
+    """Which models rows come from, without its numbers."""
+    history: int
+    """How many models are remembered."""
+
+    @property
+    def slots(self) -> int:
+        """For how many batches of rows there is room."""
+        return 1 if self.storage == "latest" else self.real.slots + self.synthetic.slots
+
+    @property
+    def width(self) -> int:
+        """Rows of a slot."""
+        return max(self.real.width, self.synthetic.width)
+
+    @property
+    def sizes_vary(self) -> bool:
+        """Whether slots may be full in part."""
+        if self.storage == "latest":
+            return bool(self.synthetic.sizes or self.real.sizes) or not self._equal_widths
+        return bool(self.real.sizes or self.synthetic.sizes) or not self._equal_widths
+
+    @property
+    def _equal_widths(self) -> bool:
+        return self.real.width == self.synthetic.width
+
+
+class Columns(NamedTuple):
+    """Numbers of generations, `[generation]` or those of one; the same in all chains."""
+
+    generation: Int[Array, "..."]
+    real_rows: Int[Array, "..."]
+    synthetic_rows: Int[Array, "..."]
+    real_batches: Int[Array, "..."]
+    synthetic_batches: Int[Array, "..."]
+    real_size: Int[Array, "..."]
+    synthetic_size: Int[Array, "..."]
+    drawn: Int[Array, "..."]
+    effective_size: Float[Array, "..."]
+    real_weight: Float[Array, "..."]
+    real_scale: Float[Array, "..."]
+    """By what the weight of a real row is multiplied where streams are merged."""
+    synthetic_scale: Float[Array, "..."]
+    temperature: Float[Array, "..."]
+    truth_share: Float[Array, "..."]
+    epoch: Int[Array, "..."]
+    """How often the user's rows have been used up before the real batch of this generation."""
+    start: Int[Array, "..."]
+    """How many of the user's rows have been used since then."""
+    slot_sizes: Int[Array, "..."] | None
+    """Rows in each slot of the pool. `[..., slot]`"""
+
+
+def form_of(
+    workflow: Workflow, task: "AbstractTask", plan: Plan, storage: Storage = "auto"
+) -> Form:
+    """The smallest form that serves this workflow and task."""
+    real, synthetic, fit = workflow.real, workflow.synthetic, workflow.fit
+    weighted = fit.real_weight is not None
+    if not real.every and real.keep == synthetic.keep == 1:
+        stored = "latest"
+    elif real.keep is synthetic.keep is None and not weighted:
+        stored = "total"
+    else:
+        stored = "apart"
+    steady = stored == "latest" and is_constant(synthetic.n) and is_constant(real.n)
+    by_rows = storage == "rows" or fit.n is not None
+    rows = by_rows or task.keeps_rows
+    last = plan.n_generations
+    laws = task.laws(plan)
+    return Form(
+        storage=stored,
+        statistic=not by_rows and task.additive(grows=not steady),
+        rows=rows,
+        real=_stream(real, plan.real_rows, last if real.every else 1, rows or not laws.real),
+        synthetic=_stream(synthetic, plan.synthetic_rows, last, rows or not laws.synthetic),
+        drawn=0 if plan.fit_rows is None else int(plan.fit_rows.max()),
+        drawn_varies=plan.fit_rows is not None and len(np.unique(plan.fit_rows)) > 1,
+        with_replacement=fit.with_replacement,
+        weighted=weighted,
+        tempered=plan.temperature is not None,
+        source=Mixed(0.0) if isinstance(plan.source, Mixed) else plan.source,
+        history=min(plan.source.last or last, last) if isinstance(plan.source, Past) else 0,
+    )
+
+
+def _stream(given: Real | Synthetic, rows: Any, births: int, by_rows: bool) -> Stream:
+    every = given.every if isinstance(given, Real) else True
+    slots = births if given.keep is None else min(given.keep, births)
+    stream = Stream(given.keep, every, slots, by_rows, 0, None)
+    if not by_rows:
+        return stream
+    stream = stream._replace(width=int(rows.max()))
+    if not every or is_constant(given.n):
+        return stream
+    return stream._replace(sizes=_branches(given.n, rows))
+
+
+def _branches(schedule: Any, rows: Any) -> tuple[int, ...]:
+    """Sizes that serve all batches: a few as they are, many by the next of a coarse scale.
+
+    Which of them a batch has depends on its own size alone, and on the whole schedule where that is
+    written down, so that longer runs draw the same rows.
+    """
+    found = np.unique(rows)
+    if not callable(schedule) and len(set(schedule)) <= _SEPARATE_SIZES:
+        return tuple(found.tolist())
+    return tuple(sorted({_coarse(int(n)) for n in found}))
+
+
+def _coarse(n: int) -> int:
+    """The least of 1, 2, 3, 4, 6, 8, 12, ... that is not below `n`."""
+    power = 2 ** max(math.ceil(math.log2(n)), 0)
+    return 3 * power // 4 if power >= 4 and 3 * power // 4 >= n else power
+
+
+def columns_of(plan: Plan, form: Form, population: int | None, first: int, steps: int) -> Columns:
+    """The numbers of generations `first`, `first + 1`, ... (`steps` of them).
+
+    Beyond the last generation the numbers of the last one are repeated.
+    """
+    index = np.minimum(np.arange(first - 1, first - 1 + steps), plan.n_generations - 1)
+
+    def whole(values: Any) -> Any:
+        return jnp.asarray(np.minimum(values[index], _MOST), jnp.int32)
+
+    def number(values: Any, default: float = 1.0) -> Any:
+        values = np.full(plan.n_generations, default) if values is None else values
+        return jnp.asarray(values, jnp.float32)[index]
+
+    scales = _scales(plan)
+    used = np.cumsum(plan.real_rows) - plan.real_rows
+    people = used.max() + 1 if population is None else population
+    return Columns(
+        generation=jnp.asarray(index + 1, jnp.int32),
+        real_rows=whole(plan.real_rows),
+        synthetic_rows=whole(plan.synthetic_rows),
+        real_batches=whole(plan.real_batches),
+        synthetic_batches=whole(plan.synthetic_batches),
+        real_size=whole(plan.real_size),
+        synthetic_size=whole(plan.synthetic_size),
+        drawn=whole(plan.n_train),
+        effective_size=number(plan.effective_size),
+        real_weight=number(plan.real_weight),
+        real_scale=number(scales[0]),
+        synthetic_scale=number(scales[1]),
+        temperature=number(plan.temperature),
+        truth_share=number(plan.truth_share, 0.0),
+        epoch=whole(used // people),
+        start=whole(used % people),
+        slot_sizes=jnp.asarray(_slot_sizes(plan, form, index), jnp.int32)
+        if form.rows and form.sizes_vary
+        else None,
+    )
+
+
+def _scales(plan: Plan) -> tuple[Any, Any]:
+    """Factors of the weights of rows that are kept: 1 where all weigh the same, 0 if none are.
+
+    With a weight of real rows, such that all rows together weigh 1.
+    """
+    if plan.real_weight is None:
+        return np.float64(plan.real_size > 0), np.float64(plan.synthetic_size > 0)
+    weights = plan.row_weights
+    there = plan.synthetic_size > 0
+    return weights[:, 0], weights[:, 1] * there
+
+
+def _slot_sizes(plan: Plan, form: Form, index: Any) -> Any:
+    """Rows in each slot in each of some generations. `[generation, slot]`"""
+    table = np.zeros((len(index), form.slots), np.int64)
+    for row, i in enumerate(index.tolist()):
+        real_born, made = (i + 1 if form.real.every else 1), i  # batches so far
+        if form.storage == "latest":
+            table[row, 0] = plan.real_rows[0] if i == 0 else plan.synthetic_rows[i - 1]
+            continue
+        real = np.arange(real_born - int(plan.real_batches[i]), real_born)
+        synthetic = np.arange(made - int(plan.synthetic_batches[i]), made)
+        table[row, real % form.real.slots] = plan.real_rows[real]
+        table[row, form.real.slots + synthetic % form.synthetic.slots] = plan.synthetic_rows[
+            synthetic
+        ]
+    return table

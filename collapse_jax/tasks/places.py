@@ -1,0 +1,95 @@
+"""Where the rows are that a generation is fitted to."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, UInt32
+
+from collapse_jax.numerics.draws import to_integers, to_uniform, words
+
+
+class Places(eqx.Module):
+    """The rows kept, numbered from 0: first the real ones, then the generated ones, by age.
+
+    A pool has slots of equal width for batches, first those of real ones, and each stream takes its
+    slots in turn. Nothing here costs more where more rows are kept.
+    """
+
+    real_batches: Int[Array, ""]
+    synthetic_batches: Int[Array, ""]
+    real_first: Int[Array, ""]
+    """Slot of the oldest real batch kept."""
+    synthetic_first: Int[Array, ""]
+    real_size: Int[Array, ""]
+    """Rows of all real batches kept."""
+    synthetic_size: Int[Array, ""]
+    real_weight: Float[Array, ""] | None
+    """Weight of all real rows together; None where all rows weigh the same."""
+    sizes: Int[Array, " slot"] | None
+    """Rows in each slot; None where all slots are full."""
+    real_slots: int = eqx.field(static=True)
+    synthetic_slots: int = eqx.field(static=True)
+    width: int = eqx.field(static=True)
+    in_order: bool = eqx.field(static=True)
+    """Whether rows lie in the order of their numbers, from the first row of the pool."""
+
+    @property
+    def total(self) -> Int[Array, ""]:
+        """How many rows there are."""
+        return self.real_size + self.synthetic_size
+
+    def rows(self, numbers: Int[Array, " n"]) -> Int[Array, " n"]:
+        """Where the rows of these numbers are in the pool, its slots laid end to end."""
+        if self.in_order:
+            return numbers
+        if self.sizes is None:
+            batch = numbers // self.width
+            within = numbers - batch * self.width
+        else:
+            each = jnp.arange(self.real_slots + self.synthetic_slots)
+            kept = each < self.real_batches + self.synthetic_batches
+            sizes = jnp.where(kept, self.sizes[self.slot(each)], 0)
+            ends = jnp.cumsum(sizes)
+            batch = jnp.searchsorted(ends, numbers, side="right")
+            within = numbers - (ends - sizes)[batch]
+        return self.slot(batch) * self.width + within
+
+    def slot(self, batch: Int[Array, "*n"]) -> Int[Array, "*n"]:
+        """Slots of batches, numbered like their rows."""
+        if self.in_order:
+            return batch
+        real = (self.real_first + batch) % max(self.real_slots, 1)
+        later = self.synthetic_first + batch - self.real_batches
+        synthetic = self.real_slots + later % max(self.synthetic_slots, 1)
+        return jnp.where(batch < self.real_batches, real, synthetic)
+
+    def draw(self, drawn: UInt32[Array, "2 n"], key: Key[Array, ""]) -> Int[Array, " n"]:
+        """Places of rows drawn with replacement, each with a probability like its weight.
+
+        Args:
+            drawn: random words.
+            key: the key of the choice between real and generated rows, where weights differ.
+        """
+        if self.real_weight is None:
+            return self.rows(to_integers(drawn, self.total))
+        chosen = to_uniform(words(key, (1, drawn.shape[1])))[0]
+        real = (chosen < self.real_weight) | (self.synthetic_size == 0)
+        real_number = to_integers(drawn, self.real_size)
+        synthetic_number = to_integers(drawn, self.synthetic_size)
+        return self.rows(jnp.where(real, real_number, self.real_size + synthetic_number))
+
+    @classmethod
+    def first(cls, size: Int[Array, ""]) -> "Places":
+        """The first so many rows, all of the same weight."""
+        one, none = jnp.ones((), jnp.int32), jnp.zeros((), jnp.int32)
+        return cls(none, one, none, none, none, size, None, None, 0, 1, 0, in_order=True)
+
+    def of_two(
+        self, n_real: Int[Array, ""], n_synthetic: Int[Array, ""], real_weight: Float[Array, ""]
+    ) -> "Places":
+        """The same rows, of which the first are real and have a weight together."""
+        return eqx.tree_at(
+            lambda p: (p.real_size, p.synthetic_size, p.real_weight),
+            self,
+            (n_real, n_synthetic, real_weight),
+            is_leaf=lambda x: x is None,
+        )
