@@ -37,23 +37,23 @@ def rollout(
     May be jitted, and vmapped over the key and over the numeric fields of the task, and be a part
     of a larger program. `collapse_jax.simulate` runs many chains and labels the result.
 
-    **Arguments:**
+    Args:
+        workflow: what each generation is trained on.
+        task: what is learned.
+        n_generations: number of fits; generation 1 is fitted to real data only.
+        key: a Threefry key. `simulate` uses `jax.random.key(seed, impl="threefry2x32")`.
+        metrics: names of the variables to compute, default all of the task's but
+            those `on_request`.
+        storage: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows even
+            where a statistic would do (the same in law, slower; for checks).
 
-    - `workflow`: what each generation is trained on.
-    - `task`: what is learned.
-    - `n_generations`: number of fits; generation 1 is fitted to real data only.
-    - `key`: a Threefry key. `simulate` uses `jax.random.key(seed, impl="threefry2x32")`.
-    - `metrics`: names of the variables to compute, default all of the task's but
-        those `on_request`.
-    - `storage`: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows even
-        where a statistic would do (the same in law, slower; for checks).
+    Returns:
+        the metrics by name, each `[n_generations]`.
 
-    **Returns:** the metrics by name, each `[n_generations]`.
+    Raises:
+        ValueError: for a key of another generator than Threefry.
 
-    Raises `ValueError` for a key of another generator than Threefry.
-
-    !!! example
-
+    Example:
         >>> import jax, collapse_jax as cj
         >>> chain = lambda noise: cj.rollout(
         ...     cj.Replace(), cj.LinearRegression(dim=3, noise=noise), 10, jax.random.key(0)

@@ -41,7 +41,9 @@ class Replace(AbstractWorkflow):
 
     Generation 1 is fitted to `n_samples` real rows, generation `t` to `n_samples` rows that model
     `t - 1` generated. Variances shrink by about `1/n_samples` a generation: models collapse.
-    Source: Kazdan, Schaeffer et al., arXiv 2410.16713, section 2.
+
+    Source:
+        Kazdan, Schaeffer et al., arXiv 2410.16713, section 2.
     """
 
     looks_at_rows: ClassVar[bool] = False
@@ -63,7 +65,9 @@ class Accumulate(AbstractWorkflow):
 
     Generation `t` is fitted to `t * n_samples` rows, of which `n_samples` are real. The error stays
     below pi^2/6 times that of generation 1, asymptotically.
-    Source: arXiv 2410.16713, section 2; Gerstgrasser et al., arXiv 2404.01413.
+
+    Source:
+        arXiv 2410.16713, section 2; Gerstgrasser et al., arXiv 2404.01413.
     """
 
     looks_at_rows: ClassVar[bool] = False
@@ -86,7 +90,9 @@ class AccumulateSubsample(AbstractWorkflow):
     A fresh uniform subset without replacement each generation, so the cost of a fit stays constant.
     The error rises slowly to a plateau, pi^2/2 - 2 = 2.93 times that of generation 1
     asymptotically.
-    Source: arXiv 2410.16713, section 3.
+
+    Source:
+        arXiv 2410.16713, section 3.
     """
 
     looks_at_rows: ClassVar[bool] = True

@@ -67,8 +67,9 @@ def start(chains: Chains) -> Pool:
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
     """Run generations `first`, `first + 1`, ... (`steps` of them, at most `chains.chunk`).
 
-    **Returns:** the pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid.
-    The pool handed in is used up.
+    Returns:
+        the pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid.
+        The pool handed in is used up.
     """
     context = (chains, jnp.asarray(first, jnp.int32), jnp.asarray(steps, jnp.int32))
     pool, metrics = _advance(context, pool)

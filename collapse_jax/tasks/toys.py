@@ -31,13 +31,12 @@ def draw(
     As in scikit-learn, points lie on circles and moons at equal distances before noise is added,
     and blobs have equal sizes up to one point.
 
-    **Arguments:**
-
-    - `dataset`: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`.
-    - `key`: the key of the draw.
-    - `n`: number of points.
-    - `noise`: standard deviation of the noise (blobs have their own, 1).
-    - `centers`: centres of the blobs; the others have none.
+    Args:
+        dataset: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`.
+        key: the key of the draw.
+        n: number of points.
+        noise: standard deviation of the noise (blobs have their own, 1).
+        centers: centres of the blobs; the others have none.
     """
     pairs = -(-DIMENSIONS[dataset] * n // 2)
     drawn = draws.words(key, (2 * n + 2 * pairs,))
