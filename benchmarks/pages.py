@@ -28,7 +28,8 @@ def figures() -> dict[str, str]:
 def fill(page: str, found: dict[str, str]) -> str:
     """The page with its figures replaced.
 
-    Raises `KeyError` for the name of a figure that is not known.
+    Raises:
+        KeyError: for the name of a figure that is not known.
     """
     pattern = r"(<!-- (?!end)([\w-]+) -->\n).*?(<!-- end -->)"
     return re.sub(pattern, lambda m: f"{m[1]}{found[m[2]]}\n{m[3]}", page, flags=re.S)

@@ -18,11 +18,11 @@ _EXPONENTS: Final = np.linspace(SLOWEST, FASTEST, 1301)
 def periods(curve: np.ndarray) -> np.ndarray:
     """Generation 1, the mean of the second quarter of the generations, and that of the last.
 
-    **Arguments:**
+    Args:
+        curve: `[..., generation]`.
 
-    - `curve`: `[..., generation]`.
-
-    **Returns:** `[..., 3]`.
+    Returns:
+        `[..., 3]`.
     """
     n = curve.shape[-1]
     generation = np.arange(1, n + 1)
@@ -43,11 +43,11 @@ def replicates(chains: np.ndarray) -> np.ndarray:
 
     The same chains always give the same replicates.
 
-    **Arguments:**
+    Args:
+        chains: `[chain, ...]`.
 
-    - `chains`: `[chain, ...]`.
-
-    **Returns:** `[replicate, ...]`.
+    Returns:
+        `[replicate, ...]`.
     """
     generator, n = np.random.default_rng(0), len(chains)
     return np.stack(
@@ -62,13 +62,13 @@ def growth_exponent(errors: np.ndarray, n_generations: int) -> np.ndarray:
     second and the last quarter: 1 for linear growth, 0 for logarithmic, negative for growth that
     levels off.
 
-    **Arguments:**
+    Args:
+        errors: `[..., 3]` from `periods`.
+        n_generations: length of the run.
 
-    - `errors`: `[..., 3]` from `periods`.
-    - `n_generations`: length of the run.
-
-    **Returns:** `[...]`, from `SLOWEST`, also for errors that have not grown, to `FASTEST`, also
-    for infinite ones; NaN where generation 1 is not finite.
+    Returns:
+        `[...]`, from `SLOWEST`, also for errors that have not grown, to `FASTEST`, also
+        for infinite ones; NaN where generation 1 is not finite.
     """
     first, middle, late = np.moveaxis(np.asarray(errors, np.float64), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -121,20 +121,21 @@ def diagnose(ds: xr.Dataset | Sequence[xr.Dataset]) -> Diagnosis:
 
     Findings are about the generations that were run. They say nothing about later ones.
 
-    **Arguments:**
+    Args:
+        ds: a dataset from `collapse_jax.simulate`, computed with the metrics above as far as they
+            matter; or several that differ in `n_samples`, as a sequence or along a dimension
+            `n_samples`. The scaling law takes all of them, the other definitions the first.
 
-    - `ds`: a dataset from `collapse_jax.simulate`, computed with the metrics above as far as they
-        matter; or several that differ in `n_samples`, as a sequence or along a dimension
-        `n_samples`. The scaling law takes all of them, the other definitions the first.
+    Returns:
+        the findings by definition. The same dataset always gets the same ones.
 
-    **Returns:** the findings by definition. The same dataset always gets the same ones.
+    Raises:
+        ValueError: for what is no such dataset (`TypeError` for another type).
 
-    Raises `TypeError` or `ValueError` for what is no such dataset.
+    Source:
+        the definitions are those of Schaeffer et al., arXiv 2503.03150; the rules are ours.
 
-    Source: the definitions are those of Schaeffer et al., arXiv 2503.03150; the rules are ours.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> task = cj.LinearRegression(dim=2, n_samples=20)
         >>> found = diagnose(cj.simulate(cj.Replace(), task, n_generations=20, seeds=300))

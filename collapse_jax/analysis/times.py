@@ -9,18 +9,18 @@ def collapse_time(ds: xr.Dataset, variable: str = "entropy", below: float = 1e-8
 
     With the default, the generation of total collapse of a categorical chain: one outcome is left.
 
-    **Arguments:**
+    Args:
+        ds: a dataset from `simulate`.
+        variable: a variable of it.
+        below: the threshold.
 
-    - `ds`: a dataset from `simulate`.
-    - `variable`: a variable of it.
-    - `below`: the threshold.
+    Returns:
+        generations, NaN for a chain that has not got there within the run. `[seed]`
 
-    **Returns:** generations, NaN for a chain that has not got there within the run. `[seed]`
+    Raises:
+        ValueError: for a variable that the dataset does not have.
 
-    Raises `ValueError` for a variable that the dataset does not have.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> ds = cj.simulate(cj.Replace(), cj.Categorical(3, 5), 200, seeds=4)
         >>> bool(collapse_time(ds).notnull().all())

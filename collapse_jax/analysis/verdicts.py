@@ -83,11 +83,11 @@ class Verdict(NamedTuple):
 def headline(ds: xr.Dataset) -> str:
     """The metric by which a run is judged: the first of `SCALES` that the dataset has.
 
-    **Arguments:**
+    Args:
+        ds: a dataset from `collapse_jax.simulate`.
 
-    - `ds`: a dataset from `collapse_jax.simulate`.
-
-    Raises `ValueError` where there is none.
+    Raises:
+        ValueError: where there is none.
     """
     for name in SCALES:
         if name in ds:
@@ -125,19 +125,20 @@ def verdict(ds: xr.Dataset, variable: str | None = None) -> Verdict:
 
     A verdict is about the generations that were run. It says nothing about later ones.
 
-    **Arguments:**
+    Args:
+        ds: a dataset from `collapse_jax.simulate`.
+        variable: the metric to judge, one of `collapse_jax.verdict.SCALES`; default `headline(ds)`.
 
-    - `ds`: a dataset from `collapse_jax.simulate`.
-    - `variable`: the metric to judge, one of `collapse_jax.verdict.SCALES`; default `headline(ds)`.
+    Returns:
+        the answer with its evidence. The same dataset always gets the same verdict.
 
-    **Returns:** the answer with its evidence. The same dataset always gets the same verdict.
+    Raises:
+        ValueError: for a dataset without such a variable.
 
-    Raises `ValueError` for a dataset without such a variable.
+    Source:
+        the constants are those of arXiv 2410.22812 and `collapse_jax.theory.risk`.
 
-    Source: the constants are those of arXiv 2410.22812 and `collapse_jax.theory.risk`.
-
-    !!! example
-
+    Example:
         >>> import numpy as np, xarray as xr
         >>> chains = np.random.default_rng(0).exponential(size=(200, 1))
         >>> error = ("seed", "generation"), chains * np.arange(1, 21)

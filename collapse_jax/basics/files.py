@@ -15,14 +15,14 @@ from collapse_jax.basics import checks
 def check_writable(name: str, path: str | Path, suffixes: Sequence[str]) -> Path:
     """The path, if a file can be written there; nothing is left behind.
 
-    **Arguments:**
+    Args:
+        name: name of the argument, for the error message.
+        path: where the file will be.
+        suffixes: the allowed ends of its name.
 
-    - `name`: name of the argument, for the error message.
-    - `path`: where the file will be.
-    - `suffixes`: the allowed ends of its name.
-
-    Raises `ValueError` for another suffix, for a folder that is missing or cannot be written to,
-    and for a path that is itself a folder.
+    Raises:
+        ValueError: for another suffix, for a folder that is missing or cannot be written to, and
+            for a path that is itself a folder.
     """
     path = Path(path)
     checks.one_of(f"the suffix of {name}", path.suffix.lower(), suffixes)
@@ -58,14 +58,12 @@ def write_safetensors(
     A file that is written at once fills the memory of the operating system's cache first, and
     virtual machines are slow to hand out fresh pages: this is five times as fast there.
 
-    **Arguments:**
+    Args:
+        path: where the file will be.
+        arrays: arrays by name.
+        metadata: texts by name.
 
-    - `path`: where the file will be.
-    - `arrays`: arrays by name.
-    - `metadata`: texts by name.
-
-    !!! example
-
+    Example:
         >>> import numpy as np, tempfile
         >>> from safetensors.numpy import load_file
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -105,13 +103,11 @@ def write_atomically(path: str | Path, write: Callable[[str], object]) -> None:
 
     Whatever happens in between, `path` holds the old file, or none, or the whole new one.
 
-    **Arguments:**
+    Args:
+        path: where the file will be.
+        write: a function that writes the file to the path it is given, which has the same suffix.
 
-    - `path`: where the file will be.
-    - `write`: a function that writes the file to the path it is given, which has the same suffix.
-
-    !!! example
-
+    Example:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = pathlib.Path(folder) / "a.txt"

@@ -83,7 +83,8 @@ class Sweep:
 def _read_config(path: str) -> dict[str, Any]:
     """The description of a sweep.
 
-    Raises `ValueError` for an unreadable file, and for unknown and missing entries.
+    Raises:
+        ValueError: for an unreadable file, and for unknown and missing entries.
     """
     import yaml
 

@@ -52,13 +52,13 @@ class Demo:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    **Arguments:**
+    Args:
+        argv: the arguments, default those of the process.
 
-    - `argv`: the arguments, default those of the process.
-
-    **Returns:** the exit code: 0; 2 for bad input; 1 where a file could not be written, a rerun
-    differs, an optional library is missing or a model makes no acceptable documents; 130 after an
-    interrupt.
+    Returns:
+        the exit code: 0; 2 for bad input; 1 where a file could not be written, a rerun differs, an
+        optional library is missing or a model makes no acceptable documents; 130 after an
+        interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -186,7 +186,8 @@ def _parse(arguments: list[str]) -> Demo | Rerun | Sweep | TrainTokenizer | Opti
 def _check_names(arguments: list[str]) -> None:
     """Check command and task, for which the parser has less helpful messages.
 
-    Raises `ValueError` where they are missing or unknown.
+    Raises:
+        ValueError: where they are missing or unknown.
     """
     help_wanted = ("-h", "--help")
     command, task = (*arguments[:2], "", "")[:2]

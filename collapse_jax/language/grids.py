@@ -40,22 +40,24 @@ def real_synthetic_grid(
     pair of sizes another model then starts anew, with the same start and order in all cells of a
     seed, so that differences between cells are those of the data.
 
-    **Arguments:**
+    Args:
+        task: the language model; `n_real` must not exceed its `n_samples`.
+        n_real: distinct sizes, zero or more. Default the published ones.
+        n_synthetic: distinct sizes, zero or more. Default the published ones.
+        seeds: as for `simulate`.
+        progress: show a progress bar; default only on a terminal.
 
-    - `task`: the language model; `n_real` must not exceed its `n_samples`.
-    - `n_real`, `n_synthetic`: distinct sizes, zero or more. Default the published ones.
-    - `seeds`: as for `simulate`.
-    - `progress`: show a progress bar; default only on a terminal.
+    Returns:
+        `test_loss` and the other metrics of a trained model, `[seed, n_real,
+        n_synthetic]`. Without any data there is no model: that cell is NaN.
 
-    **Returns:** `test_loss` and the other metrics of a trained model, `[seed, n_real,
-    n_synthetic]`. Without any data there is no model: that cell is NaN.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
 
-    Raises `ValueError` or `TypeError` for arguments outside these ranges.
+    Source:
+        arXiv 2410.16713, section 4.
 
-    Source: arXiv 2410.16713, section 4.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> task = cj.LanguageModel(n_samples=16, n_test=8, sample_batch=16)
         >>> cj.real_synthetic_grid(task, n_real=[0, 16], n_synthetic=[0, 8]).test_loss.sizes

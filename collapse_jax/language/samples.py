@@ -17,12 +17,12 @@ class SampleWriter:
     A file `seed-0-generation-1.jsonl` holds what the first model of seed 0 generated, a document a
     line, in the order in which later generations learn from them.
 
-    **Arguments:**
+    Args:
+        folder: where to; it is made if need be.
+        tokenizer: of the task.
 
-    - `folder`: where to; it is made if need be.
-    - `tokenizer`: of the task.
-
-    Raises `ValueError` where `folder` is a file.
+    Raises:
+        ValueError: where `folder` is a file.
     """
 
     def __init__(self, folder: str | Path, tokenizer: AbstractTokenizer):

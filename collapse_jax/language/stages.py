@@ -100,10 +100,12 @@ class StagedEngine:
     ) -> tuple[Progress, dict[str, np.ndarray]]:
         """Run generations `first`, `first + 1`, ... (`steps` of them).
 
-        **Returns:** the chains after them, and the metrics `[seed, steps]`. What was handed in is
-        used up.
+        Returns:
+            the chains after them, and the metrics `[seed, steps]`. What was handed in is
+            used up.
 
-        Raises `TooFewDocuments` where a model generates next to no acceptable documents.
+        Raises:
+            TooFewDocuments: where a model generates next to no acceptable documents.
         """
         columns: list[dict[str, Any]] = []
         for t in range(first, first + steps):
@@ -227,10 +229,12 @@ def generate(
     A chain takes its first acceptable ones, in the order in which they are drawn, so that it does
     not matter how long others need.
 
-    **Returns:** the documents `[seed, n, ...]`, on the host, and the share that was accepted of
-    those drawn, `[seed]`.
+    Returns:
+        the documents `[seed, n, ...]`, on the host, and the share that was accepted of
+        those drawn, `[seed]`.
 
-    Raises `TooFewDocuments` after `max_attempts` times as many draws as are needed.
+    Raises:
+        TooFewDocuments: after `max_attempts` times as many draws as are needed.
     """
     n_chains = len(chains.seeds)
     found = _Found(

@@ -60,38 +60,39 @@ class LanguageModel(AbstractTask):
 
     The chain runs stage by stage on the host, so `simulate` serves it and `rollout` does not.
 
-    **Arguments:**
+    Args:
+        corpus: the real documents, from `collapse_jax.corpus`. Default `Grammar()`, an embedded
+            language whose entropy is known exactly; none with a checkpoint.
+        n_samples: documents per generation. Default 1024 for a grammar, else all training documents
+            that fit.
+        checkpoint: a folder, or a name on the Hugging Face hub, of a GPT-2, Llama-2 or Gemma-2.
+        model: name of a preset, whose vocabulary is then the tokenizer's, or an `Architecture`.
+            Default `"tiny"`, or the checkpoint's.
+        mode: `"pretrain"` or `"finetune"`. Default `"finetune"` with a checkpoint.
+        start: where a generation starts: `"base"`, or `"previous"`, the model before it.
+        tokenizer: default the checkpoint's tokenizer.json, or the corpus's own.
+        optimizer: default `PRETRAINING`, or for fine-tuning the published settings.
+        sampling: from which law tokens are drawn. Default the model's own.
+        context: most tokens of a document, EOS included; longer ones are dropped. Default what a
+            grammar needs, or 512, but no more than the model's context.
+        n_test: documents for the test loss. Default 512 for a grammar, else all that there are.
+        sample_batch: documents that are sampled together. Default 256.
+        max_attempts: documents that are sampled per accepted one before the run is given up.
+        dtype: types of the computation and of the parameters, `"float32"` or
+            `"bfloat16"`. With `dtype="bfloat16"` the parameters remain float32 by default: in pure
+            bfloat16, as in the published runs, small updates are lost to rounding.
+        param_dtype: see `dtype`.
+        remat: compute layers again in the backward pass, to save memory.
+        scan: loop over stacked layers. Default for a dozen layers or more.
 
-    - `corpus`: the real documents, from `collapse_jax.corpus`. Default `Grammar()`, an embedded
-        language whose entropy is known exactly; none with a checkpoint.
-    - `n_samples`: documents per generation. Default 1024 for a grammar, else all training documents
-        that fit.
-    - `checkpoint`: a folder, or a name on the Hugging Face hub, of a GPT-2, Llama-2 or Gemma-2.
-    - `model`: name of a preset, whose vocabulary is then the tokenizer's, or an `Architecture`.
-        Default `"tiny"`, or the checkpoint's.
-    - `mode`: `"pretrain"` or `"finetune"`. Default `"finetune"` with a checkpoint.
-    - `start`: where a generation starts: `"base"`, or `"previous"`, the model before it.
-    - `tokenizer`: default the checkpoint's tokenizer.json, or the corpus's own.
-    - `optimizer`: default `PRETRAINING`, or for fine-tuning the published settings.
-    - `sampling`: from which law tokens are drawn. Default the model's own.
-    - `context`: most tokens of a document, EOS included; longer ones are dropped. Default what a
-        grammar needs, or 512, but no more than the model's context.
-    - `n_test`: documents for the test loss. Default 512 for a grammar, else all that there are.
-    - `sample_batch`: documents that are sampled together. Default 256.
-    - `max_attempts`: documents that are sampled per accepted one before the run is given up.
-    - `dtype`, `param_dtype`: types of the computation and of the parameters, `"float32"` or
-        `"bfloat16"`. With `dtype="bfloat16"` the parameters remain float32 by default: in pure
-        bfloat16, as in the published runs, small updates are lost to rounding.
-    - `remat`: compute layers again in the backward pass, to save memory.
-    - `scan`: loop over stacked layers. Default for a dozen layers or more.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type), for
+            documents that do not fit, and for what the checkpoint's loader refuses.
 
-    Raises `ValueError` or `TypeError` for arguments outside these ranges, for documents that do not
-    fit, and for what the checkpoint's loader refuses.
+    Source:
+        arXiv 2410.16713, section 2.3.
 
-    Source: arXiv 2410.16713, section 2.3.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> task = cj.LanguageModel()
         >>> task.n_samples, task.architecture.vocab_size, task.context
@@ -345,7 +346,8 @@ class LanguageModel(AbstractTask):
 
         Those that have ended, and where the corpus is a chat, have its form.
 
-        **Returns:** the acceptable ones as they are to be learned, and their places.
+        Returns:
+            the acceptable ones as they are to be learned, and their places.
         """
         places = np.flatnonzero(finished)
         rows = Documents(drawn.tokens[places], drawn.lengths[places])
@@ -380,12 +382,12 @@ class LanguageModel(AbstractTask):
     def logits(self, token_ids: Int[Any, "batch time"]) -> Float[Array, "batch time vocab"]:
         """Scores of the base model for the token after each, in float32.
 
-        **Arguments:**
+        Args:
+            token_ids: rows of ids as the checkpoint's tokenizer makes them, BOS included where it
+                wants one. `[batch, time]`
 
-        - `token_ids`: rows of ids as the checkpoint's tokenizer makes them, BOS included where it
-            wants one. `[batch, time]`
-
-        Raises `ValueError` for ids outside the vocabulary, and without a checkpoint.
+        Raises:
+            ValueError: for ids outside the vocabulary, and without a checkpoint.
         """
         vocab_size = self.architecture.vocab_size
         return pretrained.logits(self.graphdef, self._base_params, token_ids, vocab_size)
@@ -393,11 +395,10 @@ class LanguageModel(AbstractTask):
     def save_pretrained(self, folder: str | Path, params: Params | None = None) -> None:
         """Write a checkpoint that transformers, and `from_pretrained`, can read.
 
-        **Arguments:**
-
-        - `folder`: where to.
-        - `params`: parameters of a trained generation, as `observe` of `simulate` receives them.
-            Default those of the base model.
+        Args:
+            folder: where to.
+            params: parameters of a trained generation, as `observe` of `simulate` receives them.
+                Default those of the base model.
         """
         params = self._base_params if params is None else params
         pretrained.save(folder, self.architecture, params, self.tokenizer, self.checkpoint)

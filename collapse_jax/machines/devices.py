@@ -18,11 +18,11 @@ def use_all_cores(n_cores: int | None = None) -> None:
     Call it once, before the first JAX computation; it has no effect on GPUs and TPUs. A program on
     one CPU device uses about one core, because the arrays of small chains are too small to share.
 
-    **Arguments:**
+    Args:
+        n_cores: number of devices, default the cores that this process may use.
 
-    - `n_cores`: number of devices, default the cores that this process may use.
-
-    Raises `RuntimeError` when JAX's backends are already in use with another number of devices.
+    Raises:
+        RuntimeError: when JAX's backends are already in use with another number of devices.
     """
     if n_cores is None:
         n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
@@ -84,16 +84,16 @@ def batch_width(
 ) -> int:
     """How many chains run at a time, a multiple of the number of devices.
 
-    **Arguments:**
+    Args:
+        n_seeds: number of chains in all.
+        mesh: the devices.
+        pool_bytes: size of one chain's pool.
+        scratch_bytes: size of the largest array that one chain works on.
+        memory_limit: bytes that pools and such arrays may take.
 
-    - `n_seeds`: number of chains in all.
-    - `mesh`: the devices.
-    - `pool_bytes`: size of one chain's pool.
-    - `scratch_bytes`: size of the largest array that one chain works on.
-    - `memory_limit`: bytes that pools and such arrays may take.
-
-    **Returns:** a width that respects the limit and, on CPUs, the cache; balanced, so that the last
-    batch is about as full as the others.
+    Returns:
+        a width that respects the limit and, on CPUs, the cache; balanced, so that the last
+        batch is about as full as the others.
     """
     most = memory_limit // ((pool_bytes + scratch_bytes) * mesh.size)
     if mesh.devices.flat[0].platform == "cpu":

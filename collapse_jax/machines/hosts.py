@@ -23,16 +23,16 @@ def connect(
     Every process calls this before its first JAX computation, and then makes the same call of
     `simulate`, which returns the same dataset in all of them.
 
-    **Arguments:**
+    All three arguments may be left out where JAX finds them in the environment: under Slurm, Open
+    MPI and on Cloud TPUs.
 
-    - `coordinator`: address and port of process 0, for instance `"10.0.0.1:1234"`.
-    - `num_processes`: how many processes there are.
-    - `process_id`: which of them this is, from 0.
+    Args:
+        coordinator: address and port of process 0, for instance `"10.0.0.1:1234"`.
+        num_processes: how many processes there are.
+        process_id: which of them this is, from 0.
 
-    All three may be left out where JAX finds them in the environment: under Slurm, Open MPI and on
-    Cloud TPUs.
-
-    Raises `ValueError` when only some are given, or JAX finds nothing.
+    Raises:
+        ValueError: when only some are given, or JAX finds nothing.
     """
     given = {
         "coordinator": coordinator,
@@ -66,7 +66,8 @@ def share(seeds: np.ndarray) -> np.ndarray:
 def agree(call: dict[str, Any]) -> None:
     """Wait for all processes, and check that they run the same.
 
-    Raises `ValueError` where they do not.
+    Raises:
+        ValueError: where they do not.
     """
     text = json.dumps(call, default=str, sort_keys=True)
     mine = np.array([[int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)]], np.uint32)
@@ -128,10 +129,9 @@ def pieces_on_host(array: jax.Array) -> list[np.ndarray]:
 def gather(values: np.ndarray, n_rows: int) -> np.ndarray:
     """Rows of all processes, in the order in which `share` split them; the same everywhere.
 
-    **Arguments:**
-
-    - `values`: this process's rows. `[rows, ...]`
-    - `n_rows`: number of rows of all processes together.
+    Args:
+        values: this process's rows. `[rows, ...]`
+        n_rows: number of rows of all processes together.
     """
     n = jax.process_count()
     if n == 1:

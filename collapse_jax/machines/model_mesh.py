@@ -35,7 +35,9 @@ Axes before these, of seeds and of stacked layers, are whole on every device.
 def checked_mesh(mesh: Any) -> Mesh:
     """A user's mesh, as it is used here: with axes that the compiler may split along.
 
-    Raises `TypeError` or `ValueError` for what is no mesh of the axes `data` and `model`.
+    Raises:
+        ValueError: for what is no mesh of the axes `data` and `model` (`TypeError` for another
+            type).
     """
     if not isinstance(mesh, Mesh):
         raise TypeError(
@@ -57,11 +59,10 @@ def spec(
 ) -> PartitionSpec:
     """How a parameter is split. An axis whose size the mesh does not divide is not.
 
-    **Arguments:**
-
-    - `names`: its path in the decoder.
-    - `shape`: its shape, with further axes in front perhaps.
-    - `mesh`: of `data` and `model`.
+    Args:
+        names: its path in the decoder.
+        shape: its shape, with further axes in front perhaps.
+        mesh: of `data` and `model`.
     """
     axes = TABLE.get(names[-2:]) or TABLE.get(names[-1:]) or ()
     return _dividing((None,) * (len(shape) - len(axes)) + axes, shape, mesh)

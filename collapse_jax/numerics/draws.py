@@ -104,13 +104,13 @@ def log_chi_square(
     Marsaglia and Tsang's rejection (ACM TOMS 26:363, 2000), with a few proposals drawn at once and
     an exact retry for entries that accepted none.
 
-    **Arguments:**
+    Args:
+        key: the key of the draws.
+        degrees: degrees of freedom, whole numbers; zero or less gives `-inf` (a draw of 0). `[m]`
+        normals: how many standard normals to draw as well.
 
-    - `key`: the key of the draws.
-    - `degrees`: degrees of freedom, whole numbers; zero or less gives `-inf` (a draw of 0). `[m]`
-    - `normals`: how many standard normals to draw as well.
-
-    **Returns:** the logarithms `[m]` and the normals `[normals]`.
+    Returns:
+        the logarithms `[m]` and the normals `[normals]`.
     """
     m = degrees.shape[0]
     shape = jnp.maximum(degrees, 2.0) / 2.0  # one degree of freedom takes another way, below
@@ -162,10 +162,13 @@ def bartlett(
 
     `L L'` is the scatter matrix of `n` standard normal rows in `d` dimensions; with fewer rows than
     dimensions only the first `n` columns are not zero. `n` is a number, not a shape.
-    Source: Anderson, An Introduction to Multivariate Statistical Analysis, section 7.2.
 
-    **Returns:** logarithms of the diagonal (-inf in columns of zeros) `[d]`, the strictly lower
-    part `[d, d]`, and the normals `[normals]`.
+    Returns:
+        logarithms of the diagonal (-inf in columns of zeros) `[d]`, the strictly lower
+        part `[d, d]`, and the normals `[normals]`.
+
+    Source:
+        Anderson, An Introduction to Multivariate Statistical Analysis, section 7.2.
     """
     degrees = n - jnp.arange(d, dtype=jnp.float32)
     log_chi, drawn = log_chi_square(key, degrees, normals + d * (d - 1) // 2)
@@ -192,7 +195,8 @@ def multinomial(
 
     A tree of binomial draws: the counts of two halves of the outcomes, then of their halves.
 
-    **Returns:** whole numbers as floats, exact below 2**24. `[k]`
+    Returns:
+        whole numbers as floats, exact below 2**24. `[k]`
     """
     k = probabilities.shape[0]
     levels = max(k - 1, 0).bit_length()

@@ -29,14 +29,14 @@ def log_kernel_sums(
     Squared distances come from explicit differences: the expanded form loses all digits at small
     bandwidths. The nearest row's kernel is factored out, so that no sum underflows.
 
-    **Arguments:**
+    Args:
+        test: where the sums are evaluated. `[m, d]`
+        rows: centres of the kernels. `[n, d]`
+        bandwidth: standard deviation of the Gaussian kernel, radius of the tophat.
+        kernel: `"gaussian"` or `"tophat"`.
 
-    - `test`: where the sums are evaluated. `[m, d]`
-    - `rows`: centres of the kernels. `[n, d]`
-    - `bandwidth`: standard deviation of the Gaussian kernel, radius of the tophat.
-    - `kernel`: `"gaussian"` or `"tophat"`.
-
-    **Returns:** logarithms, `-inf` where no tophat reaches. `[m]`
+    Returns:
+        logarithms, `-inf` where no tophat reaches. `[m]`
     """
     log_sums = _log_tophat_sums if kernel == "tophat" else _log_gaussian_sums
     m, d = test.shape

@@ -31,12 +31,12 @@ def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
 def check_threefry(key: Array | None = None) -> None:
     """Check that random numbers come from Threefry, as reproducible chains need them to.
 
-    **Arguments:**
+    Args:
+        key: a key of the user's; default only JAX's configuration is looked at.
 
-    - `key`: a key of the user's; default only JAX's configuration is looked at.
-
-    Raises `ValueError` for another generator: those of JAX's others draw other numbers in batches
-    of other sizes and on other devices.
+    Raises:
+        ValueError: for another generator: those of JAX's others draw other numbers in batches of
+            other sizes and on other devices.
     """
     if key is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         where, found = "key must be a Threefry key", str(jax.random.key_impl(key))

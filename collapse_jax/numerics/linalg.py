@@ -95,10 +95,9 @@ def qr_lower(rows: Float[Array, "n d"], rank: int | None = None) -> Float[Array,
     By Householder reflections of the rows, so that small directions keep their relative accuracy
     where the Cholesky factor of the product would lose them.
 
-    **Arguments:**
-
-    - `rows`: any number of rows. `[n, d]`
-    - `rank`: columns from here on are zero; default `min(n, d)`.
+    Args:
+        rows: any number of rows. `[n, d]`
+        rank: columns from here on are zero; default `min(n, d)`.
     """
     n, d = rows.shape
     rank = min(n, d) if rank is None else min(rank, n, d)

@@ -19,16 +19,15 @@ def subset(key: Key[Array, ""], population: Int[Array, ""] | int, size: int) -> 
     The indices are the images of `0 .. size-1` under a keyed random permutation of the population;
     see `permuted`.
 
-    **Arguments:**
+    Args:
+        key: the key of the draw.
+        population: number of items to draw from, at least `size` and below 2**30.
+        size: number of indices.
 
-    - `key`: the key of the draw.
-    - `population`: number of items to draw from, at least `size` and below 2**30.
-    - `size`: number of indices.
+    Returns:
+        distinct indices. `[size]`
 
-    **Returns:** distinct indices. `[size]`
-
-    !!! example
-
+    Example:
         >>> import jax
         >>> indices = subset(jax.random.key(0), 1000, 5)
         >>> len(set(indices.tolist()))
@@ -47,16 +46,15 @@ def permuted(
     until they fall inside. No array of the population's length is made, and the population may be a
     traced number.
 
-    **Arguments:**
+    Args:
+        key: the key of the permutation.
+        population: number of items, below 2**30.
+        indices: whole numbers below the population. `[size]`
 
-    - `key`: the key of the permutation.
-    - `population`: number of items, below 2**30.
-    - `indices`: whole numbers below the population. `[size]`
+    Returns:
+        their images. `[size]`
 
-    **Returns:** their images. `[size]`
-
-    !!! example
-
+    Example:
         >>> import jax, jax.numpy as jnp
         >>> key = jax.random.key(0)
         >>> parts = [permuted(key, 6, jnp.arange(i, i + 3)).tolist() for i in (0, 3)]

@@ -71,12 +71,12 @@ def _describe_data(module: Any) -> dict[str, Any]:
 def rebuild(arguments: dict[str, Any], data: Any = None) -> Any:
     """The workflow or task that `describe` described.
 
-    **Arguments:**
+    Args:
+        arguments: what `describe` returned.
+        data: the user's own data, where the task was made from such.
 
-    - `arguments`: what `describe` returned.
-    - `data`: the user's own data, where the task was made from such.
-
-    Raises `ValueError` for an unknown type, or for data that are missing or are not the same.
+    Raises:
+        ValueError: for an unknown type, or for data that are missing or are not the same.
     """
     arguments = dict(arguments)
     name = arguments.pop("type")
@@ -116,10 +116,9 @@ def known_class(name: str) -> Any:
 def run_arguments(ds: xr.Dataset, data: Any = None) -> dict[str, Any]:
     """Keyword arguments with which `collapse_jax.simulate` makes this dataset again.
 
-    **Arguments:**
-
-    - `ds`: a dataset from `simulate`, or one read back from a file.
-    - `data`: the user's own data, where the task was made from such.
+    Args:
+        ds: a dataset from `simulate`, or one read back from a file.
+        data: the user's own data, where the task was made from such.
     """
     return arguments_of(json.loads(ds.attrs["config"]), ds["seed"].values.tolist(), data)
 

@@ -26,10 +26,9 @@ class Midway:
     Arrays that are split over devices, of one process or of several, are written by those who hold
     the parts, and can be read back onto other devices. All processes make the same calls.
 
-    **Arguments:**
-
-    - `folder`: where the states are kept; that of the run's `Checkpoint`.
-    - `seconds`: how often to save; see `Saving`.
+    Args:
+        folder: where the states are kept; that of the run's `Checkpoint`.
+        seconds: how often to save; see `Saving`.
     """
 
     def __init__(self, folder: str | Path, seconds: float):
@@ -44,7 +43,8 @@ class Midway:
     def save(self, kind: Kind, seeds: np.ndarray, generation: int, step: int, tree: Any) -> None:
         """Save a state of chains, in place of the last one of its kind.
 
-        Raises `OSError` when that fails, for instance on a full disk.
+        Raises:
+            OSError: when that fails, for instance on a full disk.
         """
         from orbax.checkpoint import args
 
@@ -56,10 +56,12 @@ class Midway:
     def restore(self, kind: Kind, seeds: np.ndarray, generation: int, like: Any) -> Any | None:
         """The last state of a kind, None unless it is of this generation and whole.
 
-        **Arguments:**
-
-        - `like`: a pytree of `jax.ShapeDtypeStruct` with the shardings that arrays are to have, or
-            of arrays of the host.
+        Args:
+            kind: which state.
+            seeds: those of its chains.
+            generation: the one that it must be of.
+            like: a pytree of `jax.ShapeDtypeStruct` with the shardings that arrays are to have, or
+                of arrays of the host.
         """
         from orbax.checkpoint import args
 

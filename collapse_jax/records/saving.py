@@ -11,11 +11,10 @@ _SHARE = 0.04  # most of the time that saving may take
 class Saving:
     """Saves that take a small share of the time, however long each takes.
 
-    **Arguments:**
-
-    - `folder`: where to.
-    - `seconds`: how often. What takes long is saved less often, so that about 4 % of the time are
-        not exceeded.
+    Args:
+        folder: where to.
+        seconds: how often. What takes long is saved less often, so that about 4 % of the time are
+            not exceeded.
     """
 
     def __init__(self, folder: Path, seconds: float):

@@ -60,14 +60,14 @@ class Checkpoint:
     Processes write only batches of their own, whatever the others do; libraries that save one
     array of all processes together cannot, since here no two need to be at the same generation.
 
-    **Arguments:**
+    Args:
+        folder: where the chains are kept; made where it is missing.
+        config: the run's configuration. All of it must agree with that of the folder, except for
+            `n_generations`.
+        seconds: how often to save; see `Saving`.
 
-    - `folder`: where the chains are kept; made where it is missing.
-    - `config`: the run's configuration. All of it must agree with that of the folder, except for
-        `n_generations`.
-    - `seconds`: how often to save; see `Saving`.
-
-    Raises `ValueError` for a folder that holds another run or other files, or cannot be used.
+    Raises:
+        ValueError: for a folder that holds another run or other files, or cannot be used.
     """
 
     def __init__(self, folder: str | Path, config: dict[str, Any], seconds: float = 60.0):
@@ -95,8 +95,9 @@ class Checkpoint:
     def save(self, reached: Reached) -> None:
         """Begin to save chains as they are now, when what was saved before is whole.
 
-        Raises `OSError` when the save before has failed, for instance on a full disk; for the last
-        one leaving the context does.
+        Raises:
+            OSError: when the save before has failed, for instance on a full disk; for the last one
+                leaving the context does.
         """
         self._wait()
         self._written = self._writer.submit(self._write, reached)

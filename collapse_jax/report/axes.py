@@ -59,14 +59,14 @@ def draw(
 ) -> list[Curve]:
     """Draw one panel: one metric of all runs that have it.
 
-    **Arguments:**
+    Args:
+        ax: the axes to draw into.
+        name: the metric.
+        runs: the runs, from `collapse_jax.report.runs.collect`.
+        quantiles: lower and upper end of the band.
 
-    - `ax`: the axes to draw into.
-    - `name`: the metric.
-    - `runs`: the runs, from `collapse_jax.report.runs.collect`.
-    - `quantiles`: lower and upper end of the band.
-
-    **Returns:** what was drawn, for `add_legend`.
+    Returns:
+        what was drawn, for `add_legend`.
     """
     colours = _colours(runs)
     curves = [
@@ -108,11 +108,10 @@ def add_legend(
 ) -> None:
     """Explain colours and lines below the panels of a figure, which grows to make room.
 
-    **Arguments:**
-
-    - `figure`: the figure, which has a constrained layout.
-    - `curves`: all that was drawn into it.
-    - `quantiles`: lower and upper end of the bands.
+    Args:
+        figure: the figure, which has a constrained layout.
+        curves: all that was drawn into it.
+        quantiles: lower and upper end of the bands.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -249,8 +248,7 @@ def _finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
 def shades(colour: str, n: int) -> list[str]:
     """A colour in `n` degrees of lightness, from light to dark; itself if `n` is 1.
 
-    !!! example
-
+    Example:
         >>> shades("#0072B2", 1), shades("#0072B2", 3)
         (['#0072B2'], ['#73b1d5', '#0072b2', '#003959'])
     """

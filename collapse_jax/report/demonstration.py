@@ -74,18 +74,20 @@ def run(
 
     Takes two to three minutes on two CPU cores, one of them without the language model.
 
-    **Arguments:**
+    Args:
+        out: file of the figure: png, pdf or svg.
+        n_generations: generations per chain; language models have 4.
+        seeds: a number of chains, or their seeds; of language models there are 2.
+        progress: show one progress bar, if on a terminal.
+        language: whether to train language models as well.
 
-    - `out`: file of the figure: png, pdf or svg.
-    - `n_generations`: generations per chain; language models have 4.
-    - `seeds`: a number of chains, or their seeds; of language models there are 2.
-    - `progress`: show one progress bar, if on a terminal.
-    - `language`: whether to train language models as well.
+    Returns:
+        by the name of the metric, the datasets of Replace, Accumulate and
+        AccumulateSubsample.
 
-    **Returns:** by the name of the metric, the datasets of Replace, Accumulate and
-    AccumulateSubsample.
-
-    Raises `ValueError` or `TypeError` for bad arguments, before anything is run.
+    Raises:
+        ValueError: for bad arguments (`TypeError` for those of another type), before anything is
+            run.
     """
     import rich
     from tqdm.auto import tqdm
@@ -125,9 +127,8 @@ def run(
 def figure(groups: Mapping[str, Runs]) -> "matplotlib.figure.Figure":
     """One panel per group of runs, with a common legend.
 
-    **Arguments:**
-
-    - `groups`: runs by the metric to show of them.
+    Args:
+        groups: runs by the metric to show of them.
     """
     import matplotlib
     from matplotlib.figure import Figure

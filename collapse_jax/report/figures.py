@@ -51,24 +51,25 @@ def plot(
     The figure belongs to no window: show it by naming it in a notebook, or use its `savefig`.
     Colours of text and background are those of the current matplotlib style.
 
-    **Arguments:**
+    Args:
+        ds: a dataset from `collapse_jax.simulate`, or several: a mapping from labels or a sequence,
+            for instance of the three workflows on one task.
+        variables: metrics to plot, one panel each; default those of the task.
+        quantiles: lower and upper end of the band, between 0 and 1.
+        theory: whether to draw theory, as far as it is known and can be computed from the dataset's
+            attributes; or the result of `collapse_jax.theory.expected`, by label where there are
+            several datasets.
+        axes: matplotlib axes to draw into, one per variable, instead of a new figure. The lines
+            carry labels, so `ax.legend()` explains them.
 
-    - `ds`: a dataset from `collapse_jax.simulate`, or several: a mapping from labels or a sequence,
-        for instance of the three workflows on one task.
-    - `variables`: metrics to plot, one panel each; default those of the task.
-    - `quantiles`: lower and upper end of the band, between 0 and 1.
-    - `theory`: whether to draw theory, as far as it is known and can be computed from the dataset's
-        attributes; or the result of `collapse_jax.theory.expected`, by label where there are
-        several datasets.
-    - `axes`: matplotlib axes to draw into, one per variable, instead of a new figure. The lines
-        carry labels, so `ax.legend()` explains them.
+    Returns:
+        the figure.
 
-    **Returns:** the figure.
+    Raises:
+        ValueError: for other datasets, unknown variables or bad quantiles (`TypeError` for another
+            type).
 
-    Raises `ValueError` or `TypeError` for other datasets, unknown variables or bad quantiles.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> ds = cj.simulate(cj.Replace(), cj.Categorical(3, 20), n_generations=5, seeds=10)
         >>> figure = plot(ds, variables=["entropy"])

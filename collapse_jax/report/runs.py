@@ -46,14 +46,15 @@ def collect(ds: Runs, theory: Theory = True) -> list[Run]:
     Labels are those of a mapping; otherwise the workflows, with the settings in which the runs
     differ where two runs share a workflow.
 
-    **Arguments:**
+    Args:
+        ds: one dataset from `collapse_jax.simulate`, or a mapping or sequence of such.
+        theory: True to predict what is known from the dataset's attributes, which is nothing where
+            the run used data or classes of the user's own; or datasets from
+            `collapse_jax.theory.expected`.
 
-    - `ds`: one dataset from `collapse_jax.simulate`, or a mapping or sequence of such.
-    - `theory`: True to predict what is known from the dataset's attributes, which is nothing where
-        the run used data or classes of the user's own; or datasets from
-        `collapse_jax.theory.expected`.
-
-    Raises `TypeError` for other types, `ValueError` for datasets without `seed` or `generation`.
+    Raises:
+        TypeError: for other types.
+        ValueError: for datasets without `seed` or `generation`.
     """
     if isinstance(ds, xr.Dataset):
         labels, datasets = None, [ds]

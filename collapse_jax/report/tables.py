@@ -24,13 +24,13 @@ def summary(*groups: Runs, theory: Theory = True) -> "rich.console.Group":
     last generation, as mean and standard error over chains; what theory predicts for the mean in
     the last generation, where it is known; and the verdict.
 
-    **Arguments:**
+    Args:
+        groups: runs that belong together, for instance of three workflows on one task: each a
+            dataset from `collapse_jax.simulate`, or a mapping from labels, or a sequence.
+        theory: as in `collapse_jax.report.figures.plot`; datasets only for a single group.
 
-    - `groups`: runs that belong together, for instance of three workflows on one task: each a
-        dataset from `collapse_jax.simulate`, or a mapping from labels, or a sequence.
-    - `theory`: as in `collapse_jax.report.figures.plot`; datasets only for a single group.
-
-    Raises `ValueError` or `TypeError` for what is no such dataset.
+    Raises:
+        ValueError: for what is no such dataset (`TypeError` for another type).
     """
     from rich.console import Group
     from rich.text import Text

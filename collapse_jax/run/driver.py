@@ -54,7 +54,8 @@ class Driver:
     def run(self, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Run chains; yield seeds and their metrics `[chain, generation]`, in any order.
 
-        Raises `KeyboardInterrupt` after Ctrl-C, when the chains have been saved.
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, when the chains have been saved.
         """
         missing, kept = seeds, self.checkpoint or contextlib.nullcontext()
         with _interrupt_deferred(self.interrupted, self.checkpoint is not None), kept:

@@ -34,19 +34,18 @@ def rerun(
 ) -> tuple[xr.Dataset, dict[str, Difference]]:
     """Run a dataset's chains again, and compare.
 
-    **Arguments:**
+    Args:
+        ds: a dataset from `simulate` or `sweep`, or one read back from a file.
+        data: the user's own data, where the task was made from such.
+        options: further arguments of `simulate`, for instance `progress`.
 
-    - `ds`: a dataset from `simulate` or `sweep`, or one read back from a file.
-    - `data`: the user's own data, where the task was made from such.
-    - `options`: further arguments of `simulate`, for instance `progress`.
+    Returns:
+        the new dataset, and how far it is from `ds` by variable.
 
-    **Returns:** the new dataset, and how far it is from `ds` by variable.
+    Raises:
+        ValueError: for a dataset that does not say how it was made, and for missing or other data.
 
-    Raises `ValueError` for a dataset that does not say how it was made, and for missing or other
-    data.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> ds = cj.simulate(cj.Replace(), cj.Categorical(3, 9), 5, seeds=4)
         >>> cj.rerun(ds)[1]["entropy"].largest

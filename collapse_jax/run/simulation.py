@@ -57,40 +57,42 @@ def simulate(
     Under `jax.distributed`, every process makes the same call, runs its share of the seeds on its
     own devices, and returns all of them; see `collapse_jax.hosts`.
 
-    **Arguments:**
+    Args:
+        workflow: what each generation is trained on, for instance `Replace()`.
+        task: what is learned, for instance `Gaussian(dim=10, n_samples=100)`.
+        n_generations: number of fits per chain; generation 1 is fitted to real data only.
+        seeds: a number of chains, whose seeds are then `range(seeds)`, or distinct whole numbers of
+            zero or more.
+        metrics: names of the variables to compute, default all of the task's but those
+            `on_request`; the others cost nothing.
+        storage: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows.
+        devices: JAX devices over which the seeds are split, default all of this process; see
+            `use_all_cores`.
+        mesh: for language models too large for one device: a `jax.sharding.Mesh` with the axes
+            `data` and `model`, over whose devices, in all processes, each model is split. The seeds
+            then run one after another.
+        memory_limit: bytes that pools may take at a time, default half of the memory. Seeds that do
+            not fit are run one batch after another.
+        progress: show a progress bar; default only on a terminal.
+        checkpoint: a folder that keeps the chains while they run. The same call goes on where an
+            interrupted one stopped, also with other seeds or more generations; Ctrl-C saves first.
+        checkpoint_seconds: how often to save. What takes long is saved less often.
+        observe: called after each generation of language models with their parameters and
+            documents, a `collapse_jax.language.stages.Generation`, once for each batch of chains.
 
-    - `workflow`: what each generation is trained on, for instance `Replace()`.
-    - `task`: what is learned, for instance `Gaussian(dim=10, n_samples=100)`.
-    - `n_generations`: number of fits per chain; generation 1 is fitted to real data only.
-    - `seeds`: a number of chains, whose seeds are then `range(seeds)`, or distinct whole numbers of
-        zero or more.
-    - `metrics`: names of the variables to compute, default all of the task's but those
-        `on_request`; the others cost nothing.
-    - `storage`: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows.
-    - `devices`: JAX devices over which the seeds are split, default all of this process; see
-        `use_all_cores`.
-    - `mesh`: for language models too large for one device: a `jax.sharding.Mesh` with the axes
-        `data` and `model`, over whose devices, in all processes, each model is split. The seeds
-        then run one after another.
-    - `memory_limit`: bytes that pools may take at a time, default half of the memory. Seeds that do
-        not fit are run one batch after another.
-    - `progress`: show a progress bar; default only on a terminal.
-    - `checkpoint`: a folder that keeps the chains while they run. The same call goes on where an
-        interrupted one stopped, also with other seeds or more generations; Ctrl-C saves first.
-    - `checkpoint_seconds`: how often to save. What takes long is saved less often.
-    - `observe`: called after each generation of language models with their parameters and
-        documents, a `collapse_jax.language.stages.Generation`, once for each batch of chains.
+    Returns:
+        a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
+        `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`. Its
+        attributes say how it was made; `collapse_jax.config.run_arguments` makes the same run of
+        them.
 
-    **Returns:** a dataset with dimensions `("seed", "generation")`, the task's metrics and the
-    sizes `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`. Its
-    attributes say how it was made; `collapse_jax.config.run_arguments` makes the same run of them.
+    Raises:
+        ValueError: before anything is compiled, for arguments outside their range (`TypeError` for
+            those of another type), for a run that does not fit into memory and for a checkpoint of
+            another run.
+        OSError: where a checkpoint cannot be saved, for instance on a full disk.
 
-    Raises `ValueError` or `TypeError`, before anything is compiled, for arguments outside their
-    range, for a run that does not fit into memory and for a checkpoint of another run; `OSError`
-    where a checkpoint cannot be saved, for instance on a full disk.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> ds = cj.simulate(cj.Replace(), cj.Gaussian(dim=2, n_samples=10), 20, seeds=100)
         >>> ds.trace_ratio.dims
@@ -210,7 +212,8 @@ def _width(
 ) -> int:
     """How many chains run at a time.
 
-    Raises `ValueError` where not even one chain per device fits into memory.
+    Raises:
+        ValueError: where not even one chain per device fits into memory.
     """
     if form.rows:
         check_rows(form.slots, form.width)

@@ -35,23 +35,26 @@ def sweep(
     other compilation; sizes that are shapes are compiled once each. (One program for all cells
     would be 2 to 10 % faster for kernel densities, and 40 ms per cell where that matters.)
 
-    **Arguments:**
+    Args:
+        workflows: one workflow, or several.
+        task: a task whose other settings stay as they are; or a function that makes the task from
+            the swept ones, for instance `functools.partial(cj.KernelDensity, data=rows)`.
+        over: values by name of the setting, for instance `{"bandwidth": [0.1, 1.0]}`.
+        n_generations: as for `simulate`.
+        seeds: as for `simulate`.
+        options: as for `simulate`.
+        checkpoint: a folder that keeps each cell's chains; the same call goes on where an
+            interrupted one stopped, and further values may be added.
 
-    - `workflows`: one workflow, or several.
-    - `task`: a task whose other settings stay as they are; or a function that makes the task from
-        the swept ones, for instance `functools.partial(cj.KernelDensity, data=rows)`.
-    - `over`: values by name of the setting, for instance `{"bandwidth": [0.1, 1.0]}`.
-    - `n_generations`, `seeds`, `options`: as for `simulate`.
-    - `checkpoint`: a folder that keeps each cell's chains; the same call goes on where an
-        interrupted one stopped, and further values may be added.
+    Returns:
+        a dataset with dimensions `workflow`, the swept names, `seed` and `generation`.
 
-    **Returns:** a dataset with dimensions `workflow`, the swept names, `seed` and `generation`.
+    Raises:
+        ValueError: before anything is run, for arguments outside their range (`TypeError` for those
+            of another type); for a task with data of the user's own, which must be given as a
+            function.
 
-    Raises `ValueError` or `TypeError`, before anything is run, for arguments outside their range;
-    for a task with data of the user's own, which must be given as a function.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> task, over = cj.Categorical(3), {"n_samples": [10, 20]}
         >>> ds = cj.sweep([cj.Replace(), cj.Accumulate()], task, over, 5, seeds=4)

@@ -23,26 +23,26 @@ class Categorical(AbstractTask):
     The statistic of a data set is its counts. With many more samples than outcomes the counts are
     drawn as such, at a cost that does not depend on `n_samples`.
 
-    **Arguments:**
-
-    - `n_outcomes`: number of equally probable outcomes (taken from `probabilities` or `data` where
-        given). Default 10.
-    - `n_samples`: draws per generation. Default 100, with `data` all labels.
-    - `probabilities`: true probabilities `[n_outcomes]`, summing to 1.
-    - `data`: real labels `[rows]`, of any type that can be sorted. Generation 1 draws `n_samples`
-        of them without replacement; the truth is their frequencies.
-
     The tail is the rarer half of the possible outcomes, all of them where they are equally
     probable; `tail_coverage` is the share of its true probability that is left. Outcomes that real
     data never have get no probability, so `hallucinated` is 0. The generation of total collapse is
     that in which `entropy` first is 0: `collapse_jax.collapse_time(ds)`.
 
-    Raises `ValueError` or `TypeError` for arguments outside these ranges.
+    Args:
+        n_outcomes: number of equally probable outcomes (taken from `probabilities` or `data` where
+            given). Default 10.
+        n_samples: draws per generation. Default 100, with `data` all labels.
+        probabilities: true probabilities `[n_outcomes]`, summing to 1.
+        data: real labels `[rows]`, of any type that can be sorted. Generation 1 draws `n_samples`
+            of them without replacement; the truth is their frequencies.
 
-    Source: arXiv 2410.16713, section 4; Seddik et al., arXiv 2404.05090.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
 
-    !!! example
+    Source:
+        arXiv 2410.16713, section 4; Seddik et al., arXiv 2404.05090.
 
+    Example:
         >>> import collapse_jax as cj
         >>> cj.Categorical(data=["a", "b", "a", "c"]).n_outcomes
         3

@@ -29,26 +29,27 @@ class Gaussian(AbstractTask):
     `tail_coverage` is the share of the outer 5 % that lies in the model's central 99 % (0.8 for the
     true model), and `hallucinated` the model's mass beyond the truth's central 99 % (0.01).
 
-    **Arguments:**
+    Args:
+        dim: dimension, at least 1 (taken from `data` where given).
+        n_samples: rows per generation, at least 2; below `dim + 1` covariances are singular, and
+            stay so exactly. Default 100, with `data` all training rows.
+        mean: true mean, a number or `[dim]`.
+        covariance: true covariance: a positive number, `[dim]` positive variances, or a symmetric
+            positive semi-definite `[dim, dim]`.
+        estimator: `"mle"` divides the scatter by n, `"unbiased"` by n - 1.
+        data: rows of real data `[rows, dim]` instead of the true distribution. Generation 1 draws
+            `n_samples` of its training rows without replacement; the truth is the training rows'
+            mean and (biased) covariance, and `nll` is measured on the test rows.
+        test_fraction: how `data` is split.
+        split_seed: how `data` is split.
 
-    - `dim`: dimension, at least 1 (taken from `data` where given).
-    - `n_samples`: rows per generation, at least 2; below `dim + 1` covariances are singular, and
-        stay so exactly. Default 100, with `data` all training rows.
-    - `mean`: true mean, a number or `[dim]`.
-    - `covariance`: true covariance: a positive number, `[dim]` positive variances, or a symmetric
-        positive semi-definite `[dim, dim]`.
-    - `estimator`: `"mle"` divides the scatter by n, `"unbiased"` by n - 1.
-    - `data`: rows of real data `[rows, dim]` instead of the true distribution. Generation 1 draws
-        `n_samples` of its training rows without replacement; the truth is the training rows' mean
-        and (biased) covariance, and `nll` is measured on the test rows.
-    - `test_fraction`, `split_seed`: how `data` is split.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
 
-    Raises `ValueError` or `TypeError` for arguments outside these ranges.
+    Source:
+        arXiv 2410.16713, section 2.1; theory in `collapse_jax.theory.gaussian`.
 
-    Source: arXiv 2410.16713, section 2.1; theory in `collapse_jax.theory.gaussian`.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> cj.Gaussian(dim=3, n_samples=50, covariance=[1.0, 2.0, 3.0]).dim
         3

@@ -78,28 +78,30 @@ class KernelDensity(AbstractTask):
     - `entangled`: share of generated rows that are not at least twice as near to one mode (blob,
         circle or half-moon) as to any other; not for data without known modes.
 
-    **Arguments:**
+    Args:
+        dataset: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`, as scikit-learn draws them.
+        n_samples: rows per generation. Default 100, with `data` all training rows.
+        bandwidth: a positive number, or scikit-learn's rule `"scott"` or `"silverman"`, which
+            depends on the size of the training set and the dimension only, not on the data's
+            spread.
+        kernel: `"gaussian"` or `"tophat"`.
+        n_test: size of the held-out real test set (with `data` its test rows).
+        noise: standard deviation of the data set's noise (blobs have their own).
+        shared_centers: whether training and test blobs have the same centres. The published code
+            draws them independently, so that its blobs curves measure the distance of two unrelated
+            mixtures; `False` reproduces that.
+        data: rows of real data `[rows, dim]` instead of a data set. Generation 1 draws `n_samples`
+            of its training rows without replacement.
+        test_fraction: how `data` is split.
+        split_seed: how `data` is split.
 
-    - `dataset`: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`, as scikit-learn draws them.
-    - `n_samples`: rows per generation. Default 100, with `data` all training rows.
-    - `bandwidth`: a positive number, or scikit-learn's rule `"scott"` or `"silverman"`, which
-        depends on the size of the training set and the dimension only, not on the data's spread.
-    - `kernel`: `"gaussian"` or `"tophat"`.
-    - `n_test`: size of the held-out real test set (with `data` its test rows).
-    - `noise`: standard deviation of the data set's noise (blobs have their own).
-    - `shared_centers`: whether training and test blobs have the same centres. The published code
-        draws them independently, so that its blobs curves measure the distance of two unrelated
-        mixtures; `False` reproduces that.
-    - `data`: rows of real data `[rows, dim]` instead of a data set. Generation 1 draws `n_samples`
-        of its training rows without replacement.
-    - `test_fraction`, `split_seed`: how `data` is split.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
 
-    Raises `ValueError` or `TypeError` for arguments outside these ranges.
+    Source:
+        arXiv 2410.16713, section 2.2.
 
-    Source: arXiv 2410.16713, section 2.2.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> cj.KernelDensity("moons", n_samples=50, bandwidth=0.1).dim
         2

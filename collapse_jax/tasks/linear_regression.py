@@ -61,28 +61,29 @@ class LinearRegression(AbstractTask):
     the design matrix with its predictions plus fresh noise of the same variance. Under Replace and
     Accumulate only coefficients are drawn, `X^+ eps` from its own law, and no row exists.
 
-    **Arguments:**
+    Args:
+        dim: number of coefficients (taken from `data` where given). Default 10.
+        n_samples: rows per generation. Default 100, with `data` all training rows.
+        noise: variance of the label noise. Default 1, with `data` the residual variance of least
+            squares on the training rows.
+        design: `"fixed"` uses the same design matrix in every generation, as the paper does;
+            `"fresh"` draws a new one each time.
+        n_test: number of noiseless test rows, drawn once per chain.
+        data: `(X, y)` with `X` `[rows, columns]` and `y` `[rows]`. Generation 1 fits real labels of
+            `n_samples` training rows drawn without replacement; later generations relabel these
+            rows. `test_error` is the mean squared error on the test rows and their real labels,
+            which includes their own noise.
+        fit_intercept: with `data`, add a column of ones.
+        test_fraction: how `data` is split.
+        split_seed: how `data` is split.
 
-    - `dim`: number of coefficients (taken from `data` where given). Default 10.
-    - `n_samples`: rows per generation. Default 100, with `data` all training rows.
-    - `noise`: variance of the label noise. Default 1, with `data` the residual variance of least
-        squares on the training rows.
-    - `design`: `"fixed"` uses the same design matrix in every generation, as the paper does;
-        `"fresh"` draws a new one each time.
-    - `n_test`: number of noiseless test rows, drawn once per chain.
-    - `data`: `(X, y)` with `X` `[rows, columns]` and `y` `[rows]`. Generation 1 fits real labels
-        of `n_samples` training rows drawn without replacement; later generations relabel these
-        rows. `test_error` is the mean squared error on the test rows and their real labels, which
-        includes their own noise.
-    - `fit_intercept`: with `data`, add a column of ones.
-    - `test_fraction`, `split_seed`: how `data` is split.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
 
-    Raises `ValueError` or `TypeError` for arguments outside these ranges.
+    Source:
+        arXiv 2410.16713, section 2.3; Gerstgrasser et al., arXiv 2404.01413.
 
-    Source: arXiv 2410.16713, section 2.3; Gerstgrasser et al., arXiv 2404.01413.
-
-    !!! example
-
+    Example:
         >>> import collapse_jax as cj
         >>> cj.LinearRegression(dim=3, n_samples=50, noise=0.1).design
         'fixed'

@@ -29,11 +29,10 @@ def distances(
 ) -> Float[Array, "p k"]:
     """Distance of each probe to the nearest row of each mode.
 
-    **Arguments:**
-
-    - `probes`: where to measure from.
-    - `rows`: real rows, mode after mode.
-    - `mode_sizes`: how many rows each of the k modes has; modes without rows are left out.
+    Args:
+        probes: where to measure from.
+        rows: real rows, mode after mode.
+        mode_sizes: how many rows each of the k modes has; modes without rows are left out.
     """
     ends = np.cumsum([size for size in mode_sizes if size]).tolist()
 

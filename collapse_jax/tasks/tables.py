@@ -20,13 +20,13 @@ class Split(NamedTuple):
 def split(rows: np.ndarray, test_fraction: float, split_seed: int) -> Split:
     """Split rows at random into training and test rows.
 
-    **Arguments:**
+    Args:
+        rows: the table. `[rows, ...]`
+        test_fraction: share of test rows, above 0 and below 1; rounded up to whole rows.
+        split_seed: seed of the split, a whole number of zero or more.
 
-    - `rows`: the table. `[rows, ...]`
-    - `test_fraction`: share of test rows, above 0 and below 1; rounded up to whole rows.
-    - `split_seed`: seed of the split, a whole number of zero or more.
-
-    Raises `ValueError` when a side would have fewer than two rows.
+    Raises:
+        ValueError: when a side would have fewer than two rows.
     """
     fraction = checks.positive_number("test_fraction", test_fraction)
     seed = checks.whole_number("split_seed", split_seed, minimum=0)
@@ -57,15 +57,16 @@ def sample_size(n_samples: Any, available: int, minimum: int = 1) -> int:
 def read_table(path: str | Path, columns: list[str] | None = None) -> np.ndarray:
     """Read a table of numbers (or of labels) from a file.
 
-    **Arguments:**
+    Args:
+        path: a `.csv` file with a header line, an `.npy` array, or a `.parquet` file.
+        columns: names of the columns to keep, in this order (for `.npy`: their numbers). Default
+            all numeric columns.
 
-    - `path`: a `.csv` file with a header line, an `.npy` array, or a `.parquet` file.
-    - `columns`: names of the columns to keep, in this order (for `.npy`: their numbers). Default
-        all numeric columns.
+    Returns:
+        the table. `[rows, columns]`
 
-    **Returns:** the table. `[rows, columns]`
-
-    Raises `ValueError` for an unreadable file, an unknown column or an empty table.
+    Raises:
+        ValueError: for an unreadable file, an unknown column or an empty table.
     """
     import pandas as pd
 

@@ -34,15 +34,14 @@ def draw(
     As in scikit-learn, points lie on circles and moons at equal distances before noise is added,
     and blobs have equal sizes up to one point.
 
-    **Arguments:**
-
-    - `dataset`: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`.
-    - `key`: the key of the draw.
-    - `n`: number of points.
-    - `noise`: standard deviation of the noise (blobs have their own, 1).
-    - `centers`: centres of the blobs; the others have none.
-    - `size`: how many points count, from the first; they are spread as if there were no others.
-        Default all.
+    Args:
+        dataset: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`.
+        key: the key of the draw.
+        n: number of points.
+        noise: standard deviation of the noise (blobs have their own, 1).
+        centers: centres of the blobs; the others have none.
+        size: how many points count, from the first; they are spread as if there were no others.
+            Default all.
     """
     pairs = -(-DIMENSIONS[dataset] * n // 2)
     drawn = draws.words(key, (2 * n + 2 * pairs,))

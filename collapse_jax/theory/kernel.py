@@ -7,7 +7,10 @@ walk whose steps do not shrink.
 Everything is relative to a true variance of 1, with the bandwidth h in units of the true standard
 deviation. In d dimensions all traces follow with h^2 replaced by h^2 d/tr Sigma_0 and the results
 multiplied by tr Sigma_0. Data are needed through their first two moments only, so the truth need
-not be Gaussian. Source: derived for the settings of Kazdan et al., arXiv 2410.16713, sec. 2.
+not be Gaussian.
+
+Source:
+    derived for the settings of Kazdan et al., arXiv 2410.16713, sec. 2.
 """
 
 from typing import NamedTuple

@@ -11,8 +11,9 @@ Replace, Accumulate, windows, real data mixed in (fixed or fresh), sampling from
 weights by provenance are all choices of the weight matrix. (A random choice of rows is not: see
 `gaussian.accumulate_subsample_moments`.)
 
-Source: our derivation; it is the finite-sample counterpart of the Gaussian process of
-Dey & Donoho, arXiv 2410.22812.
+Source:
+    our derivation; it is the finite-sample counterpart of the Gaussian process of
+    Dey & Donoho, arXiv 2410.22812.
 """
 
 from collections.abc import Callable

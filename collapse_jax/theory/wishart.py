@@ -8,8 +8,9 @@ a determinant, of a power of a variance or of a likelihood is carried by rare ch
 roughly n, and the average over a few hundred chains then misses it by far. The log-determinant has
 no such trouble.
 
-Source: the setting is that of Kazdan et al., arXiv 2410.16713, sec. 2, and Shumailov et al.,
-arXiv 2305.17493; the formulas are derived from the moments of chi-square and Wishart laws.
+Source:
+    the setting is that of Kazdan et al., arXiv 2410.16713, sec. 2, and Shumailov et al.,
+    arXiv 2305.17493; the formulas are derived from the moments of chi-square and Wishart laws.
 """
 
 import math

@@ -37,12 +37,12 @@ class Move(NamedTuple):
 class Automaton:
     """Tables of a language. State 0 is the start, the last state the end of a document.
 
-    **Arguments:**
+    Args:
+        probability: law of the next token in each state, zeros at the end. `[states, tokens]`
+        successor: the state that a token leads to; the end for EOS. `[states, tokens]`
 
-    - `probability`: law of the next token in each state, zeros at the end. `[states, tokens]`
-    - `successor`: the state that a token leads to; the end for EOS. `[states, tokens]`
-
-    Raises `ValueError` for a language whose documents have no bounded length.
+    Raises:
+        ValueError: for a language whose documents have no bounded length.
     """
 
     probability: Float[np.ndarray, "states tokens"]
@@ -173,16 +173,17 @@ def tabulate(
 ) -> tuple[Automaton, list[State]]:
     """Tables of the language whose states and their moves a function describes.
 
-    **Arguments:**
+    Args:
+        start: the first state.
+        moves: what may follow in a state; a state of None is the end.
+        vocab_size: number of tokens, EOS included.
 
-    - `start`: the first state.
-    - `moves`: what may follow in a state; a state of None is the end.
-    - `vocab_size`: number of tokens, EOS included.
+    Returns:
+        the automaton, and its states in the order of the tables, without the end.
 
-    **Returns:** the automaton, and its states in the order of the tables, without the end.
-
-    Raises `ValueError` where two moves of one state have the same token, for then a document would
-    have two derivations.
+    Raises:
+        ValueError: where two moves of one state have the same token, for then a document would have
+            two derivations.
     """
     found = {start: moves(start)}
     queue = [start]

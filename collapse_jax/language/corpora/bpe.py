@@ -16,17 +16,18 @@ def train_bpe(documents: Iterable[str], vocab_size: int, path: str | Path) -> in
 
     It works on bytes, as that of GPT-2: every text can be written and comes back unchanged.
 
-    **Arguments:**
+    Args:
+        documents: texts to count pairs in.
+        vocab_size: number of tokens, 257 or more.
+        path: where to write the file, which ends in `.json`.
 
-    - `documents`: texts to count pairs in.
-    - `vocab_size`: number of tokens, 257 or more.
-    - `path`: where to write the file, which ends in `.json`.
+    Returns:
+        the number of tokens, which is less than asked for where the documents have too
+        few pairs that occur twice.
 
-    **Returns:** the number of tokens, which is less than asked for where the documents have too
-    few pairs that occur twice.
-
-    Raises `ValueError` or `TypeError` for a size that is too small and for a path that cannot be
-    written.
+    Raises:
+        ValueError: for a size that is too small and for a path that cannot be written (`TypeError`
+            for another type).
     """
     path = check_arguments(vocab_size, path)
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -6,10 +6,10 @@ USER, ASSISTANT = "user: ", "assistant: "
 def format_chat(prompt: str, response: str) -> str:
     r"""One document of a prompt and a response.
 
-    Source: the code published with arXiv 2410.16713.
+    Source:
+        the code published with arXiv 2410.16713.
 
-    !!! example
-
+    Example:
         >>> format_chat("Name a fruit.", "A plum.")
         'user: Name a fruit.\nassistant: A plum.'
     """
@@ -26,17 +26,16 @@ def split_chat(document: str, published_strip: bool = False) -> tuple[str, str]:
 
     It does where neither prompt nor response contains `assistant: `.
 
-    **Arguments:**
+    Args:
+        document: a document for which `is_chat` holds.
+        published_strip: cut the prompt as the published code does, by `lstrip("user: ")`. That
+            takes away not the prefix but all leading characters of the set `user: `, so that
+            `user: serve tea` becomes `ve tea`. Default: remove the prefix exactly.
 
-    - `document`: a document for which `is_chat` holds.
-    - `published_strip`: cut the prompt as the published code does, by `lstrip("user: ")`. That
-        takes away not the prefix but all leading characters of the set `user: `, so that
-        `user: serve tea` becomes `ve tea`. Default: remove the prefix exactly.
+    Raises:
+        ValueError: for another document.
 
-    Raises `ValueError` for another document.
-
-    !!! example
-
+    Example:
         >>> split_chat("user: serve tea\nassistant: Gladly.")
         ('serve tea', 'Gladly.')
         >>> split_chat("user: serve tea\nassistant: Gladly.", published_strip=True)

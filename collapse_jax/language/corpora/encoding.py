@@ -32,18 +32,16 @@ def encode_documents(
 ) -> Encoded:
     """Documents as rows of token ids. What does not fit is dropped, not cut.
 
-    **Arguments:**
+    Args:
+        documents: the texts.
+        tokenizer: what makes ids of them.
+        context: tokens per row; a document needs one of them for its EOS.
+        n_documents: keep the first so many that fit. Default all.
 
-    - `documents`: the texts.
-    - `tokenizer`: what makes ids of them.
-    - `context`: tokens per row; a document needs one of them for its EOS.
-    - `n_documents`: keep the first so many that fit. Default all.
+    Raises:
+        ValueError: where no document fits, or fewer than asked for, and says how many were dropped.
 
-    Raises `ValueError` where no document fits, or fewer than asked for, and says how many were
-    dropped.
-
-    !!! example
-
+    Example:
         >>> from collapse_jax.language.corpora.tokenizers import ByteTokenizer
         >>> encode_documents(["no", "not this"], ByteTokenizer(), context=4)
         Encoded(tokens=array([[110, 111, 256,   0]], dtype=int32), lengths=array([3], dtype=int32), dropped=1)
@@ -77,11 +75,10 @@ def decode_documents(
 ) -> list[str]:
     """The texts of rows of token ids, with or without EOS at the end.
 
-    **Arguments:**
-
-    - `tokens`: rows of ids.
-    - `lengths`: number of ids of each row, EOS included where there is one.
-    - `tokenizer`: what made the ids.
+    Args:
+        tokens: rows of ids.
+        lengths: number of ids of each row, EOS included where there is one.
+        tokenizer: what made the ids.
     """
     texts = []
     for row, length in zip(tokens, lengths, strict=True):

@@ -24,21 +24,20 @@ class Grammar(AbstractCorpus):
     log-probability is exact, as are the entropy and the mean number of tokens: the loss of no model
     is below `loss_floor` on average.
 
-    **Arguments:**
+    Args:
+        n_names: number of names, 2 to 24, by turns of women and men. Default 24.
+        n_nouns: number of nouns, 2 to 32. Default 32.
+        max_sentences: the most sentences of a document. Default 3.
+        continuation: probability that another sentence follows, as long as one may. Default 0.75.
+        exponent: of Zipf's law: the word of rank `r` is drawn in proportion to `r**-exponent`.
+            Default 1.
+        chat: make documents `user: what did nora do today ?`, a new line, and `assistant: ` with
+            the story, of which only documents in that form are accepted later. Default False.
 
-    - `n_names`: number of names, 2 to 24, by turns of women and men. Default 24.
-    - `n_nouns`: number of nouns, 2 to 32. Default 32.
-    - `max_sentences`: the most sentences of a document. Default 3.
-    - `continuation`: probability that another sentence follows, as long as one may. Default 0.75.
-    - `exponent`: of Zipf's law: the word of rank `r` is drawn in proportion to `r**-exponent`.
-        Default 1.
-    - `chat`: make documents `user: what did nora do today ?`, a new line, and `assistant: ` with
-        the story, of which only documents in that form are accepted later. Default False.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
 
-    Raises `ValueError` or `TypeError` for arguments outside these ranges.
-
-    !!! example
-
+    Example:
         >>> grammar = Grammar()
         >>> grammar.sample(1)
         ['ravi repaired his red clock at the mill . he ran to the market .']
@@ -159,10 +158,9 @@ class Grammar(AbstractCorpus):
     ) -> Float[Array, " n"]:
         """Log-probabilities of rows of tokens in nats, -inf where malformed. Pure.
 
-        **Arguments:**
-
-        - `tokens`: ids; those beyond a row's length are not looked at.
-        - `lengths`: number of tokens of each row, EOS included. A row without EOS is malformed.
+        Args:
+            tokens: ids; those beyond a row's length are not looked at.
+            lengths: number of tokens of each row, EOS included. A row without EOS is malformed.
         """
         return self.automaton.log_probability(tokens, lengths)
 

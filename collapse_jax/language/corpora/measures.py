@@ -11,10 +11,9 @@ def distinct_documents(tokens: Int[Array, "n time"], lengths: Int[Array, " n"]) 
     Rows are told apart by a hash of 64 bits: two different ones among a million would be taken for
     one with a probability of 3e-8.
 
-    **Arguments:**
-
-    - `tokens`: ids; those beyond a row's length are not looked at.
-    - `lengths`: number of tokens of each row.
+    Args:
+        tokens: ids; those beyond a row's length are not looked at.
+        lengths: number of tokens of each row.
     """
     within = jnp.arange(tokens.shape[1]) < lengths[:, None]
     columns = jnp.where(within, tokens + 1, 0).astype(jnp.uint32).T

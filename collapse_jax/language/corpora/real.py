@@ -44,7 +44,8 @@ def real_documents(
     A grammar that is read by another tokenizer than its own is written out first: eight times as
     many documents as a generation has.
 
-    Raises `ValueError` where fewer documents fit into the context than are asked for.
+    Raises:
+        ValueError: where fewer documents fit into the context than are asked for.
     """
     for name, size in (("n_samples", n_samples), ("n_test", n_test)):
         if size is not None:

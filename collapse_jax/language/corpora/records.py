@@ -20,8 +20,9 @@ def suffix(path: Path) -> str:
 def read_lines(path: Path, columns: list[str]) -> Iterator[tuple[str, list[Any]]]:
     """Where each record of a `.jsonl` or `.jsonl.gz` file is, and its values of some columns.
 
-    Raises `ValueError`, with the number of the line, for what is not UTF-8, not a JSON object, or
-    lacks a column.
+    Raises:
+        ValueError: with the number of the line, for what is not UTF-8, not a JSON object, or lacks
+            a column.
     """
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
@@ -40,7 +41,8 @@ def read_lines(path: Path, columns: list[str]) -> Iterator[tuple[str, list[Any]]
 def read_parquet(path: Path, columns: list[str]) -> Iterator[tuple[str, list[Any]]]:
     """Where each record of a `.parquet` file is, and its values of some columns.
 
-    Raises `ValueError` for an unreadable file and for a missing column.
+    Raises:
+        ValueError: for an unreadable file and for a missing column.
     """
     import pyarrow
     from pyarrow import parquet
@@ -60,8 +62,8 @@ def read_parquet(path: Path, columns: list[str]) -> Iterator[tuple[str, list[Any
 def read_text(path: Path) -> str:
     """A file of text, unpacked where its name ends in `.gz`, with Unix line ends.
 
-    Raises `ValueError` for an unreadable file, and for what is not UTF-8, with the number of the
-    line.
+    Raises:
+        ValueError: for an unreadable file, and for what is not UTF-8, with the number of the line.
     """
     try:
         content = path.read_bytes()

@@ -67,7 +67,7 @@ class Slot(NamedTuple):
 class Story:
     """The rules for given sizes, as `automaton.tabulate` wants them.
 
-    **Arguments:** see `collapse_jax.corpus.Grammar`, which checks them.
+    For the arguments see `collapse_jax.corpus.Grammar`, which checks them.
     """
 
     def __init__(

@@ -116,23 +116,23 @@ class Text(AbstractText):
     column or made of two, in the published format `user: {prompt}`, a new line, and
     `assistant: {response}`. Records without text are left out and counted.
 
-    **Arguments:**
+    Args:
+        path: the file, in UTF-8.
+        prompt: columns of prompts and of responses. Default none.
+        response: columns of prompts and of responses. Default none.
+        text: the column of documents, where there are no prompts. Default `"text"`.
+        separator: what is between the documents of a `.txt` file. Default a new line: each line is
+            a document. Use `"\n\n"` for paragraphs, `"<|endoftext|>"` for TinyStories.
+        test_fraction: share of the documents that is kept for tests. Default 0.1.
+        split_seed: seed of the split into training and test documents. Default 0.
+        published_strip: repeat a fault of the published code, which cuts prompts of generated
+            documents by `lstrip("user: ")`. Default False.
 
-    - `path`: the file, in UTF-8.
-    - `prompt`, `response`: columns of prompts and of responses. Default none.
-    - `text`: the column of documents, where there are no prompts. Default `"text"`.
-    - `separator`: what is between the documents of a `.txt` file. Default a new line: each line is
-        a document. Use `"\n\n"` for paragraphs, `"<|endoftext|>"` for TinyStories.
-    - `test_fraction`: share of the documents that is kept for tests. Default 0.1.
-    - `split_seed`: seed of the split into training and test documents. Default 0.
-    - `published_strip`: repeat a fault of the published code, which cuts prompts of generated
-        documents by `lstrip("user: ")`. Default False.
+    Raises:
+        ValueError: for a file that is unreadable, of unknown suffix, not in UTF-8 or not JSON, for
+            missing columns, for values that are not text, and for fewer than four documents.
 
-    Raises `ValueError` for a file that is unreadable, of unknown suffix, not in UTF-8 or not JSON,
-    for missing columns, for values that are not text, and for fewer than four documents.
-
-    !!! example
-
+    Example:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = pathlib.Path(folder) / "haiku.txt"
@@ -177,19 +177,24 @@ class Text(AbstractText):
 class Hub(AbstractText):
     """Documents from a data set of the hub of Hugging Face. Needs the extra `[hub]`.
 
-    **Arguments:**
+    Args:
+        name: name of the data set, `owner/name`.
+        subset: which of the data set's configurations. Default its own default.
+        split: which documents, in the notation of the library `datasets`: `"train"`,
+            `"train[:10000]"`. Default `"train"`.
+        test_split: the data set's own documents for tests, such as `"validation"`. Default None:
+            they are taken from `split`.
+        revision: which version of the data set: a branch, a tag or a commit.
+        prompt: as for `Text`.
+        response: as for `Text`.
+        text: as for `Text`.
+        test_fraction: as for `Text`.
+        split_seed: as for `Text`.
+        published_strip: as for `Text`.
 
-    - `name`: name of the data set, `owner/name`.
-    - `subset`: which of the data set's configurations. Default its own default.
-    - `split`: which documents, in the notation of the library `datasets`: `"train"`,
-        `"train[:10000]"`. Default `"train"`.
-    - `test_split`: the data set's own documents for tests, such as `"validation"`. Default None:
-        they are taken from `split`.
-    - `revision`: which version of the data set: a branch, a tag or a commit.
-    - `prompt`, `response`, `text`, `test_fraction`, `split_seed`, `published_strip`: as for `Text`.
-
-    Raises `ValueError` for a malformed name, without the extra, where the hub cannot be reached or
-    has no such data set, and for what `Text` refuses.
+    Raises:
+        ValueError: for a malformed name, without the extra, where the hub cannot be reached or has
+            no such data set, and for what `Text` refuses.
     """
 
     def __init__(

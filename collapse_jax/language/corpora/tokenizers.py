@@ -53,12 +53,10 @@ class AbstractTokenizer(ABC):
 class WordTokenizer(AbstractTokenizer):
     r"""One id per word. Words are separated by spaces; a line's end is a word of its own.
 
-    **Arguments:**
+    Args:
+        words: all words, by id; the first is the end of a document.
 
-    - `words`: all words, by id; the first is the end of a document.
-
-    !!! example
-
+    Example:
         >>> tokenizer = WordTokenizer(("<eos>", "\n", "hello", "you"))
         >>> tokenizer.encode("hello\nyou")
         [2, 1, 3]
@@ -100,8 +98,7 @@ class WordTokenizer(AbstractTokenizer):
 class ByteTokenizer(AbstractTokenizer):
     """One id per byte of UTF-8, and one more for the end of a document.
 
-    !!! example
-
+    Example:
         >>> ByteTokenizer().encode("né")
         [110, 195, 169]
         >>> ByteTokenizer().decode([110, 195, 169])
@@ -131,14 +128,15 @@ class ByteTokenizer(AbstractTokenizer):
 class FileTokenizer(AbstractTokenizer):
     """The tokenizer of a `tokenizer.json`, as Hugging Face's library `tokenizers` reads it.
 
-    **Arguments:**
+    Args:
+        path: the file, or the folder of a checkpoint that holds it.
+        bos: the special tokens around a document. Default those of `tokenizer_config.json`
+            in the same folder, else the first of the usual names that the vocabulary has.
+        eos: see `bos`.
 
-    - `path`: the file, or the folder of a checkpoint that holds it.
-    - `bos`, `eos`: the special tokens around a document. Default those of `tokenizer_config.json`
-        in the same folder, else the first of the usual names that the vocabulary has.
-
-    Raises `ValueError` for a file that cannot be read, and for special tokens that are not in the
-    vocabulary or cannot be found.
+    Raises:
+        ValueError: for a file that cannot be read, and for special tokens that are not in the
+            vocabulary or cannot be found.
     """
 
     def __init__(self, path: str | Path, *, bos: str | None = None, eos: str | None = None):
@@ -215,7 +213,8 @@ def _special_tokens(path: Path) -> dict[str, str | None]:
 def check_vocabulary(tokenizer: AbstractTokenizer, embedding_size: int) -> None:
     """Check that a model has an embedding for each token.
 
-    Raises `ValueError` where it has not.
+    Raises:
+        ValueError: where it has not.
     """
     if tokenizer.vocab_size > embedding_size:
         raise ValueError(

@@ -13,38 +13,39 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "silu", "relu")
 class Architecture:
     """The shape of a decoder-only transformer. Hashable; decides everything that is compiled.
 
-    **Arguments:**
+    Args:
+        vocab_size: number of different tokens.
+        context: greatest number of tokens in a sequence.
+        width: size of the residual stream.
+        depth: number of layers.
+        heads: number of query heads.
+        kv_heads: number of key and value heads, a divisor of `heads`. Default `heads`; fewer make
+            grouped queries.
+        head_dim: size of a head. Default `width / heads`.
+        mlp_width: inner size of the MLP. Default `4 * width`.
+        positions: `"learned"` adds an embedding per position, `"rotary"` turns queries and keys.
+        rope_theta: base of the rotary wavelengths.
+        norm: `"layer"` (LayerNorm, with bias) or `"rms"`.
+        norm_eps: added to the variance or mean square.
+        unit_offset: whether a norm multiplies by `1 + scale` (Gemma) and not by `scale`.
+        activation: `"gelu"`, `"gelu_tanh"` (its approximation by tanh), `"silu"` or `"relu"`.
+        gated: whether the activated half of the MLP multiplies a linear half (SwiGLU, GeGLU).
+        attention_bias: whether the linear maps of attention and MLP have biases.
+        mlp_bias: whether the linear maps of attention and MLP have biases.
+        tied_head: whether the token embedding is also the output layer.
+        query_scalar: attention scores are divided by its square root. Default `head_dim`.
+        attention_cap: soft caps, `cap * tanh(score / cap)`, on the scores of attention
+            and on the logits; `None` for none.
+        final_cap: see `attention_cap`.
+        windows: for each layer the number of latest tokens that a token sees, itself included, or
+            `None` for all. Default all, in every layer.
+        post_norms: whether attention and MLP are also normalised after they have acted.
+        scale_embedding: whether token embeddings are multiplied by the square root of `width`.
 
-    - `vocab_size`: number of different tokens.
-    - `context`: greatest number of tokens in a sequence.
-    - `width`: size of the residual stream.
-    - `depth`: number of layers.
-    - `heads`: number of query heads.
-    - `kv_heads`: number of key and value heads, a divisor of `heads`. Default `heads`; fewer make
-        grouped queries.
-    - `head_dim`: size of a head. Default `width / heads`.
-    - `mlp_width`: inner size of the MLP. Default `4 * width`.
-    - `positions`: `"learned"` adds an embedding per position, `"rotary"` turns queries and keys.
-    - `rope_theta`: base of the rotary wavelengths.
-    - `norm`: `"layer"` (LayerNorm, with bias) or `"rms"`.
-    - `norm_eps`: added to the variance or mean square.
-    - `unit_offset`: whether a norm multiplies by `1 + scale` (Gemma) and not by `scale`.
-    - `activation`: `"gelu"`, `"gelu_tanh"` (its approximation by tanh), `"silu"` or `"relu"`.
-    - `gated`: whether the activated half of the MLP multiplies a linear half (SwiGLU, GeGLU).
-    - `attention_bias`, `mlp_bias`: whether the linear maps of attention and MLP have biases.
-    - `tied_head`: whether the token embedding is also the output layer.
-    - `query_scalar`: attention scores are divided by its square root. Default `head_dim`.
-    - `attention_cap`, `final_cap`: soft caps, `cap * tanh(score / cap)`, on the scores of attention
-        and on the logits; `None` for none.
-    - `windows`: for each layer the number of latest tokens that a token sees, itself included, or
-        `None` for all. Default all, in every layer.
-    - `post_norms`: whether attention and MLP are also normalised after they have acted.
-    - `scale_embedding`: whether token embeddings are multiplied by the square root of `width`.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
 
-    Raises `ValueError` or `TypeError` for arguments outside these ranges.
-
-    !!! example
-
+    Example:
         >>> from collapse_jax.language.model.architecture import Architecture
         >>> small = Architecture(vocab_size=100, context=32, width=16, depth=2, heads=4)
         >>> small.head_dim, small.n_parameters
@@ -214,15 +215,15 @@ def preset(name: str = "tiny", **changes: Any) -> Architecture:
     (12.5M parameters), `llama2-42m` (41.8M) and `llama2-126m` (125.6M) are chosen after it, with
     an MLP of four times the width and an untied head.
 
-    **Arguments:**
+    Args:
+        name: one of `PRESETS`.
+        changes: fields of `Architecture` to use in place of the preset's.
 
-    - `name`: one of `PRESETS`.
-    - `changes`: fields of `Architecture` to use in place of the preset's.
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for an unknown field.
 
-    Raises `ValueError` for an unknown name, `TypeError` for an unknown field.
-
-    !!! example
-
+    Example:
         >>> from collapse_jax.language.model.architecture import preset
         >>> preset("gpt2-9m").n_parameters
         8890880

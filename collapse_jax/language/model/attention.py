@@ -15,7 +15,8 @@ Rotation = tuple[Float[Array, "*positions half"], Float[Array, "*positions half"
 def rotation(positions: Int[Array, "*positions"], head_dim: int, theta: float) -> Rotation:
     """Cosines and sines of the angles by which positions turn the pairs of a head's entries.
 
-    Source: Su et al. 2021, arXiv 2104.09864, equation 15.
+    Source:
+        Su et al. 2021, arXiv 2104.09864, equation 15.
     """
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     angles = positions[..., None].astype(jnp.float32) / np.float32(theta) ** exponents

@@ -28,9 +28,22 @@ Cache = tuple[tuple[Array, Array], ...]
 class Decoder(nnx.Module):
     """A transformer of the GPT-2, Llama-2 or Gemma-2 family.
 
-    Split it once, and work with plain JAX on the parameters; merge where they are used:
+    Everything may be vmapped over parameters. The start is GPT-2's: normal weights, those that
+    write into the residual stream smaller by `sqrt(2 * depth)`, zero biases, norms that do nothing.
 
-    !!! example
+    Args:
+        architecture: what the decoder is made of.
+        rngs: source of the random start.
+        dtype: type in which it computes (norms, softmax and logits are in float32 in any case).
+        param_dtype: type of the parameters. With `dtype` bfloat16, float32 here keeps master
+            weights, which small updates still change.
+        remat: whether the backward pass computes a layer again instead of keeping what is inside.
+        scan: whether the layers' parameters are stacked, and a loop runs over them. A deep model
+            compiles several times faster, a small one runs slower.
+        init_std: standard deviation of the weights at the start.
+
+    Example:
+        Split it once, and work with plain JAX on the parameters; merge where they are used:
 
         >>> import jax, jax.numpy as jnp
         >>> from flax import nnx
@@ -42,21 +55,6 @@ class Decoder(nnx.Module):
         ...     return model.logits(model.hidden(tokens))
         >>> jax.eval_shape(logits, params, jnp.zeros((8, 16), int)).shape
         (8, 16, 128)
-
-    Everything may be vmapped over parameters. The start is GPT-2's: normal weights, those that
-    write into the residual stream smaller by `sqrt(2 * depth)`, zero biases, norms that do nothing.
-
-    **Arguments:**
-
-    - `architecture`: what the decoder is made of.
-    - `rngs`: source of the random start.
-    - `dtype`: type in which it computes (norms, softmax and logits are in float32 in any case).
-    - `param_dtype`: type of the parameters. With `dtype` bfloat16, float32 here keeps master
-        weights, which small updates still change.
-    - `remat`: whether the backward pass computes a layer again instead of keeping what is inside.
-    - `scan`: whether the layers' parameters are stacked, and a loop runs over them. A deep model
-        compiles several times faster, a small one runs slower.
-    - `init_std`: standard deviation of the weights at the start.
     """
 
     def __init__(
@@ -100,7 +98,8 @@ class Decoder(nnx.Module):
 
         Padding belongs at the end of a row, where no earlier token sees it.
 
-        Raises `ValueError` for sequences longer than the context.
+        Raises:
+            ValueError: for sequences longer than the context.
         """
         self._check_length("tokens must have at most as many columns as", tokens.shape[1])
         positions = jnp.arange(tokens.shape[1])
@@ -132,10 +131,12 @@ class Decoder(nnx.Module):
     def init_cache(self, batch: int, length: int) -> Cache:
         """An empty cache for `length` tokens.
 
-        **Returns:** keys and values `[batch, kv_head, time, head_dim]` for each layer; with `scan`
-        one pair for all, with a leading axis of layers.
+        Returns:
+            keys and values `[batch, kv_head, time, head_dim]` for each layer; with `scan`
+            one pair for all, with a leading axis of layers.
 
-        Raises `ValueError` for a length beyond the context.
+        Raises:
+            ValueError: for a length beyond the context.
         """
         self._check_length("length must be at most", length)
         arch = self.architecture
@@ -151,14 +152,14 @@ class Decoder(nnx.Module):
     ) -> tuple[Float[Array, "batch vocab"], Cache]:
         """Read one token of each row and score the next one.
 
-        **Arguments:**
+        Args:
+            token: the tokens at `position`.
+            position: the same for all rows, so that the cache is written in one place. It must be
+                within the cache; `grow_cache` makes room.
+            cache: keys and values of all positions before.
 
-        - `token`: the tokens at `position`.
-        - `position`: the same for all rows, so that the cache is written in one place. It must be
-            within the cache; `grow_cache` makes room.
-        - `cache`: keys and values of all positions before.
-
-        **Returns:** logits in float32, and the cache with `position` filled.
+        Returns:
+            logits in float32, and the cache with `position` filled.
         """
         x, rotation = self._embed(token, position), self._rotation(position)
         if not self.scan:

@@ -32,16 +32,18 @@ def document_loss(
     Logits are made for some columns at a time, and made again for the gradient, so that those of a
     large vocabulary never exist whole.
 
-    **Arguments:**
+    Args:
+        graphdef: a `Decoder`, split.
+        params: a `Decoder`, split.
+        documents: rows of tokens; their number of columns is at most the decoder's context.
+        bos_id: the token in front of a document.
+        chunk: columns per part. Default as many as make 2**24 logits.
 
-    - `graphdef`, `params`: a `Decoder`, split.
-    - `documents`: rows of tokens; their number of columns is at most the decoder's context.
-    - `bos_id`: the token in front of a document.
-    - `chunk`: columns per part. Default as many as make 2**24 logits.
+    Returns:
+        the sum in nats, and the number of tokens, EOS included.
 
-    **Returns:** the sum in nats, and the number of tokens, EOS included.
-
-    Raises `ValueError` for rows longer than the context.
+    Raises:
+        ValueError: for rows longer than the context.
     """
     model: Decoder = nnx.merge(graphdef, params)
     batch, time = documents.tokens.shape
@@ -98,15 +100,18 @@ def evaluate(
 ) -> Float[Array, ""]:
     """Mean cross-entropy per token of a corpus, in nats, a batch at a time. Pure.
 
-    **Arguments:**
+    Args:
+        graphdef: as for `document_loss`.
+        params: as for `document_loss`.
+        bos_id: as for `document_loss`.
+        chunk: as for `document_loss`.
+        documents: the corpus, or a padded one: rows of length 0 do not count.
+        batch_size: documents per batch, which decides the memory needed, not the result.
+        batch_means: return the unweighted mean of the batches' means instead, which depends on
+            `batch_size` and counts tokens of a batch of short documents for more.
 
-    - `graphdef`, `params`, `bos_id`, `chunk`: as for `document_loss`.
-    - `documents`: the corpus, or a padded one: rows of length 0 do not count.
-    - `batch_size`: documents per batch, which decides the memory needed, not the result.
-    - `batch_means`: return the unweighted mean of the batches' means instead, which depends on
-        `batch_size` and counts tokens of a batch of short documents for more.
-
-    **Returns:** nats per token; NaN for a corpus without tokens.
+    Returns:
+        nats per token; NaN for a corpus without tokens.
     """
     batch_size = checks.whole_number("batch_size", batch_size)
 

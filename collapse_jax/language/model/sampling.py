@@ -24,15 +24,15 @@ class Sampling(eqx.Module):
 
     As in transformers, first the temperature acts, then `top_k`, then `top_p`.
 
-    **Arguments:**
+    Args:
+        temperature: scores are divided by it. Default 1, the model's own law; 0 takes the
+            likeliest token.
+        top_k: only so many of the likeliest tokens can be drawn. Default all.
+        top_p: only the likeliest tokens that together have this probability can be drawn, the one
+            that exceeds it included. Default all.
 
-    - `temperature`: scores are divided by it. Default 1, the model's own law; 0 takes the
-        likeliest token.
-    - `top_k`: only so many of the likeliest tokens can be drawn. Default all.
-    - `top_p`: only the likeliest tokens that together have this probability can be drawn, the one
-        that exceeds it included. Default all.
-
-    Raises `ValueError` or `TypeError` for arguments outside these ranges.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
     """
 
     temperature: Any
@@ -51,8 +51,7 @@ class Sampling(eqx.Module):
     def weights(self, scores: Float[Array, "batch vocab"]) -> Float[Array, "batch vocab"]:
         """Unnormalised probabilities of the next token, 1 for the likeliest.
 
-        !!! example
-
+        Example:
             >>> import jax.numpy as jnp
             >>> Sampling(top_k=2).weights(jnp.log(jnp.array([[1.0, 4.0, 2.0]]))).tolist()
             [[0.0, 1.0, 0.5]]
@@ -98,19 +97,22 @@ def sample(
 
     Stops when all rows have finished, under vmap those of all replicates.
 
-    **Arguments:**
+    Args:
+        graphdef: a `Decoder`, split.
+        params: a `Decoder`, split.
+        key: the key of the draws; rows and positions have numbers of their own.
+        n: number of documents.
+        length: tokens of the longest document, EOS included, at most the decoder's context.
+        bos_id: the token in front of a document.
+        eos_id: the token at its end.
+        settings: from which law tokens are drawn. Default the model's.
 
-    - `graphdef`, `params`: a `Decoder`, split.
-    - `key`: the key of the draws; rows and positions have numbers of their own.
-    - `n`: number of documents.
-    - `length`: tokens of the longest document, EOS included, at most the decoder's context.
-    - `bos_id`, `eos_id`: the tokens in front of a document and at its end.
-    - `settings`: from which law tokens are drawn. Default the model's.
+    Returns:
+        the documents, zeros beyond their ends, and which of them have ended. The others
+        have reached `length` without EOS; they are no draws from the model's law of documents.
 
-    **Returns:** the documents, zeros beyond their ends, and which of them have ended. The others
-    have reached `length` without EOS; they are no draws from the model's law of documents.
-
-    Raises `ValueError` for a length beyond the context.
+    Raises:
+        ValueError: for a length beyond the context.
     """
     settings = Sampling() if settings is None else settings
     checks.whole_number("n", n)
@@ -161,10 +163,9 @@ def draw_index(weights: Float[Array, "n vocab"], uniforms: Float[Array, "2 n"]) 
     By inverting the distribution function in two steps, a group of about the square root of the
     vocabulary's size and then the entry: short sums are exact to few roundings, and quick.
 
-    **Arguments:**
-
-    - `weights`: not negative, and not all zero in any row.
-    - `uniforms`: two numbers on the open interval (0, 1) for each row.
+    Args:
+        weights: not negative, and not all zero in any row.
+        uniforms: two numbers on the open interval (0, 1) for each row.
     """
     n, vocab = weights.shape
     width = math.isqrt(vocab - 1) + 1

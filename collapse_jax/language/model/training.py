@@ -23,23 +23,24 @@ class Optimizer(eqx.Module):
 
     The defaults train the preset `tiny` from scratch; `FINETUNING` has the published values.
 
-    **Arguments:**
+    Args:
+        learning_rate: the highest. Default 6e-3.
+        schedule: after the warm-up, `"constant"`, or `"cosine"` down to zero. Default cosine.
+        warmup: share of the steps, rounded up, in which the rate rises linearly from zero.
+        batch_size: documents per step.
+        micro_batch: documents whose gradient is computed at once, a divisor of `batch_size`;
+            gradients add up in float32. Default all.
+        epochs: how often each document is visited.
+        clip: greatest norm of the gradient of all parameters; `None` for none.
+        weight_decay: decoupled, of all parameters, scaled by the learning rate.
+        b1: of Adam.
+        b2: of Adam.
+        eps: of Adam.
 
-    - `learning_rate`: the highest. Default 6e-3.
-    - `schedule`: after the warm-up, `"constant"`, or `"cosine"` down to zero. Default cosine.
-    - `warmup`: share of the steps, rounded up, in which the rate rises linearly from zero.
-    - `batch_size`: documents per step.
-    - `micro_batch`: documents whose gradient is computed at once, a divisor of `batch_size`;
-        gradients add up in float32. Default all.
-    - `epochs`: how often each document is visited.
-    - `clip`: greatest norm of the gradient of all parameters; `None` for none.
-    - `weight_decay`: decoupled, of all parameters, scaled by the learning rate.
-    - `b1`, `b2`, `eps`: of Adam.
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
 
-    Raises `ValueError` or `TypeError` for arguments outside these ranges.
-
-    !!! example
-
+    Example:
         >>> Optimizer(batch_size=8, epochs=2).n_steps(20)
         6
     """
@@ -176,18 +177,19 @@ def train_steps(
     minimises the mean loss per token of its batch. The update is computed in float32; parameters
     and moments are stored in the parameters' type.
 
-    **Arguments:**
+    Args:
+        graphdef: of the `Decoder` whose parameters are in the state.
+        settings: what to do in a step.
+        state: where training is.
+        documents: rows of tokens, of which the first `n_train` are used.
+        n_train: number of documents, at least 1.
+        key: the key of the whole training.
+        steps: how many steps to make now.
+        bos_id: as for `document_loss`.
+        chunk: as for `document_loss`.
 
-    - `graphdef`: of the `Decoder` whose parameters are in the state.
-    - `settings`: what to do in a step.
-    - `state`: where training is.
-    - `documents`: rows of tokens, of which the first `n_train` are used.
-    - `n_train`: number of documents, at least 1.
-    - `key`: the key of the whole training.
-    - `steps`: how many steps to make now.
-    - `bos_id`, `chunk`: as for `document_loss`.
-
-    **Returns:** the state after these steps.
+    Returns:
+        the state after these steps.
     """
     n_train = jnp.asarray(n_train, jnp.int32)
     total = settings.n_steps(n_train)

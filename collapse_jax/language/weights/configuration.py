@@ -34,11 +34,11 @@ _NEUTRAL = {
 def read_config(config: Mapping[str, Any]) -> Architecture:
     """The architecture that a config.json describes, written by a new or an old transformers.
 
-    Raises `ValueError` for another architecture, for an option that would change the function and
-    is not supported, for missing entries, and for sizes that do not fit together.
+    Raises:
+        ValueError: for another architecture, for an option that would change the function and is
+            not supported, for missing entries, and for sizes that do not fit together.
 
-    !!! example
-
+    Example:
         >>> from collapse_jax.language.weights.configuration import read_config
         >>> sizes = {"vocab_size": 50, "n_positions": 16, "n_embd": 8, "n_layer": 1, "n_head": 2}
         >>> read_config({"model_type": "gpt2", **sizes}).n_parameters
@@ -62,7 +62,8 @@ def read_config(config: Mapping[str, Any]) -> Architecture:
 def write_config(architecture: Architecture) -> dict[str, Any]:
     """The config.json of an architecture, with the keys of old and of new transformers.
 
-    Raises `ValueError` if none of the three families has this architecture.
+    Raises:
+        ValueError: if none of the three families has this architecture.
     """
     family = architecture.family
     config = {

@@ -33,18 +33,19 @@ def load(
 ) -> tuple[Architecture, Params]:
     """Read a checkpoint of the GPT-2, Llama-2 or Gemma-2 family.
 
-    **Arguments:**
+    Args:
+        source: a folder with config.json and safetensors, or a name on the Hugging Face hub.
+        param_dtype: type of the parameters: float32, bfloat16 or float16.
+        scan: whether they are for a decoder with stacked layers.
 
-    - `source`: a folder with config.json and safetensors, or a name on the Hugging Face hub.
-    - `param_dtype`: type of the parameters: float32, bfloat16 or float16.
-    - `scan`: whether they are for a decoder with stacked layers.
+    Returns:
+        the architecture, and the parameters of a `Decoder` of it. They are arrays on the
+        host, so that the caller decides where they go (`jax.device_put`).
 
-    **Returns:** the architecture, and the parameters of a `Decoder` of it. They are arrays on the
-    host, so that the caller decides where they go (`jax.device_put`).
-
-    Raises `ValueError` for a folder that is not there or incomplete, a family that is not
-    supported, missing or extra tensors, and shapes that do not fit config.json; all before a tensor
-    is read. For hub names see `find`.
+    Raises:
+        ValueError: for a folder that is not there or incomplete, a family that is not supported,
+            missing or extra tensors, and shapes that do not fit config.json; all before a tensor is
+            read. For hub names see `find`.
     """
     dtype = floating_type("param_dtype", param_dtype)
     folder = find(source)
@@ -82,15 +83,16 @@ def save(
     the folder are removed. Where several processes hold parts of the parameters, all of them make
     the call, and the first one writes.
 
-    **Arguments:**
+    Args:
+        folder: where to; it is made if need be.
+        architecture: of a `Decoder`, with layers stacked or not. The parameters keep
+            their type.
+        params: see `architecture`.
+        entries: further entries of config.json, such as `bos_token_id` and `eos_token_id`.
+        max_shard_bytes: weights beyond this are split over several files.
 
-    - `folder`: where to; it is made if need be.
-    - `architecture`, `params`: of a `Decoder`, with layers stacked or not. The parameters keep
-        their type.
-    - `entries`: further entries of config.json, such as `bos_token_id` and `eos_token_id`.
-    - `max_shard_bytes`: weights beyond this are split over several files.
-
-    Raises `ValueError` if no family has this architecture, or if `folder` is a file.
+    Raises:
+        ValueError: if no family has this architecture, or if `folder` is a file.
     """
     checks.whole_number("max_shard_bytes", max_shard_bytes, maximum=2**63 - 1)
     config = write_config(architecture)
@@ -127,9 +129,11 @@ def find(source: str | Path) -> Path:
     A string of the form `name` or `owner/name` is one, unless there is such a folder here; a
     `Path`, and a string that begins with `.`, `~` or `/`, is always a folder.
 
-    Raises `ValueError` for a folder that is not there and for an unknown hub name, `ImportError`
-    for a hub name without the extra `[hub]`, `ConnectionError` without a network, and
-    `PermissionError` where the hub wants a licence to be accepted first.
+    Raises:
+        ValueError: for a folder that is not there and for an unknown hub name.
+        ImportError: for a hub name without the extra `[hub]`.
+        ConnectionError: without a network.
+        PermissionError: where the hub wants a licence to be accepted first.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():

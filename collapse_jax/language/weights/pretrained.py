@@ -20,8 +20,9 @@ from collapse_jax.machines.devices import host_memory
 class Weights:
     """Parameters on the host, which a compiled program never sees: equal only to themselves.
 
-    Raises `ValueError` for a checkpoint that the host could not hold, before it is read, and for
-    what `huggingface.load` refuses.
+    Raises:
+        ValueError: for a checkpoint that the host could not hold, before it is read, and for what
+            `huggingface.load` refuses.
     """
 
     def __init__(self, source: str, architecture: Architecture, param_dtype: str, *, scan: bool):
@@ -40,7 +41,8 @@ def logits(
 ) -> Float[Array, "batch time vocab"]:
     """Scores of a `Decoder`, in float32, for whole sequences.
 
-    Raises `ValueError` for what is not `[batch, time]`, and for ids outside the vocabulary.
+    Raises:
+        ValueError: for what is not `[batch, time]`, and for ids outside the vocabulary.
     """
     ids = np.asarray(token_ids)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
@@ -67,12 +69,12 @@ def save(
 ) -> None:
     """Write a checkpoint that transformers can read, with the tokenizer of the one it came from.
 
-    **Arguments:**
-
-    - `folder`: where to.
-    - `architecture`, `params`: of a `Decoder`.
-    - `tokenizer`: whose first and last tokens of a document config.json names.
-    - `source`: the checkpoint whose tokenizer files belong to it, if any.
+    Args:
+        folder: where to.
+        architecture: of a `Decoder`.
+        params: of a `Decoder`.
+        tokenizer: whose first and last tokens of a document config.json names.
+        source: the checkpoint whose tokenizer files belong to it, if any.
     """
     entries = {}
     if tokenizer is not None:
