@@ -22,8 +22,8 @@ PINS = json.loads(make_pins.FILE.read_text())
 REWRITE = "if that is meant, run python tests/make_pins.py"
 
 # Other processors, backends and versions of XLA add in another order and fuse other products.
-# float32 rounds at 6e-8; a few hundred operations, some of them differences, lose three digits of
-# that. Relative to the greatest value of a variable, since some are differences of near numbers.
+# Without fused products (SSE4.2, optimisation level 3) the seven cases tried differ by up to 6e-6,
+# relative to the greatest value of a variable, since some are differences of near numbers.
 ROUNDING = 1e-4
 
 
@@ -111,7 +111,6 @@ def _swap(first: Role, second: Role, *marks: Any) -> Any:
 
 
 CHANGES = [
-    pytest.param(_other_stride, id="stride"),
     pytest.param(_other_seeds, id="seed"),
     _swap(Role.WORLD, Role.REAL),
     _swap(Role.SAMPLE, Role.SELECT),
@@ -135,8 +134,16 @@ def _assert_seen(task: str) -> None:
     assert mismatches(found, golden, exact=False)
 
 
-@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("task", KINDS)
+def test_pins_see_another_stride(task, patch):
+    _other_stride(patch)
+    _assert_seen(task)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "task", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.thorough) for kind in KINDS[1:])]
+)
 def test_pins_see_other_random_numbers(task, change, patch):
     change(patch)
     _assert_seen(task)
