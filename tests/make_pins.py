@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ FILE = Path(__file__).with_name("pins.json")
 N_GENERATIONS = 4
 SEEDS = (0, 3)
 
-Workflow = cj.Replace | cj.Accumulate | cj.AccumulateSubsample
 Values = dict[str, np.ndarray]
 """Metrics of one case, `[seed, generation]`."""
 
@@ -37,7 +36,7 @@ def rows() -> np.ndarray:
     return normals @ [[1.0, 0.5, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 2.0]] + [0.0, 1.0, -3.0]
 
 
-WORKFLOWS: dict[str, Workflow] = {
+WORKFLOWS: dict[str, cj.Workflow] = {
     "Replace": cj.Replace(),
     "Accumulate": cj.Accumulate(),
     "AccumulateSubsample": cj.AccumulateSubsample(),
@@ -89,27 +88,30 @@ def values(task: str, workflow: str) -> Values:
     return {str(name): ds[name].to_numpy() for name in ds}
 
 
-def compiled_chunk(workflow: Workflow, task: Any) -> Any:
+def compiled_chunk(workflow: cj.Workflow, task: Any) -> Any:
     """The compiled program of a chunk of generations, as `cj.simulate` runs it on one CPU device.
 
     All that these pins know of the engine's inside.
     """
-    from collapse_jax import engine
-    from collapse_jax.devices import seed_mesh
-    from collapse_jax.rollout import metric_names, pool_form
+    from collapse_jax.loop.form import columns_of, form_of
+    from collapse_jax.loop.generation import host_sizes, metric_names
+    from collapse_jax.machines.devices import seed_mesh
+    from collapse_jax.run import compiled
 
-    form = pool_form(workflow, task, _COST_GENERATIONS)
-    chains = engine.Chains(
-        engine.traceable(workflow),
-        engine.traceable(task, sizes=task.dynamic_size and not form.rows),
+    plan = workflow.plan(_COST_GENERATIONS, task.n_samples)
+    form = form_of(workflow, task, plan)
+    chains = compiled.Chains(
+        compiled.traceable(task, sizes=not (form.rows or form.synthetic.by_rows)),
         form=form,
-        names=metric_names(task, None),
+        names=tuple(name for name in metric_names(task, None) if name not in host_sizes(plan)),
+        columns=partial(columns_of, plan, form, task.population),
         chunk=_COST_GENERATIONS,
         mesh=seed_mesh(jax.local_devices(backend="cpu")[:1]),
         seeds=np.arange(_COST_SEEDS, dtype=np.uint32),
     )
-    context = (chains, jnp.asarray(1, jnp.int32), jnp.asarray(_COST_GENERATIONS, jnp.int32))
-    lowered = engine._advance.lower(context, engine.start(chains)).lowered  # pyright: ignore
+    columns = chains.columns(1, _COST_GENERATIONS)
+    context = (chains.without_columns(), columns, jnp.asarray(_COST_GENERATIONS, jnp.int32))
+    lowered = compiled._advance.lower(context, compiled.start(chains)).lowered  # pyright: ignore
     # What is counted comes before machine code, which may be poor.
     return lowered.compile({"xla_backend_optimization_level": 0})
 

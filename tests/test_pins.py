@@ -13,10 +13,10 @@ import jax
 import make_pins
 import numpy as np
 import pytest
+from collapse_jax.random import Role
 from make_pins import CASES, COST_TASKS, WORKFLOWS, Values
 
 from collapse_jax import random
-from collapse_jax.random import Role
 
 PINS = json.loads(make_pins.FILE.read_text())
 REWRITE = "if that is meant, run python tests/make_pins.py"
