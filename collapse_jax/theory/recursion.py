@@ -152,10 +152,10 @@ class _Pool:
 
     def __init__(self, gram: _Gram, *, merged: bool, exact: bool) -> None:
         self._gram, self._merged, self._exact = gram, merged, exact
-        self.batches: deque[tuple[int, float, float]] = deque()
+        self.batches: deque[tuple[int, int, float]] = deque()
         self.born = 0
 
-    def add(self, slot: int, rows: float, scatter: float) -> None:
+    def add(self, slot: int, rows: int, scatter: float) -> None:
         self.born += 1
         if self._merged and self.batches:
             old, weight, squares = self.batches.pop()
@@ -172,12 +172,12 @@ class _Pool:
             self._gram.drop(self.batches.popleft()[0])
 
     @property
-    def rows(self) -> float:
+    def rows(self) -> int:
         return sum(rows for _, rows, _ in self.batches)
 
     @property
     def scatter(self) -> float:
-        return sum(scatter for *_, scatter in self.batches)
+        return sum((scatter for *_, scatter in self.batches), 0.0)
 
 
 class _Recursion:
@@ -226,7 +226,9 @@ class _Recursion:
             covariance[t] = self.fit(t)
             mean_error[t] = self.gram.values[self.truth, self.truth]
             if t < length - 1:
-                self.generate(int(s.synthetic_rows[t]), float(temperature[t]), truth_share[t])
+                self.generate(
+                    int(s.synthetic_rows[t]), float(temperature[t]), float(truth_share[t])
+                )
         return SecondMoments(mean_error, covariance)
 
     def add_real(self, n: int) -> None:
@@ -235,7 +237,9 @@ class _Recursion:
         while n:
             if self.left == self.dealt and n >= self.dealt:  # all of the data, again and again
                 rows = n - n % int(self.dealt)
-                batch.add(self.gram.add(k[self.truth], k[self.truth, self.truth]), rows, rows)
+                batch.add(
+                    self.gram.add(k[self.truth], k[self.truth, self.truth]), rows, float(rows)
+                )
             else:
                 rows = int(min(n, self.left))
                 common = k[self.row, self.row] - self.apart
@@ -279,7 +283,7 @@ class _Recursion:
             spread *= self.correction(t, drawn)
         slot = self.gram.add(cross, own + extra)
         self.gram.move_origin(slot)
-        self.models.add(slot, 1.0, 0.0)
+        self.models.add(slot, 1, 0.0)
         self.models.keep(self.window)
         self.spreads.append(spread)
         self.spread_sum += spread
