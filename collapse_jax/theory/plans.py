@@ -1,4 +1,4 @@
-"""What the plan of a loop says to the theory: its streams, and whether it is one of the known loops.
+"""What the plan of a loop says to the theory: its streams, and whether it is a known loop.
 
 A plan is what `workflow.plan(n_generations, n_samples)` returns. Loops are recognised by their
 numbers, not by their names: a window of one batch is Replace, whoever asks for it.
@@ -40,7 +40,6 @@ def streams_of(plan: Any, population: int | None = None) -> Streams:
         >>> streams_of(Workflow().plan(3, n_samples=10)).real_rows.tolist()
         [10, 0, 0]
     """
-    weights = np.asarray(plan.row_weights, np.float64)
     last, equally = _source(plan.source)
     everything = plan.fit_rows is None or (
         not plan.with_replacement and np.array_equal(plan.fit_rows, plan.size)
@@ -51,7 +50,7 @@ def streams_of(plan: Any, population: int | None = None) -> Streams:
         synthetic_rows=plan.synthetic_rows,
         real_kept=plan.real_batches,
         synthetic_kept=plan.synthetic_batches,
-        row_weights=weights,
+        row_weights=_weights(plan),
         drawn=None if everything else plan.fit_rows,
         with_replacement=plan.with_replacement,
         temperature=temperature_of(plan),
@@ -105,9 +104,23 @@ def is_equal(plan: Any) -> bool:
         >>> is_equal(Workflow(Real(keep=None), fit=Fit(real_weight=0.5)).plan(3, 10))
         True
     """
-    weights = np.asarray(plan.row_weights, np.float64)
+    weights = _weights(plan)
     both = (plan.real_size > 0) & (plan.synthetic_size > 0)
     return bool(np.allclose(weights[both, 0], weights[both, 1], rtol=1e-12, atol=0))
+
+
+def fewest_rows(plan: Any) -> float:
+    """Rows of the poorest fit, or their equivalent where weights are unequal.
+
+    Example:
+        >>> from collapse_jax.loop.workflow import Fit, Real, Workflow
+        >>> plan = Workflow(Real(every=True), fit=Fit(real_weight=0.1)).plan(3, n_samples=10)
+        >>> round(fewest_rows(Workflow().plan(3, n_samples=10)), 2), round(fewest_rows(plan), 2)
+        (10.0, 10.0)
+    """
+    squares = _weights(plan) ** 2
+    equivalent = squares[:, 0] * plan.real_size + squares[:, 1] * plan.synthetic_size
+    return float(min(np.min(plan.n_train), np.min(1 / equivalent)))
 
 
 def replaced_sizes(plan: Any) -> Counts | None:
@@ -175,8 +188,15 @@ def support_sizes(plan: Any) -> Counts | None:
         not plan.with_replacement and np.array_equal(plan.fit_rows, plan.size)
     )
     kept = np.array_equal(plan.real_size, all_real)
-    seen = np.all(np.asarray(plan.row_weights)[:, 0] > 0)
+    seen = np.all(_weights(plan)[:, 0] > 0)
     return all_real if whole and kept and seen and is_latest(plan) else None
+
+
+def _weights(plan: Any) -> FloatArray:
+    """Weights of real and of generated rows; where there are none of one, the others have all."""
+    weights = np.asarray(plan.row_weights, np.float64)
+    total = weights[:, 0] * plan.real_size + weights[:, 1] * plan.synthetic_size
+    return weights / total[:, None]
 
 
 def _source(source: Any) -> tuple[int | None, bool]:

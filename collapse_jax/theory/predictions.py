@@ -1,12 +1,9 @@
 """What is known about each metric, per task and plan, in plain numbers.
 
-This is the layer below `expected`: it knows the tasks by their parameters and the loops by their
-plans, not by their classes. Each function returns a dictionary from metric names to predictions,
-and leaves out what is unknown.
-
-Moments are exact for every plan in which all rows weigh the same or all of them are used. What is
-left, random subsets of weighted rows, is predicted by the variance of the noise alone, right for
-large samples. So are metrics that are not moments, unless the plan is one with a law of its own.
+This is the layer below `expected`: it knows tasks by their parameters and loops by their plans, not
+by their classes. Each function returns a dictionary from metric names to predictions, and leaves
+out what is unknown. Moments are exact unless the rows of random subsets are weighted; these, and
+metrics that are not moments, are asymptotic, unless the plan is one with a law of its own.
 """
 
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -22,13 +19,7 @@ from collapse_jax.theory import (
     wishart,
     wright_fisher,
 )
-from collapse_jax.theory._checks import (
-    Estimator,
-    FloatArray,
-    Number,
-    Numbers,
-    check_probabilities,
-)
+from collapse_jax.theory._checks import Estimator, FloatArray, Number, Numbers, check_probabilities
 from collapse_jax.theory.moments import SecondMoments
 
 _LARGE_SAMPLE = 10  # asymptotic results are given for n >= 10 d
@@ -66,7 +57,7 @@ def predict_sizes(plan: Any) -> Predictions:
         plan: what `workflow.plan(n_generations, n_samples)` returns.
 
     Returns:
-        "n_train" and "real_fraction", `[generation]` each.
+        "n_train" and "real_fraction", `[generation]`.
 
     Example:
         >>> from collapse_jax.loop.workflow import Real, Synthetic, Workflow
@@ -74,10 +65,10 @@ def predict_sizes(plan: Any) -> Predictions:
         >>> print(predict_sizes(plan)["n_train"].values)
         [10. 20. 30.]
     """
-    n_train = np.asarray(plan.n_train, np.float64)
+    columns = {"n_train": plan.n_train, "real_fraction": plan.real_fraction}
     return {
-        "n_train": Prediction(n_train, "exact", "definition"),
-        "real_fraction": Prediction(plan.real_fraction, "exact", "definition"),
+        name: Prediction(np.asarray(values, np.float64), "exact", "definition")
+        for name, values in columns.items()
     }
 
 
@@ -175,7 +166,7 @@ def predict_regression(
         source = "arXiv 2404.01413; derivation in collapse_jax.theory.regression"
         return {"test_error": Prediction(error, "exact", source)}
     first = int(plan.n_train[0])
-    if _fewest_rows(plan) < max(_LARGE_SAMPLE * dim, dim + 2):
+    if plans.fewest_rows(plan) < max(_LARGE_SAMPLE * dim, dim + 2):
         return {}
     ratio = first * recursion.noise_variance(plans.streams_of(plan))
     error = regression.noise_error(first, dim, noise) * ratio
@@ -234,12 +225,11 @@ def predict_categorical(
 def _moments(plan: Any, dim: int, estimator: Estimator, population: int | None) -> Known | None:
     """Moments of models that are the mean and covariance of their rows, where they are known."""
     streams = plans.streams_of(plan, population)
-    fewest = np.min(plan.effective_size if streams.drawn is None else streams.drawn)
-    if estimator == "unbiased" and fewest < 1 + 1e-9:
+    if estimator == "unbiased" and plans.fewest_rows(plan) < 1 + 1e-9:
         return None
     if streams.drawn is None or plans.is_equal(plan):
         return recursion.exact_moments(streams, estimator), "exact"
-    few = _fewest_rows(plan) < _LARGE_SAMPLE * dim
+    few = plans.fewest_rows(plan) < _LARGE_SAMPLE * dim
     if few or estimator == "unbiased" or population is not None or plans.is_tempered(plan):
         return None
     error = recursion.noise_variance(streams)
@@ -272,7 +262,7 @@ def _near_truth(plan: Any, dim: int, estimator: Estimator, moments: SecondMoment
         # Generated rows never leave the span of the real ones.
         values = np.full(plan.n_generations, -np.inf)
         return {"log_det_ratio": Prediction(values, "exact", "n <= d: every fit is singular")}
-    if _fewest_rows(plan) < _LARGE_SAMPLE * d or plans.is_tempered(plan):
+    if plans.fewest_rows(plan) < _LARGE_SAMPLE * d or plans.is_tempered(plan):
         return {}
     error = recursion.noise_variance(plans.streams_of(plan))
     if d * np.max(error) > _SMALL_ERROR:
@@ -287,11 +277,6 @@ def _near_truth(plan: Any, dim: int, estimator: Estimator, moments: SecondMoment
     floor = 0.5 * d * (np.log(2 * np.pi) + 1)  # of a perfect model
     nll = floor + (wishart.nll(n, d, 1, estimator) - floor) * ratio
     return known | {"nll": Prediction(nll, "asymptotic", _RATIO)}
-
-
-def _fewest_rows(plan: Any) -> float:
-    """Rows, or their equivalent where weights are unequal, of the poorest fit."""
-    return float(min(np.min(plan.n_train), np.min(np.asarray(plan.effective_size))))
 
 
 def _fixed_error(plan: Any, dim: int, noise: Number) -> FloatArray | None:

@@ -7,11 +7,10 @@ from the newest model, not from the truth, since what a collapsing chain still h
 drown in the rounding errors of its distance from the truth. Batches that are never dropped are
 merged into one point, so that time and memory depend on windows, not on the number of generations.
 
-Two readings of the same recursion. The exact one follows the spread of the models as well; it holds
-for any model that is a mean and a covariance and generates rows with just these moments, and
-for random subsets as long as all rows weigh the same. In the other one rows keep their variance and
-only the noise of batches and subsets counts: the large-sample limit for any smooth model, and exact
-for least squares on a fixed design.
+Two readings of it. The exact one follows the spread of the models as well; it holds for any model
+that is a mean and a covariance and generates rows with these moments, and for random subsets as
+long as all rows weigh the same. In the other one rows keep their variance: the large-sample limit
+for any smooth model, and exact for least squares on a fixed design.
 
 Source: our derivation; the Gaussian process of Dey & Donoho, arXiv 2410.22812, is its limit.
 """
@@ -86,10 +85,9 @@ def exact_moments(streams: Streams, estimator: Estimator = "mle") -> SecondMomen
 
 
 def noise_variance(streams: Streams) -> FloatArray:
-    """Variance of the model's error if a real row alone contributes 1: the large-sample limit.
+    """Variance of the model's error for rows of variance 1: the large-sample limit.
 
-    Times the number of rows of an ordinary fit, this is the risk ratio of the loop: for smooth
-    models and large samples, the expected error over that of such a fit.
+    Times the rows of an ordinary fit it is the risk ratio of the loop, for any smooth model.
 
     Args:
         streams: the loop.
@@ -268,7 +266,7 @@ class _Recursion:
         cross = weights @ k
         own = float(weights @ cross)
         size = self.real.rows + self.synthetic.rows
-        drawn = size if s.drawn is None else float(s.drawn[t])
+        drawn = float(size if s.drawn is None else s.drawn[t])
         if not self.exact:
             factor = size / drawn - (0.0 if s.with_replacement else 1.0)
             extra, spread = noise * factor, 1.0
