@@ -227,7 +227,7 @@ def _moments(plan: Any, dim: int, estimator: Estimator, population: int | None) 
     streams = plans.streams_of(plan, population)
     if estimator == "unbiased" and plans.fewest_rows(plan) < 1 + 1e-9:
         return None
-    if streams.drawn is None or plans.is_equal(plan):
+    if streams.drawn is None or plan.real_weight is None:
         return recursion.exact_moments(streams, estimator), "exact"
     few = plans.fewest_rows(plan) < _LARGE_SAMPLE * dim
     if few or estimator == "unbiased" or population is not None or plans.is_tempered(plan):

@@ -2,114 +2,13 @@
 
 import numpy as np
 import pytest
-from compositions import HAND_PICKED, random_workflow
+from compositions import HAND_PICKED, N, T, Twin, random_workflow
 from statistics_helpers import assert_mean
 
 from collapse_jax.loop.workflow import Fit, Mixed, Past, Real, Synthetic, Workflow
 from collapse_jax.theory import gaussian, mixing, moments, plans, recursion, risk
 
-T, N, CHAINS = 5, 4, 20_000
 TIGHT = {"rtol": 1e-12, "atol": 1e-13}
-
-
-def at(schedule, t, default):
-    if schedule is None or schedule == "batch":
-        return default
-    if callable(schedule):
-        return schedule(t)
-    return schedule if np.ndim(schedule) == 0 else schedule[t - 1]
-
-
-class Twin:
-    """Chains of a one-dimensional model that is a mean and a variance, from the definitions."""
-
-    def __init__(self, rng, workflow, estimator="mle", data=None, n=N, chains=CHAINS):
-        self.rng, self.loop, self.estimator, self.n, self.chains = (
-            rng,
-            workflow,
-            estimator,
-            n,
-            chains,
-        )
-        self.data, self.deck = data, np.empty((chains, 0))
-
-    def run(self, n_generations):
-        real, synthetic, models, errors, variances = [], [], [], [], []
-        for t in range(1, n_generations + 1):
-            if t == 1 or self.loop.real.every:
-                real.append((t, self.deal(at(self.loop.real.n, t, self.n))))
-            model = self.fit(
-                t,
-                [rows for born, rows in real if self.seen(self.loop.real, born, t)],
-                [rows for born, rows in synthetic if self.seen(self.loop.synthetic, born, t)],
-            )
-            models.append(model)
-            errors.append(model[0] ** 2)
-            variances.append(model[1])
-            synthetic.append((t + 1, self.sample(t, models)))
-        return np.stack(errors, 1), np.stack(variances, 1)
-
-    @staticmethod
-    def seen(stream, born, t):
-        return stream.keep is None or t < born + stream.keep
-
-    def deal(self, n):
-        if self.data is None:
-            return self.rng.standard_normal((self.chains, n))
-        while self.deck.shape[1] < n:
-            new = self.rng.permuted(np.tile(self.data, (self.chains, 1)), axis=1)
-            self.deck = np.concatenate([self.deck, new], axis=1)
-        dealt, self.deck = self.deck[:, :n], self.deck[:, n:]
-        return dealt
-
-    def fit(self, t, real, synthetic):
-        rows = np.concatenate([*real, *synthetic], axis=1)
-        n_real = sum(batch.shape[1] for batch in real)
-        size, fit = rows.shape[1], self.loop.fit
-        weights = np.full(size, 1 / size)
-        if fit.real_weight is not None and t > 1:
-            share = at(fit.real_weight, t, None)
-            weights[:n_real], weights[n_real:] = share / n_real, (1 - share) / (size - n_real)
-        if fit.n is not None:
-            drawn = at(fit.n, t, self.n)
-            if fit.with_replacement:
-                rows = np.take_along_axis(
-                    rows, self.rng.integers(size, size=(self.chains, drawn)), axis=1
-                )
-            elif drawn < size:
-                rows = self.rng.permuted(rows, axis=1)[:, :drawn]
-            weights = np.full(rows.shape[1], 1 / rows.shape[1])
-        mean = rows @ weights
-        variance = ((rows - mean[:, None]) ** 2) @ weights
-        if self.estimator == "unbiased":
-            variance = variance / (1 - np.sum(weights**2))
-        return mean, variance
-
-    def sample(self, t, models):
-        of, n = self.loop.synthetic.of, at(self.loop.synthetic.n, t, self.n)
-        sequence = list(range(t + 1))  # 0 is the truth
-        if isinstance(of, Mixed):
-            real = self.rng.random((self.chains, n)) < at(of.truth_share, t, None)
-            picked = np.where(real, 0, t)
-        elif isinstance(of, Past) and of.equally:
-            newest = sequence[::-1][: of.last]
-            each, left = divmod(n, len(newest))
-            picked = np.repeat(newest, [each + (i < left) for i in range(len(newest))])
-            picked = np.broadcast_to(picked, (self.chains, n))
-        elif isinstance(of, Past):
-            choice = np.array(sequence if of.last is None else sequence[-of.last :])
-            picked = choice[self.rng.integers(len(choice), size=(self.chains, n))]
-        else:
-            picked = np.full((self.chains, n), t)
-        heat = at(self.loop.synthetic.temperature, t, 1.0)
-        means = np.stack([np.zeros(self.chains)] + [mean for mean, _ in models], axis=1)
-        spread = np.stack([np.ones(self.chains)] + [np.sqrt(heat * v) for _, v in models], axis=1)
-        rows = np.take_along_axis(means, picked, axis=1) + np.take_along_axis(
-            spread, picked, axis=1
-        ) * self.rng.standard_normal((self.chains, n))
-        if self.data is not None:
-            rows = np.where(picked == 0, self.rng.choice(self.data, size=rows.shape), rows)
-        return rows
 
 
 def exact(workflow, estimator="mle", population=None, n=N, n_generations=T):

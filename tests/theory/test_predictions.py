@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from compositions import Twin
+from statistics_helpers import assert_mean
 
-from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
+from collapse_jax.loop.workflow import Fit, Mixed, Past, Real, Synthetic, Workflow
 from collapse_jax.theory import gaussian, wishart
 from collapse_jax.theory.predictions import (
     predict_categorical,
@@ -142,9 +144,8 @@ def test_wasserstein_asymptotics_against_simulation(rng, brute_force):
 
 
 def test_regression():
-    options = {"n_samples": 60, "dim": 4, "noise": 0.5}
     for loop, kind in zip(PRESETS, ["exact", "exact", "asymptotic"], strict=True):
-        known = predict_regression(loop, 3, **options)
+        known = predict_regression(loop.plan(3, 60), dim=4, noise=0.5)
         assert kinds(known) == {"test_error": kind}
         assert known["test_error"].values[0] == pytest.approx(0.5 * 4 / (60 - 4 - 1))
 
@@ -153,10 +154,8 @@ def test_regression():
 def test_regression_leaves_out_infinite_cases(design):
     for loop in PRESETS:
         for n in (9, 10, 11):
-            options = {"n_samples": n, "dim": 10, "design": design}
-            assert predict_regression(loop, 3, **options) == {}
-    subsample = SUBSAMPLE
-    assert predict_regression(subsample.plan(3, 4), dim=10) == {}
+            assert predict_regression(loop.plan(3, n), dim=10, design=design) == {}
+    assert predict_regression(SUBSAMPLE.plan(3, 4), dim=10) == {}
     few = predict_regression(ACCUMULATE.plan(3, 5), dim=10, design=design)
     assert bool(few) == (design == "fixed")  # 2 n = d
 
@@ -202,3 +201,150 @@ def test_data_set_as_truth():
     known = predict_gaussian(REPLACE.plan(2, 8), dim=3, population=8)
     factor = gaussian.replace_moments(8, 1).covariance[0]
     np.testing.assert_allclose(known["trace_ratio"].values, [1, factor])
+
+
+# Other loops
+
+
+def test_replace_with_schedules_against_simulation(rng):
+    sizes, heat = [14, 11, 17, 12], [0.6, 1.5, 0.9, 1.0]
+    loop = Workflow(Real(n=14), Synthetic(n=[11, 17, 12, 1], temperature=heat))
+    for estimator in ("mle", "unbiased"):
+        known = predict_gaussian(loop.plan(4, 14), dim=1, estimator=estimator)
+        assert set(kinds(known).values()) == {"exact"}
+        errors, variances = Twin(rng, loop, estimator, n=14).run(4)
+        assert_mean(errors, known["squared_error_mean"].values)
+        assert_mean(np.log(variances), known["log_det_ratio"].values)
+        assert_mean(errors + (np.sqrt(variances) - 1) ** 2, known["wasserstein2"].values)
+        nll = 0.5 * (np.log(2 * np.pi * variances) + (1 + errors) / variances)
+        assert_mean(nll, known["nll"].values)
+    np.testing.assert_array_equal(loop.plan(4, 14).n_train, sizes)
+
+
+def test_some_rows_of_a_new_batch_are_a_smaller_batch():
+    some = Workflow(Real(n=50), Synthetic(n=80), Fit(n=20)).plan(4, 20)
+    for name, known in predict_gaussian(REPLACE.plan(4, 20), dim=1).items():
+        found = predict_gaussian(some, dim=1)[name]
+        assert found.kind == known.kind == "exact"
+        np.testing.assert_allclose(found.values, known.values, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("loop", "kind"),
+    [
+        (Workflow(Real(keep=3), Synthetic(keep=3)), "exact"),
+        (Workflow(Real(every=True), fit=Fit(real_weight=0.6)), "exact"),
+        (Workflow(synthetic=Synthetic(of=Past())), "exact"),
+        (Workflow(Real(every=True), Synthetic(of=Mixed(0.2)), Fit(n="batch")), "exact"),
+        (Workflow(Real(every=True), fit=Fit(n="batch", real_weight=0.6)), "asymptotic"),
+    ],
+)
+def test_kinds_of_other_loops(loop, kind):
+    plan = loop.plan(4, 200)
+    known = kinds(predict_gaussian(plan, dim=1))
+    assert known == dict.fromkeys(MOMENTS, kind) | dict.fromkeys(
+        ("log_det_ratio", "wasserstein2", "nll"), "asymptotic"
+    )
+    known = kinds(predict_categorical(plan, probabilities=[0.4, 0.6]))
+    assert known == {"collision": kind, "squared_error": kind}
+    simple = loop.fit.n is None and loop.synthetic.of == Workflow().synthetic.of
+    known = kinds(predict_regression(plan, dim=2))
+    assert known == {"test_error": "exact" if simple else "asymptotic"}
+
+
+def test_what_nothing_is_known_of():
+    hot = Workflow(synthetic=Synthetic(temperature=1.2), fit=Fit(n="batch"))
+    assert predict_categorical(hot.plan(3, 50), probabilities=[0.5, 0.5]) == {}
+    weighted = Workflow(Real(every=True), Synthetic(temperature=0.9), Fit(n=50, real_weight=0.5))
+    assert predict_gaussian(weighted.plan(3, 50), dim=1) == {}
+    window = Workflow(Real(keep=2), Synthetic(keep=2))
+    assert set(predict_gaussian(window.plan(500, 20), dim=1)) == MOMENTS  # errors become large
+    assert predict_regression(Workflow(fit=Fit(n=4)).plan(3, 20), dim=10) == {}
+
+
+def test_weighted_subsets_against_simulation(rng):
+    n = 200
+    loop = Workflow(Real(keep=None), Synthetic(keep=2, n=300), Fit(n="batch", real_weight=0.4))
+    known = predict_gaussian(loop.plan(4, n), dim=1)
+    errors, variances = Twin(rng, loop, n=n, chains=4000).run(4)
+    assert_mean(errors, known["squared_error_mean"].values, rounding=6 / n)
+    assert_mean(variances, known["trace_ratio"].values, rounding=6 / n)
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        Workflow(Real(every=True, n=24), Synthetic(n=36, temperature=0.5)),
+        Workflow(Real(keep=None), Synthetic(keep=2), Fit(real_weight=0.3)),
+        Workflow(Real(every=True, keep=2), Synthetic(n=[12, 24, 12, 12], keep=None)),
+    ],
+    ids=["fresh", "weight", "growing"],
+)
+@pytest.mark.parametrize("dim", [3, 20])
+def test_a_fixed_design_against_simulation(rng, loop, dim):
+    n, noise, chains, length = 12, 0.4, 2000, 4
+    plan = loop.plan(length, n)
+    known = predict_regression(plan, dim=dim, noise=noise)["test_error"]
+    assert known.kind == "exact"
+    truth = rng.standard_normal((chains, dim, 1))
+    design = rng.standard_normal((chains, n, dim))
+
+    def batch(coefficients, rows, heat):
+        x = np.tile(design, (1, rows // n, 1))
+        y = x @ coefficients
+        return x, y + np.sqrt(heat * noise) * rng.standard_normal(y.shape)
+
+    real, synthetic, errors = [], [], []
+    for t in range(length):
+        if plan.real_rows[t]:
+            real.append(batch(truth, plan.real_rows[t], 1.0))
+        kept = [
+            (x, y, weight)
+            for stream, count, weight in zip(
+                (real, synthetic),
+                (plan.real_batches[t], plan.synthetic_batches[t]),
+                plan.row_weights[t],
+                strict=True,
+            )
+            for x, y in stream[len(stream) - count :]
+        ]
+        x = np.concatenate([np.sqrt(weight) * x for x, _, weight in kept], axis=1)
+        y = np.concatenate([np.sqrt(weight) * y for _, y, weight in kept], axis=1)
+        fitted = np.linalg.pinv(x) @ y
+        errors.append(np.sum((fitted - truth) ** 2, axis=(1, 2)))
+        heat = 1.0 if plan.temperature is None else plan.temperature[t]
+        synthetic.append(batch(fitted, plan.synthetic_rows[t], heat))
+    assert_mean(np.stack(errors, 1), known.values)
+
+
+def test_extinct_outcomes_where_real_rows_stay(rng):
+    p, chains = np.array([0.5, 0.3, 0.15, 0.05]), 20_000
+    loop = Workflow(Real(n=3, every=True, keep=None), Synthetic(n=4))
+    known = predict_categorical(loop.plan(4, 3), probabilities=p)["n_extinct"]
+    assert known.kind == "exact"
+    real = pool = np.empty((chains, 0), int)
+    extinct = []
+    for t in range(4):
+        real = np.concatenate([real, rng.choice(4, (chains, 3), p=p)], axis=1)
+        made = (
+            pool[:, :0]
+            if not t
+            else np.take_along_axis(pool, rng.integers(pool.shape[1], size=(chains, 4)), axis=1)
+        )
+        pool = np.concatenate([real, made], axis=1)
+        extinct.append(4 - sum(np.any(pool == k, axis=1) for k in range(4)))
+    assert_mean(np.stack(extinct, 1), known.values)
+    dealt = predict_categorical(
+        Workflow(Real(n=30, keep=None)).plan(2, 20), probabilities=p, population=20
+    )
+    np.testing.assert_allclose(dealt["n_extinct"].values, 0, atol=1e-12)
+    unseen = predict_categorical(Workflow(Real(n=30)).plan(2, 20), probabilities=p, population=20)
+    assert set(unseen) == {"collision", "squared_error"}
+
+
+def test_fresh_designs_with_schedules():
+    plan = Workflow(Real(n=20), Synthetic(n=[30, 40], temperature=0.5)).plan(2, 20)
+    known = predict_regression(plan, dim=3, design="fresh")["test_error"]
+    np.testing.assert_allclose(known.values, np.cumsum([3 / 16, 0.5 * 3 / 26]))
+    plan = Workflow(Real(keep=2), Synthetic(keep=2)).plan(4, 100)
+    assert predict_regression(plan, dim=3, design="fresh")["test_error"].kind == "asymptotic"
