@@ -45,8 +45,14 @@ SHARES, RATES, STAYING, GAMMAS = (
 )
 RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 AMOUNTS_AT = (2, 3, 5)  # generations
+LABEL: dict[str, Any] = {
+    "xytext": (0, 4),
+    "textcoords": "offset points",
+    "va": "bottom",
+    "fontsize": 8,
+}
 WEIGHTS = (0.3, 0.45, 0.618, 0.75, 0.9)
-REAL = "#CC79A7"
+REAL, MORE = "#CC79A7", 10
 
 
 def share_of_fresh_rows(n: int, share: Callable[[int], float]) -> Workflow:
@@ -85,14 +91,15 @@ def families(n: int) -> list[tuple[str, dict[str, Workflow]]]:
 def main(out: str = "real_streams.png", grid: Grid = QUICK) -> Path:
     """Simulate the six families and draw one panel of each."""
     n, length = grid.n_samples, grid.n_generations
-    note = figures.note(grid.seeds, quick=grid != FULL) + f", n = {n}"
+    more = MORE * grid.seeds  # where there are few generations and differences are small
+    note = figures.note(grid.seeds, quick=grid != FULL) + f", n = {n}; {more} in 4 and 5"
     figure, axes = figures.panels(2, 3, "Streams of real rows", note)
     over_time = families(n)
     for ax, (title, loops) in zip((*axes[0], axes[1, 2]), over_time, strict=True):
         draw_over_time(ax, loops, n, length, grid.seeds)
         ax.set_title(title, fontsize=10)
-    draw_amounts(axes[1, 0], n, max(AMOUNTS_AT), grid.seeds)
-    draw_weights(axes[1, 1], n, min(length, 30), grid.seeds)
+    draw_amounts(axes[1, 0], n, max(AMOUNTS_AT), more)
+    draw_weights(axes[1, 1], n, min(length, 30), more)
     entries = {"Replace": PALETTE["Replace"], "with real rows": REAL}
     figures.legend(figure, entries, ["exact"], "mean ± 2 standard errors")
     return figures.save(figure, out)
@@ -111,7 +118,7 @@ def draw_over_time(ax: Any, loops: dict[str, Workflow], n: int, length: int, see
         known = n * cj.theory.expected(loop, task, length)[METRIC].values
         ax.plot(t, known, color=colour, ls=figures.EXACT, lw=1.5)
         points(ax, at, n * ds[METRIC].sel(generation=at).values, colour)
-        ax.annotate(label, (length, known[-1]), ha="right", va="bottom", fontsize=7, color=colour)
+        ax.annotate(label, (length, known[-1]), **LABEL, ha="right", color=colour)
     ax.set(xscale="log", yscale="log", xlim=(0.9, 1.2 * length), xlabel="generation")
     ax.set_ylabel("n times the squared error")
 
@@ -130,7 +137,7 @@ def draw_amounts(ax: Any, n: int, length: int, seeds: int) -> None:
         points(ax, RATIOS, np.stack(simulated, axis=1), colour)
         peak = int(np.argmax(known[:, t - 1]))
         where = (fine[peak], n * known[peak, t - 1])
-        ax.annotate(f"t = {t}", where, va="bottom", fontsize=7, color=colour)
+        ax.annotate(f"t = {t}", where, **LABEL, color=colour)
     ax.set_title("4. synthetic rows per fixed real row", fontsize=10)
     ax.set(xscale="log", xlabel="L", ylabel="n times the squared error")
 
