@@ -27,6 +27,9 @@ HAND_PICKED = {
     "fixed real rows, weight": Workflow(
         Real(keep=FOREVER), fit=Fit(real_weight=[1, 0.2, 0.7, 0.5, 0.1])
     ),
+    "real rows that leave, weight": Workflow(Real(keep=3), fit=Fit(real_weight=0.3)),
+    "all weight on real rows": Workflow(Real(every=True, keep=2), fit=Fit(real_weight=1.0)),
+    "no weight on real rows": Workflow(Real(every=True), fit=Fit(real_weight=0.0)),
     "fresh real rows": Workflow(Real(every=True), Synthetic(n=6, temperature=0.7)),
     "fresh real rows, weight": Workflow(Real(every=True), fit=Fit(real_weight=0.618)),
     "fresh real rows that stay": Workflow(
@@ -181,8 +184,13 @@ class Twin:
             is_real = np.take_along_axis(is_real, index, axis=1)
         weights = np.full(rows.shape, 1 / rows.shape[1])
         if fit.real_weight is not None and t > 1:
-            share, n_real = at(fit.real_weight, t, None), is_real.sum(axis=1, keepdims=True)
-            weights = np.where(is_real, share / n_real, (1 - share) / (rows.shape[1] - n_real))
+            n_real = is_real.sum(axis=1, keepdims=True)
+            n_made = rows.shape[1] - n_real
+            share = np.where(n_real == 0, 0.0, at(fit.real_weight, t, None))
+            share = np.where(n_made == 0, 1.0, share)
+            weights = np.where(
+                is_real, share / np.maximum(n_real, 1), (1 - share) / np.maximum(n_made, 1)
+            )
         mean = np.sum(rows * weights, axis=1)
         variance = np.sum((rows - mean[:, None]) ** 2 * weights, axis=1)
         if self.estimator == "unbiased":

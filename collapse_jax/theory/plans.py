@@ -120,7 +120,7 @@ def fewest_rows(plan: Any) -> float:
     """
     squares = _weights(plan) ** 2
     equivalent = squares[:, 0] * plan.real_size + squares[:, 1] * plan.synthetic_size
-    return float(min(np.min(plan.n_train), np.min(1 / equivalent)))
+    return float(np.min(np.minimum(1.0, plan.n_train / plan.size) / equivalent))
 
 
 def replaced_sizes(plan: Any) -> Counts | None:

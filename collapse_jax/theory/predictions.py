@@ -47,6 +47,7 @@ Known: TypeAlias = tuple[SecondMoments, Literal["exact", "asymptotic"]]
 
 _PAPER = "arXiv 2410.16713 sec. 2; derivation in collapse_jax.theory."
 _RECURSION = "collapse_jax.theory.recursion"
+_REGRESSION = "arXiv 2404.01413; derivation in collapse_jax.theory.regression"
 _RATIO = "risk ratio of collapse_jax.theory.recursion (after arXiv 2410.22812) times exact fit"
 
 
@@ -82,10 +83,10 @@ def predict_gaussian(
 ) -> Predictions:
     """Metrics of Gaussian models.
 
-    Determinants, likelihoods and (in one dimension) Wasserstein distances are exact under Replace,
-    with any sizes and temperatures; for other loops at temperature 1 their large-sample value is
-    given while n >= 10 d and errors are small. The likelihood is left out for n <= d + 2, where its
-    mean is infinite. With a data set as truth only the first two moments are known.
+    Determinants, likelihoods (if finite, n > d + 2) and, for d = 1, Wasserstein distances are exact
+    under Replace with any sizes and temperatures; for other loops at temperature 1 their
+    large-sample value is given while n >= 10 d and errors are small. With a data set as truth only
+    the first two moments are known.
 
     Args:
         plan: what `workflow.plan(n_generations, n_samples)` returns.
@@ -141,8 +142,7 @@ def predict_regression(
 
     Exact with a fixed design if rows come from the newest model, batches repeat the design a whole
     number of times and no rows are left out; with fresh designs under Replace and Accumulate.
-    The large-sample value otherwise, for n >= 10 d. Left out where the mean is infinite, which is
-    for |n - d| <= 1, and with fresh designs in some cases of n < d.
+    Otherwise the large-sample value, for n >= 10 d. Left out where the mean is infinite.
 
     Args:
         plan: what `workflow.plan(n_generations, n_samples)` returns.
@@ -163,8 +163,7 @@ def predict_regression(
     if error is not None:
         if not np.all(np.isfinite(error)):
             return {}
-        source = "arXiv 2404.01413; derivation in collapse_jax.theory.regression"
-        return {"test_error": Prediction(error, "exact", source)}
+        return {"test_error": Prediction(error, "exact", _REGRESSION)}
     first = int(plan.n_train[0])
     if plans.fewest_rows(plan) < max(_LARGE_SAMPLE * dim, dim + 2):
         return {}
@@ -178,10 +177,9 @@ def predict_categorical(
 ) -> Predictions:
     """Metrics of categorical models at temperature 1.
 
-    Under Replace with a constant size, the number of extinct outcomes and the entropy are exact
-    where the exact chain is cheap enough, n <= 1400 for 1000 generations; beyond, a bound on the
-    former that is sharp for rare outcomes. Where real rows stay for ever and all rows are used, it
-    is exact: what the real rows missed.
+    Under Replace with a constant size, extinct outcomes and entropy are exact where the exact chain
+    is cheap, n <= 1400 for 1000 generations; beyond, a bound on the former, sharp for rare
+    outcomes. Where real rows stay and all rows are used, these are just what real rows missed.
 
     Args:
         plan: what `workflow.plan(n_generations, n_samples)` returns.
@@ -258,10 +256,13 @@ def _replaced(
 def _near_truth(plan: Any, dim: int, estimator: Estimator, moments: SecondMoments) -> Predictions:
     """The large-sample value of the same metrics for any loop at temperature 1."""
     n, d = int(plan.n_train[0]), dim
-    if n <= d and not plan.real_rows[1:].any() and plan.real_rows[0] <= d and plans.is_latest(plan):
-        # Generated rows never leave the span of the real ones.
+    if plan.real_rows[0] <= d and not plan.real_rows[1:].any() and plans.is_latest(plan):
         values = np.full(plan.n_generations, -np.inf)
-        return {"log_det_ratio": Prediction(values, "exact", "n <= d: every fit is singular")}
+        return {
+            "log_det_ratio": Prediction(
+                values, "exact", "n <= d: rows stay in the span of the real ones"
+            )
+        }
     if plans.fewest_rows(plan) < _LARGE_SAMPLE * d or plans.is_tempered(plan):
         return {}
     error = recursion.noise_variance(plans.streams_of(plan))
@@ -326,8 +327,5 @@ def _drift(p: FloatArray, n: int, length: int, population: int | None) -> Predic
 def _spectrum(covariance: Numbers, dim: int) -> tuple[float, float]:
     """Trace and log-determinant of a covariance given as a number, variances or a matrix."""
     array = np.asarray(covariance, dtype=np.float64)
-    if array.ndim == 2:
-        return float(np.trace(array)), float(np.linalg.slogdet(array)[1])
-    variances = np.broadcast_to(array, (dim,))
-    with np.errstate(divide="ignore"):
-        return float(variances.sum()), float(np.sum(np.log(variances)))
+    matrix = array if array.ndim == 2 else np.diag(np.broadcast_to(array, (dim,)))
+    return float(np.trace(matrix)), float(np.linalg.slogdet(matrix)[1])

@@ -64,8 +64,7 @@ def exact_moments(streams: Streams, estimator: Estimator = "mle") -> SecondMomen
             squared weights of the rows, as usual.
 
     Returns:
-        The moments of generations 1..T, relative to the true covariance (of the data set with its
-        divisor P, where there is one).
+        The moments of generations 1..T, relative to the true covariance (with divisor P for data).
 
     Raises:
         ValueError: if the estimator is unknown, or "unbiased" and a fit rests on a single row.

@@ -252,6 +252,33 @@ def test_kinds_of_other_loops(loop, kind):
     assert known == {"test_error": "exact" if simple else "asymptotic"}
 
 
+@pytest.mark.parametrize(
+    "loop",
+    [
+        Workflow(Real(keep=3), Synthetic(keep=3)),
+        Workflow(synthetic=Synthetic(of=Past())),
+        Workflow(Real(keep=2), Synthetic(of=Mixed(0.4)), Fit(n=80, with_replacement=True)),
+        Workflow(Real(every=True), fit=Fit(n=120, real_weight=0.6)),
+    ],
+    ids=["window", "past", "bootstrap", "weighted subset"],
+)
+def test_asymptotics_of_other_loops_against_simulation(rng, loop):
+    # The statistical error plus a relative error of 10/n; the spread's own noise is taken off.
+    n, chains, length = 100, 4000, 4
+    known = predict_gaussian(loop.plan(length, n), dim=1)
+    errors, variances = Twin(rng, loop, n=n, chains=chains).run(length)
+    free = variances - known["trace_ratio"].values
+    floor = 0.5 * (np.log(2 * np.pi) + 1)
+    nll = 0.5 * (np.log(2 * np.pi * variances) + (1 + errors) / variances)
+    for name, samples, level in [
+        ("log_det_ratio", np.log(variances) - free, 0.0),
+        ("wasserstein2", errors + (np.sqrt(variances) - 1) ** 2, 0.0),
+        ("nll", nll - floor, floor),
+    ]:
+        assert known[name].kind == "asymptotic"
+        assert_mean(samples, known[name].values - level, rounding=10 / n)
+
+
 def test_what_nothing_is_known_of():
     hot = Workflow(synthetic=Synthetic(temperature=1.2), fit=Fit(n="batch"))
     assert predict_categorical(hot.plan(3, 50), probabilities=[0.5, 0.5]) == {}
