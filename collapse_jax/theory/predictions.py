@@ -66,11 +66,9 @@ def predict_sizes(plan: Any) -> Predictions:
         >>> print(predict_sizes(plan)["n_train"].values)
         [10. 20. 30.]
     """
-    columns = {"n_train": plan.n_train, "real_fraction": plan.real_fraction}
-    return {
-        name: Prediction(np.asarray(values, np.float64), "exact", "definition")
-        for name, values in columns.items()
-    }
+    rows = np.asarray(plan.n_train, np.float64)
+    share = Prediction(plan.real_fraction, "exact", "definition")
+    return {"n_train": Prediction(rows, "exact", "definition"), "real_fraction": share}
 
 
 def predict_gaussian(
