@@ -110,6 +110,7 @@ def draw_over_time(ax: Any, loops: dict[str, Workflow], n: int, length: int, see
     task, t = cj.Gaussian(1, n), np.arange(1, length + 1)
     runs = figures.simulate([(loop, task) for loop in loops.values()], length, seeds, [METRIC])
     at = np.unique(np.geomspace(1, length, 8).astype(int))
+    places = iter((1.0, 0.85, 0.7))
     replace = cj.theory.expected(Workflow(), task, length)[METRIC]
     ax.plot(t, n * replace, color=PALETTE["Replace"], lw=1.0, ls=figures.EXACT)
     for (label, loop), ds, colour in zip(
@@ -118,7 +119,8 @@ def draw_over_time(ax: Any, loops: dict[str, Workflow], n: int, length: int, see
         known = n * cj.theory.expected(loop, task, length)[METRIC].values
         ax.plot(t, known, color=colour, ls=figures.EXACT, lw=1.5)
         points(ax, at, n * ds[METRIC].sel(generation=at).values, colour)
-        ax.annotate(label, (length, known[-1]), **LABEL, ha="right", color=colour)
+        where = round(length ** next(places))  # not one above the other
+        ax.annotate(label, (where, known[where - 1]), **LABEL, ha="right", color=colour)
     ax.set(xscale="log", yscale="log", xlim=(0.9, 1.2 * length), xlabel="generation")
     ax.set_ylabel("n times the squared error")
 
