@@ -133,10 +133,7 @@ def simulate(
         "metrics": list(names),
         "storage": storage,
     }
-    kept = None
-    if checkpoint is not None:
-        check_exact(config)
-        kept = Checkpoint(checkpoint, config, checkpoint_seconds)
+    kept = None if checkpoint is None else _folder(checkpoint, config, checkpoint_seconds)
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
     made = compiled.traceable(task, sizes=not by_rows)
@@ -197,6 +194,12 @@ def simulate(
     seconds = time.perf_counter() - started
     attrs = {**provenance(config, mesh), "workflow": caption(workflow), "wall_seconds": seconds}
     return label(task, values, seed_list, attrs)
+
+
+def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
+    """The folder of this run, which must be told apart from all others."""
+    check_exact(config)
+    return Checkpoint(path, config, seconds)
 
 
 def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
@@ -287,12 +290,10 @@ def _check_metrics(task: AbstractTask, metrics: Sequence[str] | None) -> None:
 def _check_instance(name: str, value: Any, kind: type) -> None:
     if isinstance(value, kind):
         return
-    if kind is Workflow:
-        known = [*PRESETS, "Workflow"]
-    else:
-        known = [*KNOWN, "LanguageModel"]
+    known = [*PRESETS, "Workflow"] if kind is Workflow else [*KNOWN, "LanguageModel"]
     itself = getattr(value, "__name__", "")
-    if (isinstance(value, type) and issubclass(value, kind)) or (callable(value) and itself in known):
+    of_kind = isinstance(value, type) and issubclass(value, kind)
+    if of_kind or (callable(value) and itself in known):
         written = "Replace" if value is Workflow else itself
         raise TypeError(f"{name} must be an instance, got {itself} itself; write {written}()")
     if isinstance(value, str):

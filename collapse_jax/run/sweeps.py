@@ -117,9 +117,7 @@ def _check_over(task: Any, over: Mapping[str, Sequence[Any]]) -> None:
             raise ValueError(f"over[{name!r}] must be distinct, got {list(values)}")
 
 
-def _cell(
-    workflow: Workflow, task: Any, settings: dict[str, Any]
-) -> tuple[Workflow, AbstractTask]:
+def _cell(workflow: Workflow, task: Any, settings: dict[str, Any]) -> tuple[Workflow, AbstractTask]:
     """The workflow and the task of a cell."""
     settings = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
     of_loop = {name: value for name, value in settings.items() if "." in name}
