@@ -12,7 +12,7 @@ from collapse_jax.loop import windows
 from collapse_jax.loop.batches import Batch, real_batch
 from collapse_jax.loop.form import Columns, Form
 from collapse_jax.numerics.draws import to_integers
-from collapse_jax.numerics.subsets import subset
+from collapse_jax.numerics.subsets import permuted
 from collapse_jax.tasks.base import AbstractTask, Data, Model, Rows, Statistic, World
 from collapse_jax.tasks.places import Places
 
@@ -222,8 +222,9 @@ def _drawn(
         numbers = to_integers(jax.random.bits(key, (n, 2)).T, places.total)
     else:
         # A subset of everything is everything, in order.
-        numbers = subset(key, places.total, n)
-        numbers = jnp.where(now.drawn == places.total, jnp.arange(n), numbers)
+        within = jnp.minimum(jnp.arange(n), places.total - 1)
+        numbers = permuted(key, places.total, within)
+        numbers = jnp.where(now.drawn == places.total, within, numbers)
     valid = jnp.arange(n) < now.drawn if form.drawn_varies else None
     real = numbers < places.real_size
     counted = real if valid is None else real & valid

@@ -36,7 +36,9 @@ class RegressionWorld(NamedTuple):
     design: Design | None
     """The shared design; None where each generation has its own."""
     x: Any
-    """Rows of the shared design `[n, d]`, where single rows will be asked for; else None."""
+    """All rows that are known: of the shared design, or the user's `[rows, d]`; else None."""
+    order: Any
+    """Which of them the shared design is `[n_samples]`."""
 
 
 class LeastSquares(NamedTuple):
@@ -48,8 +50,15 @@ class LeastSquares(NamedTuple):
     """Least-squares solution, of minimum norm where it is not unique."""
 
 
-class LabelledRows(NamedTuple):
-    """Rows of a design with their labels."""
+class KnownRows(NamedTuple):
+    """Rows of a design that is known, by their number, with their labels."""
+
+    index: Int[Array, " n"]
+    y: Float[Array, " n"]
+
+
+class FreshRows(NamedTuple):
+    """Rows of a design drawn anew in each generation, with their labels."""
 
     x: Float[Array, "n d"]
     y: Float[Array, " n"]
@@ -178,17 +187,17 @@ class LinearRegression(AbstractTask):
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> RegressionWorld:
         design_key, test_key, weights_key = (jax.random.fold_in(key, i) for i in range(3))
         if self.train_x is not None:
-            x = self.train_x[index]
-            return RegressionWorld(None, None, _design(linalg.qr_lower(x)), x)
+            design = _design(linalg.qr_lower(self.train_x[index]))
+            return RegressionWorld(None, None, design, self.train_x, index)
         weights = draws.normal(weights_key, (self.dim,))
         test_factor = _wishart_factor(test_key, self.n_test, self.dim) / jnp.sqrt(self.n_test)
-        design, x = None, None
+        design, x, order = None, None, None
         if self.design == "fixed" and rows:
             x = draws.normal(design_key, (self.n_samples, self.dim))
-            design = _design(linalg.qr_lower(x))
+            design, order = _design(linalg.qr_lower(x)), jnp.arange(self.n_samples)
         elif self.design == "fixed":
             design = _design(_wishart_factor(design_key, self.n_samples, self.dim))
-        return RegressionWorld(weights, test_factor, design, x)
+        return RegressionWorld(weights, test_factor, design, x, order)
 
     def real_statistic(self, world: RegressionWorld, key: Key[Array, ""], n: Size) -> LeastSquares:
         return self.sample_statistic(world, world.weights, key, n, temperature=None)
@@ -236,9 +245,9 @@ class LinearRegression(AbstractTask):
 
     def real_rows(
         self, world: RegressionWorld, key: Key[Array, ""], n: int, *, size: Any, index: Any
-    ) -> LabelledRows:
+    ) -> KnownRows | FreshRows:
         if self.train_x is not None:
-            return LabelledRows(self.train_x[index], self.train_y[index])
+            return KnownRows(index, self.train_y[index])
         return self.sample_rows(world, world.weights, key, n, temperature=None)
 
     def sample_rows(
@@ -249,25 +258,23 @@ class LinearRegression(AbstractTask):
         n: int,
         *,
         temperature: Float[Array, ""] | None,
-    ) -> LabelledRows:
+    ) -> KnownRows | FreshRows:
         noise = self._deviation(temperature) * draws.normal(key, (n,))
         if world.x is not None:
-            x = jnp.resize(
-                world.x, (n, self.dim)
-            )  # row j has the covariates of row j mod n_samples
-        else:
-            x = draws.normal(jax.random.fold_in(key, 1), (n, self.dim))
-        return LabelledRows(x, x @ model + noise)
+            index = jnp.resize(world.order, n)  # again and again the same rows, in order
+            return KnownRows(index, world.x[index] @ model + noise)
+        x = draws.normal(jax.random.fold_in(key, 1), (n, self.dim))
+        return FreshRows(x, x @ model + noise)
 
     def summarise(
         self,
         world: RegressionWorld,
-        rows: LabelledRows,
+        rows: KnownRows | FreshRows,
         valid: Bool[Array, " n"] | None,
         *,
         size: Size,
     ) -> LeastSquares:
-        x, y = rows
+        x, y = world.x[rows.index] if isinstance(rows, KnownRows) else rows.x, rows.y
         if valid is not None:
             x, y = jnp.where(valid[:, None], x, 0.0), jnp.where(valid, y, 0.0)
         gram = x.T @ x
