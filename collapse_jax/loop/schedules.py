@@ -51,6 +51,19 @@ def values_of(name: str, schedule: Any, n_generations: int) -> Any:
     return np.asarray(values, np.float64)
 
 
+def plain(schedule: Any) -> Any:
+    """The same schedule in a form that can be compared: a sequence of numbers as a tuple.
+
+    Example:
+        >>> plain(np.array([3, 4])), plain(range(2)), plain(0.5)
+        ((3, 4), (0, 1), 0.5)
+    """
+    if callable(schedule) or checks.is_traced(schedule) or isinstance(schedule, str | None):
+        return schedule
+    values = np.asarray(schedule).tolist()
+    return tuple(values) if isinstance(values, list) else values
+
+
 def is_constant(schedule: Any) -> bool:
     """Whether it is one number for all generations, whatever their number."""
     return not callable(schedule) and (np.ndim(schedule) == 0 or len(set(schedule)) == 1)

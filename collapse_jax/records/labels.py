@@ -41,7 +41,7 @@ def provenance(config: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
     return {
         "config": json.dumps(config, default=str),
         "workflow": config["workflow"]["type"],
-        "task": config["task"]["type"],
+        "task": config["task"]["type"].rpartition(":")[2].rpartition(".")[2],
         "collapse_jax_version": version("collapse_jax"),
         "jax_version": jax.__version__,
         "jaxlib_version": version("jaxlib"),

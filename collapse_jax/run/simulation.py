@@ -14,15 +14,16 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from collapse_jax.basics import checks
+from collapse_jax.loop.captions import caption
 from collapse_jax.loop.checks import check_loop, check_rows
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
 from collapse_jax.loop.generation import SIZES, host_sizes, metric_names
-from collapse_jax.loop.presets import PRESETS, name_of
+from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
 from collapse_jax.numerics.keys import check_threefry
-from collapse_jax.records.config import KNOWN, describe
+from collapse_jax.records.config import KNOWN, check_exact, describe
 from collapse_jax.records.labels import label, provenance
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
@@ -124,14 +125,15 @@ def simulate(
     names = metric_names(task, metrics)
     sizes = {name: column for name, column in host_sizes(plan).items() if name in names}
 
+    # In a folder, which may see more generations, a function is never replaced by its values.
     config = {
-        "workflow": describe(workflow),
+        "workflow": describe(workflow, n_generations if checkpoint is None else None),
         "task": describe(task),
         "n_generations": n_generations,
         "metrics": list(names),
         "storage": storage,
     }
-    kept = None if checkpoint is None else Checkpoint(checkpoint, config, checkpoint_seconds)
+    kept = None if checkpoint is None else _folder(checkpoint, config, checkpoint_seconds)
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
     made = compiled.traceable(task, sizes=not by_rows)
@@ -158,7 +160,7 @@ def simulate(
     place = {seed: row for row, seed in enumerate(own_seeds.tolist())}
     bar = tqdm(
         total=n_generations * len(own_seeds),
-        desc=f"{type(task).__name__} {name_of(workflow) or 'Workflow'}",
+        desc=f"{type(task).__name__} {caption(workflow)}",
         unit="gen",
         unit_scale=True,
         disable=(None if progress is None else not progress) if hosts.is_first() else True,
@@ -190,7 +192,14 @@ def simulate(
     values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
     values = {name: values[name] for name in names}
     seconds = time.perf_counter() - started
-    return label(task, values, seed_list, {**provenance(config, mesh), "wall_seconds": seconds})
+    attrs = {**provenance(config, mesh), "workflow": caption(workflow), "wall_seconds": seconds}
+    return label(task, values, seed_list, attrs)
+
+
+def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
+    """The folder of this run, which must be told apart from all others."""
+    check_exact(config)
+    return Checkpoint(path, config, seconds)
 
 
 def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
@@ -281,15 +290,13 @@ def _check_metrics(task: AbstractTask, metrics: Sequence[str] | None) -> None:
 def _check_instance(name: str, value: Any, kind: type) -> None:
     if isinstance(value, kind):
         return
-    if kind is Workflow:
-        known = [*PRESETS, "Workflow"]
-    else:
-        known = [cls.__name__ for cls in KNOWN.values() if cls is not kind] + ["LanguageModel"]
-    if callable(value) and getattr(value, "__name__", "") in known:
-        raise TypeError(
-            f"{name} must be an instance, got {value.__name__} itself; write {value.__name__}()"
-        )
+    known = [*PRESETS, "Workflow"] if kind is Workflow else [*KNOWN, "LanguageModel"]
+    itself = getattr(value, "__name__", "")
+    of_kind = isinstance(value, type) and issubclass(value, kind)
+    if of_kind or (callable(value) and itself in known):
+        written = "Replace" if value is Workflow else itself
+        raise TypeError(f"{name} must be an instance, got {itself} itself; write {written}()")
     if isinstance(value, str):
         checks.one_of(name, value, known)
-        raise TypeError(f"{name} must be an object, got the name {value!r}; write {value}(...)")
+        raise TypeError(f"{name} must be an object, got the name {value!r}; write {value}()")
     raise TypeError(f"{name} must be one of {', '.join(known)}, got {value!r}")

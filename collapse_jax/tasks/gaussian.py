@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.annotations import Numbers, Table
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.normal import Moments, Normal, checked_covariance, checked_mean
@@ -40,8 +41,8 @@ class Gaussian(AbstractTask):
         data: rows of real data `[rows, dim]` instead of the true distribution. Generation 1 draws
             `n_samples` of its training rows without replacement; the truth is the training rows'
             mean and (biased) covariance, and `nll` is measured on the test rows.
-        test_fraction: how `data` is split.
-        split_seed: how `data` is split.
+        test_fraction: share of the rows of `data` that is kept for tests.
+        split_seed: seed of the split of `data` into training and test rows.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type).
@@ -81,10 +82,10 @@ class Gaussian(AbstractTask):
         dim: int | None = None,
         n_samples: int | Array | None = None,
         *,
-        mean: Any = 0.0,
-        covariance: Any = 1.0,
+        mean: Numbers = 0.0,
+        covariance: Numbers = 1.0,
         estimator: Literal["mle", "unbiased"] = "mle",
-        data: Any = None,
+        data: Table = None,
         test_fraction: float = 0.25,
         split_seed: int = 0,
     ):

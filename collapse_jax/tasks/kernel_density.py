@@ -1,7 +1,7 @@
 """Kernel density estimation: a model is its training set, sampling is a smoothed bootstrap."""
 
 import math
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.numerics import draws
 from collapse_jax.numerics.kernels import block_size, log_kernel_sums
 from collapse_jax.tasks import support, toys
@@ -92,8 +93,8 @@ class KernelDensity(AbstractTask):
             mixtures; `False` reproduces that.
         data: rows of real data `[rows, dim]` instead of a data set. Generation 1 draws `n_samples`
             of its training rows without replacement.
-        test_fraction: how `data` is split.
-        split_seed: how `data` is split.
+        test_fraction: share of the rows of `data` that is kept for tests.
+        split_seed: seed of the split of `data` into training and test rows.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type).
@@ -134,15 +135,15 @@ class KernelDensity(AbstractTask):
 
     def __init__(
         self,
-        dataset: str = "moons",
+        dataset: Annotated[str, "{blobs,circles,moons,swiss_roll}"] = "moons",
         n_samples: int | Array | None = None,
         *,
-        bandwidth: Any = 0.1,
+        bandwidth: Annotated[Any, "FLOAT|{scott,silverman}"] = 0.1,
         kernel: Literal["gaussian", "tophat"] = "gaussian",
         n_test: int = 500,
-        noise: Any = 0.05,
+        noise: Number = 0.05,
         shared_centers: bool = True,
-        data: Any = None,
+        data: Table = None,
         test_fraction: float = 0.25,
         split_seed: int = 0,
     ):

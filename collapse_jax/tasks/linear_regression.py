@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.annotations import Number, Pair
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.tables import sample_size, split
@@ -83,8 +84,8 @@ class LinearRegression(AbstractTask):
             rows. `test_error` is the mean squared error on the test rows and their real labels,
             which includes their own noise.
         fit_intercept: with `data`, add a column of ones.
-        test_fraction: how `data` is split.
-        split_seed: how `data` is split.
+        test_fraction: share of the rows of `data` that is kept for tests.
+        split_seed: seed of the split of `data` into training and test rows.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type).
@@ -120,10 +121,10 @@ class LinearRegression(AbstractTask):
         dim: int | None = None,
         n_samples: int | Array | None = None,
         *,
-        noise: Any = None,
+        noise: Number = None,
         design: Literal["fixed", "fresh"] = "fixed",
         n_test: int = 1000,
-        data: Any = None,
+        data: Pair = None,
         fit_intercept: bool = True,
         test_fraction: float = 0.25,
         split_seed: int = 0,
