@@ -157,8 +157,8 @@ def test_rules_shrink_the_bandwidth_as_data_accumulate(rule):
     assert form.rows
     assert not form.statistic
     world = make_world(task, form, key)
-    columns = columns_of(plan, form, None, 1, generations)
-    numbers = [jax.tree.map(lambda x, i=i: x[i], columns) for i in range(generations)]
+    columns = columns_of(plan, form, None)
+    numbers = [columns.of(t) for t in range(1, generations + 1)]
     pool = pools.begin(task, form, world, key, numbers[0])
     step = jax.jit(lambda pool, now: generation(task, form, world, pool, key, now, ("nll",)))
     for t, now in enumerate(numbers, 1):

@@ -75,7 +75,7 @@ def rollout(
     form = form_of(workflow, task, _of_any_size(workflow, plan) if unknown else plan, storage)
     names = metric_names(task, metrics)
     sizes: dict[str, Any] = dict(host_sizes(plan))
-    columns = columns_of(plan, form, task.population, 1, n_generations)
+    columns = columns_of(plan, form, task.population).part(1, n_generations)
     if unknown:
         columns = _multiplied(columns, form, task.n_samples)
         sizes["n_train"] = plan.n_train * task.n_samples
