@@ -96,3 +96,37 @@ def test_gaussians_of_few_counts_are_singular_where_these_are(workflow):
     found = ds.log_det_ratio.values
     assert 20 < np.isneginf(found).sum() < 100
     assert found[np.isfinite(found)].min() > -8.0
+
+
+def _densities(data, bandwidth):
+    task = cj.KernelDensity(data=data, bandwidth=bandwidth)
+    names = ("nll", "variance_ratio", "tail_coverage", "hallucinated")
+    return cj.simulate(cj.Replace(), task, 2, 3, metrics=names, progress=False)
+
+
+def test_kernel_densities_follow_offsets_and_scales():
+    rows = np.random.default_rng(0).standard_normal((200, 2))
+    golden = _densities(rows, 0.3)
+    for scale in (1e-6, 1.0, 1e6):
+        found = _densities((rows + 1e6) * scale, 0.3 * scale)
+        assert found.nll.values == pytest.approx(
+            golden.nll.values + 2 * np.log(scale), rel=1e-4, abs=1e-4
+        )
+        for name in ("variance_ratio", "tail_coverage", "hallucinated"):
+            np.testing.assert_allclose(found[name], golden[name], rtol=1e-4)
+
+
+def test_kernel_densities_of_tiny_bandwidths_are_numbers():
+    rows = np.random.default_rng(0).standard_normal((400, 1))
+    found = _densities(rows, 1e-6).nll.values
+    train, test = split(rows, 0.25, 0)
+    nearest = np.min((test - train.T) ** 2, axis=1)
+    np.testing.assert_allclose(found[:, 0], nearest.mean() / 2e-12, rtol=1e-3)
+    assert np.all(np.isfinite(found))
+
+
+def test_ties_are_no_hallucinations():
+    ages = np.round(40.0 + 10.0 * np.random.default_rng(0).standard_normal((400, 1)))
+    found = _densities(ages, 1.0)
+    assert float(found.hallucinated.max()) < 0.2
+    assert float(found.tail_coverage.min()) > 0.5
