@@ -87,8 +87,11 @@ def rollout(
         return generation(task, form, world, pool, key, now, [n for n in names if n not in sizes])
 
     found = jax.lax.scan(body, pool, columns)[1]
+    units = task.units
     return {
-        name: jnp.asarray(sizes[name], jnp.float32) if name in sizes else found[name]
+        name: jnp.asarray(sizes[name], jnp.float32)
+        if name in sizes
+        else found[name] * units.get(name, 1.0)
         for name in names
     }
 

@@ -65,7 +65,8 @@ def traceable(module: Any, sizes: bool = False) -> Any:
             return jnp.asarray(leaf, jnp.int32)
         return leaf
 
-    return jax.tree.map(convert, module)
+    with np.errstate(over="ignore"):  # what float32 cannot hold serves the host only
+        return jax.tree.map(convert, module)
 
 
 def bytes_per_chain(task: AbstractTask, form: Form, first: Columns) -> int:

@@ -181,6 +181,7 @@ def simulate(
         midway.clear()
     if not together:
         values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
+    values = _in_user_units(task, values)
     shape = (len(seed_list), n_generations)
     values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
     values = {name: values[name] for name in names}
@@ -193,6 +194,12 @@ def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpo
     """The folder of this run, which must be told apart from all others."""
     check_exact(config)
     return Checkpoint(path, {"stream_version": STREAM_VERSION, **config}, seconds)
+
+
+def _in_user_units(task: AbstractTask, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Metrics in float64 where they have other units on the device."""
+    factors = {name: f for name, f in task.units.items() if name in values and f != 1.0}
+    return values | {name: values[name].astype(np.float64) * f for name, f in factors.items()}
 
 
 def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:

@@ -220,7 +220,11 @@ class Gaussian(AbstractTask):
             ]
         )
         mean = first.normal.mean + weight * gap
-        return Moments(total, Normal.from_factor(mean, linalg.qr_lower(stacked)))
+        # Means are rounded, and so is the gap between them.
+        lengths = jnp.abs(first.normal.mean) + jnp.abs(second.normal.mean)
+        reference = jnp.sqrt(weight * (1.0 - weight)) * lengths
+        factor = linalg.qr_lower(stacked, reference=reference)
+        return Moments(total, Normal.from_factor(mean, factor))
 
     def real_rows(
         self, world: None, key: Key[Array, ""], n: int, *, size: Any, index: Any
@@ -251,10 +255,10 @@ class Gaussian(AbstractTask):
         size: Size,
     ) -> Moments:
         if valid is not None:
-            return _moments_of(rows, valid)
+            return self._moments_of(rows, valid)
         n = rows.shape[0]
         mean = rows.mean(axis=0)
-        factor = linalg.gram_lower(rows - mean, rank=n - 1) / jnp.sqrt(n)
+        factor = self._lower(rows - mean, n - 1, mean) / jnp.sqrt(n)
         return Moments(jnp.asarray(n, jnp.float32), Normal.from_factor(mean, factor))
 
     def fit(self, world: None, data: Data) -> Normal:
@@ -305,17 +309,29 @@ class Gaussian(AbstractTask):
         rows = jnp.maximum(n, 1.0)  # an empty set has some moments or other, and no weight
         return Moments(n, Normal(mean / jnp.sqrt(rows), lower, log_diag - 0.5 * jnp.log(rows)))
 
+    def _moments_of(self, rows: Float[Array, "n d"], valid: Bool[Array, " n"]) -> Moments:
+        """Moments of some of the rows."""
+        n = jnp.sum(valid, dtype=jnp.float32)
+        count = jnp.maximum(n, 1.0)
+        rows = jnp.where(valid[:, None], rows, 0.0)
+        mean = jnp.sum(rows, axis=0) / count
+        centred = jnp.where(valid[:, None], rows - mean, 0.0)
+        factor = self._lower(centred, None, mean) / jnp.sqrt(count)
+        # Not more of them than a rank, which is no fixed number here.
+        first = jnp.cumsum(jnp.diag(factor) > 0.0) < n
+        factor = jnp.where(first, factor, 0.0)
+        return Moments(n, Normal.from_factor(mean, factor))
 
-def _moments_of(rows: Float[Array, "n d"], valid: Bool[Array, " n"]) -> Moments:
-    """Moments of some of the rows."""
-    n = jnp.sum(valid, dtype=jnp.float32)
-    count = jnp.maximum(n, 1.0)
-    rows = jnp.where(valid[:, None], rows, 0.0)
-    mean = jnp.sum(rows, axis=0) / count
-    centred = jnp.where(valid[:, None], rows - mean, 0.0)
-    factor = linalg.gram_lower(centred) / jnp.sqrt(count)
-    factor = jnp.where(jnp.arange(rows.shape[1]) < n - 1.0, factor, 0.0)
-    return Moments(n, Normal.from_factor(mean, factor))
+    def _lower(
+        self, centred: Float[Array, "n d"], rank: int | None, mean: Float[Array, " d"]
+    ) -> Float[Array, "d d"]:
+        """Factor of the scatter of rows from which their mean has been taken.
+
+        The user's rows may be near to singular in any part of them, which the product would hide.
+        """
+        reference = jnp.sqrt(jnp.sum(centred**2, axis=0) + len(centred) * mean**2)
+        lower = linalg.gram_lower if self.train is None else linalg.qr_lower
+        return lower(centred, rank, reference)
 
 
 def _apply(scale: Any, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:
