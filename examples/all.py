@@ -20,6 +20,7 @@ OUTPUTS = {
     "categorical": "categorical.png",
     "real_share": "real_share.png",
     "three_limits": "limits.png",
+    "real_streams": "real_streams.png",
     "theory": "theory.png",
     "wine": "wine.png",
     "diagnoses": "diagnose.md",

@@ -45,6 +45,7 @@ FIGURES = {
     "kde_rules": {"datasets": ("moons",), "n_samples": 6, "n_generations": 4, "seeds": 3},
     "linear_regression": {"dims": (2,), "sizes": (30,), "noises": (1.0,), "n_generations": 4},
     "real_share": {"n_samples": 6, "n_generations": 9, "seeds": 5},
+    "real_streams": {"n_samples": 20, "n_generations": 6, "seeds": 5},
     "three_limits": {"sizes": (6,), "n_generations": 9, "seeds": 50},
 }
 

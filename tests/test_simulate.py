@@ -12,7 +12,8 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax.loop.generation import pool_form
+from collapse_jax.loop.form import columns_of, form_of
+from collapse_jax.loop.presets import name_of
 from collapse_jax.records.config import run_arguments
 from collapse_jax.run import compiled
 
@@ -23,7 +24,7 @@ TASKS = [
     cj.LinearRegression(dim=3, n_samples=10),
     cj.Categorical(5, 10),
 ]
-ids = {"ids": lambda x: type(x).__name__}
+ids = {"ids": lambda x: name_of(x) if isinstance(x, cj.Workflow) else type(x).__name__}
 every_workflow = pytest.mark.parametrize("workflow", WORKFLOWS, **ids)
 every_task = pytest.mark.parametrize("task", TASKS, **ids)
 
@@ -107,9 +108,11 @@ def test_the_statistic_path_holds_no_rows():
         for workflow in (cj.Replace(), cj.Accumulate()):
             sizes = set()
             for n, generations in ((10, 10), (100_000, 10), (10, 10_000)):
-                bigger = eqx.tree_at(lambda t: t.n_samples, task, n)
-                form = pool_form(workflow, bigger, generations)
-                sizes.add(compiled.bytes_per_chain(bigger, form))
+                bigger = eqx.tree_at(lambda t: t.n_samples, task, n * 1000)
+                plan = workflow.plan(generations, n * 1000)
+                form = form_of(workflow, bigger, plan)
+                first = columns_of(plan, form, None, 1, 1)
+                sizes.add(compiled.bytes_per_chain(bigger, form, first))
             assert len(sizes) == 1
             assert sizes.pop() < 1000
 
@@ -137,18 +140,6 @@ def test_rerun_with_data_needs_the_same_data():
         run_arguments(ds)
     with pytest.raises(ValueError, match="fingerprint"):
         run_arguments(ds, data=rows + 1.0)
-
-
-class Cramped(cj.AccumulateSubsample):
-    """Promises to keep two batches, and keeps all."""
-
-    def capacity(self, n_generations):
-        return 2
-
-
-def test_a_workflow_that_outgrows_its_capacity_is_refused():
-    with pytest.raises(ValueError, match=r"capacity of Cramped must be at least .*, got 2"):
-        run(Cramped(), TASKS[0], 5, 2)
 
 
 def test_metrics_select_variables():
@@ -217,11 +208,9 @@ def test_many_devices_do_not_hang():
 @every_workflow
 @every_task
 def test_no_lapack_in_compiled_programs(workflow, task):
-    form = pool_form(workflow, task, 3)
     keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), 2)
     chain = jax.jit(jax.vmap(lambda key: cj.rollout(workflow, task, 3, key)))
     text = chain.lower(keys).as_text()
-    assert form.capacity in (1, 4)
     for name in ("lapack", "cholesky", "triangular_solve", "eigh", "Qr"):
         assert name not in text
 

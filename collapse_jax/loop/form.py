@@ -218,8 +218,7 @@ def _scales(plan: Plan) -> tuple[Any, Any]:
     if plan.real_weight is None:
         return np.float64(plan.real_size > 0), np.float64(plan.synthetic_size > 0)
     weights = plan.row_weights
-    there = plan.synthetic_size > 0
-    return weights[:, 0], weights[:, 1] * there
+    return weights[:, 0] * (plan.real_size > 0), weights[:, 1] * (plan.synthetic_size > 0)
 
 
 def _slot_sizes(plan: Plan, form: Form, index: Any) -> Any:

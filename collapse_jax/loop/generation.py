@@ -1,12 +1,14 @@
 """The pure layer: one generation, and one chain as a scan over generations."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.basics.checks import is_traced
 from collapse_jax.loop import pool as pools
 from collapse_jax.loop.batches import first_rows, synthetic_batch
 from collapse_jax.loop.checks import check_loop
@@ -67,12 +69,16 @@ def rollout(
         (3, 10)
     """
     check_threefry(key)
-    plan = workflow.plan(n_generations, task.n_samples)
+    unknown = is_traced(task.n_samples)
+    plan = workflow.plan(n_generations, 1 if unknown else task.n_samples)
     check_loop(workflow, task, plan)
-    form = form_of(workflow, task, plan, storage)
+    form = form_of(workflow, task, _of_any_size(workflow, plan) if unknown else plan, storage)
     names = metric_names(task, metrics)
-    sizes = host_sizes(plan)
+    sizes: dict[str, Any] = dict(host_sizes(plan))
     columns = columns_of(plan, form, task.population, 1, n_generations)
+    if unknown:
+        columns = _multiplied(columns, form, task.n_samples)
+        sizes["n_train"] = plan.n_train * task.n_samples
     world = make_world(task, form, key)
     first = jax.tree.map(lambda x: x[0], columns)
     pool = begin(task, form, world, key, first)
@@ -85,6 +91,29 @@ def rollout(
         name: jnp.asarray(sizes[name], jnp.float32) if name in sizes else found[name]
         for name in names
     }
+
+
+def _of_any_size(workflow: Workflow, plan: Plan) -> Plan:
+    """The plan where `n_samples` is traced, as what is compiled in has to serve it.
+
+    Raises:
+        TypeError: if the workflow has numbers of rows of its own, or draws rows.
+    """
+    if not (workflow.real.n is workflow.synthetic.n is workflow.fit.n is None):
+        raise TypeError("n_samples must be a known number where the workflow has numbers of rows")
+    return workflow.plan(plan.n_generations, 2**30)
+
+
+def _multiplied(columns: Columns, form: Form, n: Any) -> Columns:
+    """The numbers of a loop for `n_samples` of 1 as those for another."""
+    if form.rows or form.synthetic.by_rows:
+        raise TypeError("n_samples must be a known number where rows are drawn one by one")
+    sizes = ("real_rows", "synthetic_rows", "real_size", "synthetic_size", "drawn")
+    found = {name: getattr(columns, name) * n for name in (*sizes, "effective_size")}
+    if form.weighted:
+        scales = ("real_scale", "synthetic_scale")
+        found |= {name: getattr(columns, name) / n for name in scales}
+    return columns._replace(**found)
 
 
 def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now: Columns) -> Pool:

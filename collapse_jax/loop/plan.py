@@ -79,20 +79,21 @@ class Plan:
     def row_weights(self) -> Any:
         """Weight of a real row and of a generated row, the sum over all rows being 1.
 
-        Generation 1 has real rows only, so that they have all the weight. `[generation, 2]`
+        Where there are rows of one kind only, as in generation 1, they have all of it; the weight
+        of the other kind does not matter then. `[generation, 2]`
         """
         equal = 1.0 / np.stack([self.size, self.size], axis=1)
         if self.real_weight is None:
             return equal
+        both = ((self.real_size > 0) & (self.synthetic_size > 0))[:, None]
         real = self.real_weight / np.maximum(self.real_size, 1)
         synthetic = (1.0 - self.real_weight) / np.maximum(self.synthetic_size, 1)
         if isinstance(self.real_weight, np.ndarray):
             weights = np.stack([real, synthetic], axis=1)
-            weights[0] = equal[0]
-            return weights
+            return np.where(both, weights, equal)
         import jax.numpy as jnp
 
-        return jnp.stack([real, synthetic], axis=1).at[0].set(equal[0])
+        return jnp.where(both, jnp.stack([real, synthetic], axis=1), equal)
 
     @property
     def effective_size(self) -> Any:

@@ -258,7 +258,7 @@ class KernelDensity(AbstractTask):
             n = jnp.sum(valid, dtype=jnp.float32)
             rows = jnp.where(valid[:, None], rows, jnp.inf)  # no kernel reaches from there
         log_sums = log_kernel_sums(world.test, rows, self._bandwidth_of(size), self.kernel)
-        return KernelSums(log_sums, jnp.log(n))
+        return KernelSums(jnp.where(n > 0.0, log_sums, -jnp.inf), jnp.log(n))
 
     def fit(self, world: KernelWorld, data: Data) -> KernelModel:
         return KernelModel(data.rows, data.places, self._bandwidth_of(data.size), data.statistic)

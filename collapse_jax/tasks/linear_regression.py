@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import draws, linalg
@@ -260,7 +260,7 @@ class LinearRegression(AbstractTask):
     ) -> KnownRows | FreshRows:
         noise = self._deviation(temperature) * draws.normal(key, (n,))
         if world.x is not None:
-            index = jnp.resize(world.order, n)  # again and again the same rows, in order
+            index = jnp.resize(world.order, (n,))  # again and again the same rows, in order
             return KnownRows(index, world.x[index] @ model + noise)
         x = draws.normal(jax.random.fold_in(key, 1), (n, self.dim))
         return FreshRows(x, x @ model + noise)

@@ -73,6 +73,7 @@ class Places(eqx.Module):
             return self.rows(to_integers(drawn, self.total))
         chosen = to_uniform(words(key, (1, drawn.shape[1])))[0]
         real = (chosen < self.real_weight) | (self.synthetic_size == 0)
+        real = real & (self.real_size > 0)
         real_number = to_integers(drawn, self.real_size)
         synthetic_number = to_integers(drawn, self.synthetic_size)
         return self.rows(jnp.where(real, real_number, self.real_size + synthetic_number))

@@ -3,12 +3,14 @@
 `expected(workflow, task, n_generations)` predicts the metrics of a simulation. The submodules hold
 the formulas, each usable alone, in NumPy and SciPy and double precision:
 
-- `moments`: exact second moments for any workflow with fixed weights, and its risk ratios;
+- `recursion`: moments and risk ratios of any loop of two streams, from its sizes and windows;
+  `plans`: reads these off a workflow's plan;
+- `moments`: the same for weights of your own, batch by batch;
 - `gaussian`: closed-form moments of the three workflows; `wishart`: determinants, spreads and
   likelihoods under Replace; `risk`: universal large-sample ratios; `mixing`: real data mixed in;
-- `regression`, `kernel`, `categorical`: the other tasks; `survival`: single outcomes of the latter;
-  `wright_fisher`: categorical models under Replace, exactly;
-- `predictions`: what is known per task and workflow, the layer below `expected`.
+- `regression`, `kernel`, `categorical`: the other tasks; `wright_fisher`: categorical models under
+  Replace, exactly, and their single outcomes;
+- `predictions`: what is known per task and plan, the layer below `expected`.
 
 Generations are counted t = 1..T, and generation 1 is fitted to real data. Numbers out of range
 raise `ValueError`, arguments of the wrong type `TypeError`.
@@ -20,31 +22,31 @@ from collapse_jax.theory import (
     kernel,
     mixing,
     moments,
+    plans,
     predictions,
+    recursion,
     regression,
     risk,
-    survival,
     wishart,
     wright_fisher,
 )
-from collapse_jax.theory._expected import Expected, expected, regime_of
-from collapse_jax.theory.predictions import Prediction, Regime
+from collapse_jax.theory.expectation import Expected, expected
+from collapse_jax.theory.predictions import Prediction
 
 __all__ = [
     "Expected",
     "Prediction",
-    "Regime",
     "categorical",
     "expected",
     "gaussian",
     "kernel",
     "mixing",
     "moments",
+    "plans",
     "predictions",
-    "regime_of",
+    "recursion",
     "regression",
     "risk",
-    "survival",
     "wishart",
     "wright_fisher",
 ]

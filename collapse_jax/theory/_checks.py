@@ -90,6 +90,25 @@ def check_sizes(name: str, sizes: Numbers, length: int, minimum: int = 1) -> Flo
     return np.broadcast_to(array, (length,)).copy()
 
 
+def check_temperature(temperature: Numbers, length: int) -> FloatArray:
+    """Returns the temperature with which the model before generation t was sampled, `[generation]`.
+
+    Args:
+        temperature: positive, a number or `[generation]`; entry t - 1 is for sampling model t.
+        length: number of generations T.
+
+    Raises:
+        ValueError: if the shape is neither `[]` nor `[length]`, or a value is not positive.
+    """
+    array = np.asarray(temperature, dtype=np.float64)
+    if array.shape not in ((), (length,)) or not np.all(np.isfinite(array) & (array > 0)):
+        raise ValueError(
+            f"temperature must be positive, of shape () or ({length},), got {temperature!r}"
+        )
+    given = np.broadcast_to(array, (length,))
+    return np.concatenate([[1.0], given[:-1]])
+
+
 def check_probabilities(probabilities: Numbers) -> FloatArray:
     """Returns probabilities as a float64 array `[outcome]` that sums to one exactly.
 

@@ -3,7 +3,7 @@
 The model of generation t is the vector of outcome frequencies in its training set. One minus the
 collision probability sum p_i^2 behaves like the trace of a Gaussian covariance, so the factors of
 `gaussian` and `mixing` apply unchanged. Approximations and bounds in closed form live here; exact
-results for moderate n under Replace are in `wright_fisher`, single outcomes in `survival`.
+results for moderate n under Replace, and single outcomes, are in `wright_fisher`.
 """
 
 import math

@@ -18,13 +18,18 @@ from collapse_jax.theory._checks import (
     check_count,
     check_estimator,
     check_sizes,
+    check_temperature,
     generations,
 )
 from collapse_jax.theory.moments import SecondMoments
 
 
 def replace_moments(
-    n_samples: Numbers, n_generations: int, estimator: Estimator = "mle"
+    n_samples: Numbers,
+    n_generations: int,
+    estimator: Estimator = "mle",
+    *,
+    temperature: Numbers = 1.0,
 ) -> SecondMoments:
     """Moments under Replace: each generation is fitted to samples of the one before it.
 
@@ -35,6 +40,7 @@ def replace_moments(
         n_samples: `[]` or `[generation]`, rows in each generation; at least 2 if unbiased.
         n_generations: number of generations T.
         estimator: "mle" (divide by n) or "unbiased" (by n - 1).
+        temperature: `[]` or `[generation]`, factor on the covariance with which model t is sampled.
 
     Returns:
         The moments of generations 1..T.
@@ -44,7 +50,7 @@ def replace_moments(
 
     Source:
         Kazdan et al., arXiv 2410.16713, sec. 2 (the setting); Shumailov et al., arXiv 2305.17493
-        (unbiased). Schedules of sizes: derived.
+        (unbiased); Alemohammad et al., arXiv 2307.01850 (temperature). Schedules: derived.
 
     Example:
         >>> print(replace_moments(10, 3).covariance.round(6))
@@ -53,8 +59,9 @@ def replace_moments(
     unbiased = check_estimator(estimator)
     t = generations(n_generations)
     sizes = check_sizes("n_samples", n_samples, len(t), minimum=2 if unbiased else 1)
-    covariance = np.ones_like(t) if unbiased else np.cumprod(1 - 1 / sizes, dtype=np.float64)
-    sampled = np.concatenate([[1.0], covariance[:-1]])
+    scale = check_temperature(temperature, len(t))
+    covariance = np.cumprod(scale * (1 if unbiased else 1 - 1 / sizes), dtype=np.float64)
+    sampled = scale * np.concatenate([[1.0], covariance[:-1]])
     return SecondMoments(np.cumsum(sampled / sizes), covariance)
 
 

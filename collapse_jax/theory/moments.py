@@ -8,8 +8,8 @@ model mean around the truth, and the mean of the model covariance. Both are prop
 true covariance, so they are returned relative to it, and they do not depend on the dimension.
 
 Replace, Accumulate, windows, real data mixed in (fixed or fresh), sampling from an old model and
-weights by provenance are all choices of the weight matrix. (A random choice of rows is not: see
-`gaussian.accumulate_subsample_moments`.)
+weights by provenance are all choices of the weight matrix. (For what a workflow can be, random
+choices of rows and of models among it, see `recursion`, which needs no such matrix.)
 
 Source:
     our derivation; it is the finite-sample counterpart of the Gaussian process of

@@ -2,7 +2,7 @@
 
 For every smooth parametric family and every asymptotically linear estimator, the error covariance
 of generation t is c_t times that of a single fit on n real rows, and the number c_t depends on the
-workflow alone. Any other workflow with fixed weights: `moments.risk_ratio`.
+workflow alone. Any other workflow: `recursion.noise_variance`.
 """
 
 import math

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from collapse_jax.theory import categorical, gaussian, mixing, survival, wright_fisher
+from collapse_jax.theory import categorical, gaussian, mixing, wright_fisher
 
 TRUTH = np.array([0.5, 0.3, 0.15, 0.05])
 
@@ -92,17 +92,17 @@ def test_exact_chain_handles_many_outcomes_in_blocks():
     probabilities /= probabilities.sum()
     spectrum = wright_fisher.count_spectrum(probabilities, 60, 1)
     assert spectrum.sum() == pytest.approx(50_000)
-    assert spectrum[0, 0] == pytest.approx(survival.n_unseen(probabilities, 60))
+    assert spectrum[0, 0] == pytest.approx(wright_fisher.n_unseen(probabilities, 60))
 
 
 def test_data_set_without_replacement():
     whole = wright_fisher.count_spectrum(TRUTH, 20, 1, population=20)
     np.testing.assert_allclose(np.flatnonzero(whole[0] > 1e-12), [1, 3, 6, 10])
     exact = wright_fisher.count_spectrum(TRUTH, 7, 1, population=20)[0, 0]
-    assert survival.n_unseen(TRUTH, 7, population=20) == pytest.approx(exact)
+    assert wright_fisher.n_unseen(TRUTH, 7, population=20) == pytest.approx(exact)
     # single-precision frequencies of a large data set are recognised
     single = np.array([1 / 3, 2 / 3], dtype=np.float32)
-    assert survival.n_unseen(single, 5, population=3_000_000) == pytest.approx(
+    assert wright_fisher.n_unseen(single, 5, population=3_000_000) == pytest.approx(
         (1 / 3) ** 5 + (2 / 3) ** 5, rel=1e-4
     )
 
@@ -177,9 +177,9 @@ def test_branching_survival(rng, brute_force):
     for _ in range(20):  # 20 comparisons
         alive.append(counts > 0)
         counts = rng.poisson(counts)
-    exact = 1 - np.exp(-4 * survival.branching_survival(20))
+    exact = 1 - np.exp(-4 * wright_fisher.branching_survival(20))
     brute_force.check_means(np.stack(alive, axis=1).astype(float), exact)
-    long = survival.branching_survival(100_000) * np.arange(1, 100_001)
+    long = wright_fisher.branching_survival(100_000) * np.arange(1, 100_001)
     assert long[-1] == pytest.approx(2, abs=1e-3)
     assert np.all((long >= 1) & (long <= 3))
 
@@ -194,7 +194,7 @@ def test_survival_bounds_hold_for_the_exact_chain(n, probability):
     for t in range(60):
         alive[t] = 1 - law[0]
         law = law @ transition
-    lower, upper = survival.survival_bounds(probability, n, 60)
+    lower, upper = wright_fisher.survival_bounds(probability, n, 60)
     assert np.all(lower <= alive + 1e-12)
     assert np.all(alive <= upper + 1e-12)
     assert lower[0] == pytest.approx(alive[0])
@@ -203,7 +203,7 @@ def test_survival_bounds_hold_for_the_exact_chain(n, probability):
 def test_extinct_outcomes_are_bounded_and_sharp_when_rare():
     probabilities = np.full(300, 1 / 300)
     exact = wright_fisher.count_spectrum(probabilities, 300, 30)[:, 0]
-    bound = survival.n_extinct(probabilities, 300, 30)
+    bound = wright_fisher.n_extinct(probabilities, 300, 30)
     assert np.all(bound >= exact - 1e-9)
     assert bound[0] == pytest.approx(exact[0])
     np.testing.assert_allclose(bound, exact, rtol=0.05)
@@ -220,9 +220,12 @@ def test_extinct_outcomes_are_bounded_and_sharp_when_rare():
             lambda: categorical.partially_synthetic_collision(TRUTH, 0, 1, 3),
             "n_real must be 1",
         ),
-        (lambda: survival.survival_bounds(1.2, 5, 3), "probability must .* got 1.2"),
-        (lambda: survival.n_unseen(TRUTH, 7, population=6), "population must be 7 or more, got 6"),
-        (lambda: survival.n_unseen(TRUTH, 7, population=9), "frequencies among population=9"),
+        (lambda: wright_fisher.survival_bounds(1.2, 5, 3), "probability must .* got 1.2"),
+        (
+            lambda: wright_fisher.n_unseen(TRUTH, 7, population=6),
+            "population must be 7 or more, got 6",
+        ),
+        (lambda: wright_fisher.n_unseen(TRUTH, 7, population=9), "frequencies among population=9"),
         (lambda: wright_fisher.count_spectrum(TRUTH, 7, 0), "n_generations must be 1 or more"),
         (lambda: wright_fisher.count_spectrum(TRUTH, 7, 1, population=9), "population=9"),
     ],

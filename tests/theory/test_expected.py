@@ -8,14 +8,22 @@ import numpy as np
 import pytest
 
 from collapse_jax import tasks
-from collapse_jax.loop import presets
-from collapse_jax.theory import Expected, Prediction, Regime, expected, gaussian, regime_of
+from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
+from collapse_jax.theory import Expected, Prediction, expected, gaussian
 
-WORKFLOWS = [presets.Replace(), presets.Accumulate(), presets.AccumulateSubsample()]
+REPLACE = Workflow()
+ACCUMULATE = Workflow(Real(keep=None), Synthetic(keep=None))
+WORKFLOWS = {
+    "replace": REPLACE,
+    "accumulate": ACCUMULATE,
+    "subsample": Workflow(Real(keep=None), Synthetic(keep=None), Fit(n="batch")),
+    "window": Workflow(Real(keep=2), Synthetic(keep=3, n=50)),
+    "fresh": Workflow(Real(every=True), fit=Fit(real_weight=0.6)),
+}
 SIZES = {"n_train", "real_fraction"}
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda w: type(w).__name__)
+@pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=list(WORKFLOWS))
 @pytest.mark.parametrize(
     "task",
     [
@@ -47,7 +55,7 @@ def test_dataset(workflow, task):
 
 
 def test_values_are_those_of_the_formulas():
-    ds = expected(presets.Accumulate(), tasks.Gaussian(dim=2, n_samples=10, covariance=3.0), 5)
+    ds = expected(ACCUMULATE, tasks.Gaussian(dim=2, n_samples=10, covariance=3.0), 5)
     moments = gaussian.accumulate_moments(10, 5)
     np.testing.assert_allclose(ds.trace_ratio, moments.covariance)
     np.testing.assert_allclose(ds.squared_error_mean, 6 * moments.mean_error)
@@ -56,12 +64,12 @@ def test_values_are_those_of_the_formulas():
 def test_data_sets_as_truth(rng):
     rows = rng.normal(size=(40, 2))
     task = tasks.Gaussian(data=rows, n_samples=10)
-    ds = expected(presets.Replace(), task, 3)
+    ds = expected(REPLACE, task, 3)
     assert set(ds) == SIZES | {"squared_error_mean", "trace_ratio"}
     task = tasks.LinearRegression(data=(rows, rows.sum(axis=1)), n_samples=10)
-    assert set(expected(presets.Replace(), task, 3)) == SIZES
+    assert set(expected(REPLACE, task, 3)) == SIZES
     task = tasks.Categorical(data=["a", "b", "a", "c"])
-    ds = expected(presets.Replace(), task, 3)
+    ds = expected(REPLACE, task, 3)
     assert ds.collision[0] == pytest.approx(0.375)
 
 
@@ -79,29 +87,29 @@ class BentCoin(Coin):
 
 def test_a_users_task_can_bring_its_theory():
     own = Expected()
-    assert set(own(presets.Replace(), Coin(5, 0.3), 2)) == SIZES
+    assert set(own(REPLACE, Coin(5, 0.3), 2)) == SIZES
 
     @own.register(Coin)
     def coin_theory(task, workflow, n_generations):
-        if regime_of(workflow) is not Regime.REPLACE:
+        if workflow != REPLACE:
             return {}
         return {"heads": Prediction(np.full(n_generations, task.bias), "exact", "martingale")}
 
-    ds = own(presets.Replace(), BentCoin(5, 0.3), 2)
+    ds = own(REPLACE, BentCoin(5, 0.3), 2)
     assert set(ds) == SIZES | {"heads"}
     assert ds.heads.attrs["long_name"] == "heads"
-    assert set(own(presets.Accumulate(), Coin(5, 0.3), 2)) == SIZES
-    assert set(expected(presets.Replace(), Coin(5, 0.3), 2)) == SIZES  # instances are separate
+    assert set(own(ACCUMULATE, Coin(5, 0.3), 2)) == SIZES
+    assert set(expected(REPLACE, Coin(5, 0.3), 2)) == SIZES  # instances are separate
 
 
 def test_a_registered_theory_goes_before_the_built_in_one():
     own = Expected()
     own.register(tasks.Categorical)(lambda task, workflow, n_generations: {})
-    assert set(own(presets.Replace(), tasks.Categorical(n_samples=5), 2)) == SIZES
+    assert set(own(REPLACE, tasks.Categorical(n_samples=5), 2)) == SIZES
 
 
 def test_the_unknown_gives_an_empty_dataset():
-    for workflow, task in [(object(), tasks.Gaussian()), (presets.Replace(), object())]:
+    for workflow, task in [(object(), tasks.Gaussian()), (REPLACE, object())]:
         ds = expected(workflow, task, 4)
         assert len(ds) == 0
         assert dict(ds.sizes) == {"generation": 4}
@@ -109,7 +117,7 @@ def test_the_unknown_gives_an_empty_dataset():
 
 def test_rejects():
     with pytest.raises(ValueError, match="n_generations must be 1 or more, got 0"):
-        expected(presets.Replace(), tasks.Gaussian(), 0)
+        expected(REPLACE, tasks.Gaussian(), 0)
 
 
 def test_formulas_load_without_jax():

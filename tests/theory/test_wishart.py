@@ -94,9 +94,9 @@ def test_singular_and_infinite_cases():
     [
         (lambda: wishart.log_det_variance(3, 3, 2), "n_samples must be greater than dim=3, got 3"),
         (lambda: wishart.log_det_mean(3, 0, 2), "dim must be 1 or more, got 0"),
-        (lambda: wishart.log_det_mean(1, 1, 2, "unbiased"), "n_samples must be 2 or more, got 1"),
+        (lambda: wishart.log_det_mean(1, 1, 2, "unbiased"), "integers of 2 or more, got 1"),
         (lambda: wishart.variance_power_mean(4, -1.5, 2), r"power must .* \(-1.5, inf\), got -1.5"),
-        (lambda: wishart.variance_power_mean(1, 1, 2), "n_samples must be 2 or more"),
+        (lambda: wishart.variance_power_mean(1, 1, 2), "n_samples must hold integers of 2 or more"),
         (lambda: wishart.nll(10, 2, 0), "n_generations must be 1 or more"),
     ],
 )

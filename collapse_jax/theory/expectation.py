@@ -8,10 +8,10 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.theory._checks import check_count
+from collapse_jax.theory.plans import plan_of
 from collapse_jax.theory.predictions import (
     Prediction,
     Predictions,
-    Regime,
     predict_categorical,
     predict_gaussian,
     predict_regression,
@@ -30,8 +30,9 @@ _PRESENTATION = {
 class Expected:
     """Predicted mean of each metric over chains: `expected(workflow, task, n_generations)`.
 
-    There is one instance, `collapse_jax.theory.expected`. It answers for any task and workflow with
-    what is known, possibly nothing. Teach it a new task by a decorated function:
+    There is one instance, `collapse_jax.theory.expected`. It reads the workflow's plan, so that a
+    loop that nobody has run yet is predicted as well, and answers for any task with what is known,
+    possibly nothing. Teach it a new task by a decorated function:
 
     Example:
         >>> from types import SimpleNamespace
@@ -53,7 +54,8 @@ class Expected:
         """Predicts the metrics of generations 1..T.
 
         Args:
-            workflow: a workflow of the package (others give no sizes).
+            workflow: a workflow, or any object with its method `plan(n_generations, n_samples)`
+                (nothing is known of others).
             task: a task of the package or of a registered class.
             n_generations: number of generations T.
 
@@ -63,13 +65,14 @@ class Expected:
             right for large samples; "bound"), `source`, `long_name`, `units`.
 
         Raises:
-            ValueError: if `n_generations` is below 1.
+            ValueError: if `n_generations` is below 1, or a schedule of the workflow too short.
         """
         check_count("n_generations", n_generations)
         predictions: Predictions = {}
-        regime, n_samples = regime_of(workflow), getattr(task, "n_samples", None)
-        if regime is not None and n_samples is not None:
-            predictions |= predict_sizes(regime, n_generations, n_samples=int(n_samples))
+        n_samples = getattr(task, "n_samples", None)
+        if n_samples is not None:
+            plan = plan_of(workflow, n_generations, int(n_samples))
+            predictions |= {} if plan is None else predict_sizes(plan)
         theory = self._theory_of(type(task))
         if theory is not None:
             predictions |= theory(task, workflow, n_generations)
@@ -83,7 +86,8 @@ class Expected:
 
         Returns:
             A decorator for functions `(task, workflow, n_generations)` that return a mapping from
-            metric names to `Prediction`s. `regime_of(workflow)` tells which workflow it is.
+            metric names to `Prediction`s. `workflow.plan(n_generations, task.n_samples)` says
+            which rows each generation sees.
         """
 
         def decorate(theory: _TheoryT) -> _TheoryT:
@@ -100,33 +104,13 @@ class Expected:
 expected = Expected()
 
 
-def regime_of(workflow: Any) -> Regime | None:
-    """Which of the workflows with a closed theory this is; None for any other.
-
-    Example:
-        >>> print(regime_of("a workflow of your own"))
-        None
-    """
-    from collapse_jax.loop.presets import name_of  # here, so that the formulas load without JAX
-    from collapse_jax.loop.workflow import Workflow
-
-    name = name_of(workflow) if isinstance(workflow, Workflow) else None
-    return {
-        "Replace": Regime.REPLACE,
-        "Accumulate": Regime.ACCUMULATE,
-        "AccumulateSubsample": Regime.ACCUMULATE_SUBSAMPLE,
-    }.get(name or "")
-
-
 def gaussian_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
     """Theory of `Gaussian` tasks; see `predictions.predict_gaussian`."""
-    regime = regime_of(workflow)
-    if regime is None:
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None:
         return {}
     return predict_gaussian(
-        regime,
-        n_generations,
-        n_samples=int(task.n_samples),
+        plan,
         dim=int(task.dim),
         covariance=np.asarray(task.covariance),
         estimator=task.estimator,
@@ -136,30 +120,19 @@ def gaussian_theory(task: Any, workflow: Any, n_generations: int) -> Predictions
 
 def regression_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
     """Theory of `LinearRegression` tasks; see `predictions.predict_regression`."""
-    regime = regime_of(workflow)
-    if regime is None or task.population is not None:
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None or task.population is not None:
         return {}
-    return predict_regression(
-        regime,
-        n_generations,
-        n_samples=int(task.n_samples),
-        dim=int(task.dim),
-        noise=float(task.noise),
-        design=task.design,
-    )
+    return predict_regression(plan, dim=int(task.dim), noise=float(task.noise), design=task.design)
 
 
 def categorical_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
     """Theory of `Categorical` tasks; see `predictions.predict_categorical`."""
-    regime = regime_of(workflow)
-    if regime is None:
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None:
         return {}
     return predict_categorical(
-        regime,
-        n_generations,
-        n_samples=int(task.n_samples),
-        probabilities=np.asarray(task.probabilities),
-        population=task.population,
+        plan, probabilities=np.asarray(task.probabilities), population=task.population
     )
 
 

@@ -1,0 +1,116 @@
+"""Compositions drawn at random: the simulator against exact theory, on three kinds of tasks.
+
+The theory has been held against chains that draw every row in `tests/theory/test_compositions.py`;
+here it is the simulator's turn.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from compositions import HAND_PICKED, N, T, random_workflow
+from statistics_helpers import assert_mean
+
+import collapse_jax as cj
+from collapse_jax.loop.workflow import Latest
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(cj.Replace(), "plan"), reason="the simulator does not run every workflow yet"
+)
+
+SEEDS = 4000
+CASES, THOROUGH_CASES = range(12), range(12, 216)
+METRICS = {
+    "Gaussian": ["squared_error_mean", "trace_ratio"],
+    "Categorical": ["collision", "squared_error", "n_extinct"],
+    "LinearRegression": ["test_error"],
+}
+
+
+def random_gaussian(rng):
+    dim = int(rng.integers(1, 4))
+    n = int(rng.integers(6, 20))
+    estimator = ("mle", "unbiased")[rng.integers(2)]
+    if rng.random() < 0.3:
+        rows = rng.exponential(size=(int(rng.integers(2 * n, 4 * n)), dim))
+        task = cj.Gaussian(data=rows, n_samples=n, test_fraction=0.2, estimator=estimator)
+    else:
+        covariance = rng.uniform(0.5, 2.0, size=dim)
+        task = cj.Gaussian(dim=dim, n_samples=n, covariance=covariance, estimator=estimator)
+    return task, random_workflow(rng, T, sizes=(3, 15))
+
+
+def random_categorical(rng):
+    n, k = int(rng.integers(4, 20)), int(rng.integers(2, 6))
+    if rng.random() < 0.3:
+        labels = [f"label {i % k}" for i in range(int(rng.integers(max(n, k), 3 * n + k)))]
+        task = cj.Categorical(data=labels, n_samples=n)
+    else:
+        task = cj.Categorical(probabilities=rng.dirichlet(np.full(k, 2.0)), n_samples=n)
+    return task, random_workflow(rng, T, tempered=False, sizes=(2, 20))
+
+
+def random_regression(rng):
+    """With whole repetitions of the design and all rows of the newest models, which is exact."""
+    dim = int(rng.integers(1, 4))
+    n = int(rng.integers(dim + 9, dim + 20))
+    task = cj.LinearRegression(dim=dim, n_samples=n, noise=float(rng.uniform(0.2, 2.0)))
+    loop = random_workflow(rng, T)
+
+    def whole(size):
+        if size is None or rng.random() < 0.5:
+            return None
+        return [n * int(rng.integers(1, 4)) for _ in range(T)]
+
+    return task, dataclasses.replace(
+        loop,
+        real=dataclasses.replace(loop.real, n=whole(loop.real.n)),
+        synthetic=dataclasses.replace(loop.synthetic, n=whole(loop.synthetic.n), of=Latest()),
+        fit=dataclasses.replace(loop.fit, n=None, with_replacement=False),
+    )
+
+
+def check(workflow, task):
+    """All exact means, and the sizes."""
+    names = METRICS[type(task).__name__]
+    ds = cj.simulate(workflow, task, T, SEEDS, metrics=names, progress=False)
+    known = cj.theory.expected(workflow, task, T)
+    exact = [name for name in names if name in known and known[name].kind == "exact"]
+    assert exact, f"nothing is known of {workflow!r} on {task!r}"
+    for name in exact:
+        # Events too rare to have been seen have no standard error; certain ones have none either.
+        curve = known[name].values
+        seen = (curve * SEEDS > 100) | (curve == 0) if name == "n_extinct" else curve > -np.inf
+        samples = ds[name].values.reshape(SEEDS, T)[:, seen]
+        assert_mean(samples, curve[seen], rounding=1e-4)
+    plan = workflow.plan(T, task.n_samples)
+    np.testing.assert_array_equal(known.n_train, plan.n_train)
+    np.testing.assert_allclose(known.real_fraction, plan.real_fraction)
+
+
+def check_case(case):
+    rng = np.random.default_rng([3, case])
+    draw = (random_gaussian, random_categorical, random_regression)[case % 3]
+    task, workflow = draw(rng)
+    check(workflow, task)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_random_compositions(case):
+    check_case(case)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("case", THOROUGH_CASES)
+def test_more_random_compositions(case):
+    check_case(case)
+
+
+def test_weights_when_no_real_row_is_left():
+    check(HAND_PICKED["real rows that leave, weight"], cj.Gaussian(dim=1, n_samples=N))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", HAND_PICKED)
+def test_hand_picked_compositions(name):
+    check(HAND_PICKED[name], cj.Gaussian(dim=2, n_samples=N))
