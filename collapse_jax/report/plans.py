@@ -1,5 +1,6 @@
 """Pictures of loops: streams, batches and fits over the generations, drawn from the plan alone."""
 
+import dataclasses
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from collapse_jax.loop.presets import name_of
 from collapse_jax.loop.workflow import Mixed, Past, Workflow
 from collapse_jax.report.axes import PALETTE, legend_columns, shades
 from collapse_jax.report.figures import STYLE
+from collapse_jax.report.streams import Batch, batches_of
 
 if TYPE_CHECKING:  # loaded when a figure is made, so that importing the package stays quick
     import matplotlib.axes
@@ -25,18 +27,6 @@ _LINE = 0.24
 _REAL, _TRUTH, _MODELS = PALETTE["Accumulate"], "#56B4E9", PALETTE["Replace"]
 _GREY = "#808080"
 _SMALL = 7.5
-
-
-class Batch(NamedTuple):
-    """Rows that came at the same time."""
-
-    rows: int
-    first: int
-    """The first generation that is fitted to them."""
-    last: int
-    """The last one."""
-    sources: dict[int, float]
-    """Shares of the models that they come from; 0 is the truth."""
 
 
 def plot_plan(
@@ -77,7 +67,7 @@ def plot_plan(
     checks.whole_number("n_samples", n_samples)
     plan = workflow.plan(n_generations, n_samples)
     shown = min(n_generations, _MOST)
-    real, synthetic = batches(plan)
+    real, synthetic = batches_of(plan)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(1.5 + 0.62 * max(shown, 6), 1.0), layout="constrained")
         ax = figure.subplots()
@@ -89,45 +79,6 @@ def plot_plan(
         figure.set_figheight(height + 0.75 + 0.19 * len(heading) + 0.15 * len(words))
         _legend(figure, plan, shown)
     return figure
-
-
-def batches(plan: Plan) -> tuple[list[Batch], list[Batch]]:
-    """The real and the generated batches of a plan that a generation is fitted to, in order."""
-    t = np.arange(1, plan.n_generations + 1)
-    births = t[plan.real_rows > 0]
-    real = [
-        Batch(int(plan.real_rows[first - 1]), int(first), last, {0: 1.0})
-        for first, last in _spans(births, np.cumsum(plan.real_rows > 0), plan.real_batches)
-    ]
-    synthetic = [
-        Batch(int(plan.synthetic_rows[first - 2]), int(first), last, _sources(plan, int(first) - 1))
-        for first, last in _spans(t[1:], t - 1, plan.synthetic_batches)
-    ]
-    return real, synthetic
-
-
-def _spans(births: Any, born: Any, kept: Any) -> list[tuple[int, int]]:
-    """First and last generation of each batch, from how many there were and how many are left."""
-    spans = []
-    for number, first in enumerate(births.tolist()):
-        there = np.flatnonzero((born > number) & (born - kept <= number))
-        spans.append((first, int(there[-1]) + 1))
-    return spans
-
-
-def _sources(plan: Plan, model: int) -> dict[int, float]:
-    """Shares of the rows that are generated after fit `model`, by the model that makes them."""
-    if isinstance(plan.source, Mixed):
-        share = float(plan.truth_share[model - 1])
-        return {0: share, model: 1.0 - share}
-    if not isinstance(plan.source, Past):
-        return {model: 1.0}
-    count = min(model + 1, plan.source.last or model + 1)
-    shares = np.full(count, 1.0 / count)
-    if plan.source.equally:
-        n = int(plan.synthetic_rows[model - 1])
-        shares = (n // count + (np.arange(count) < n % count)) / n
-    return {model - i: float(share) for i, share in reversed(list(enumerate(shares)))}
 
 
 class _Drawing(NamedTuple):
@@ -213,7 +164,12 @@ class _Drawing(NamedTuple):
         label = f"{batch.rows:,}" if batch.rows < 1e6 else f"{batch.rows:.2g}"
         if thickness < 0.13:  # below the bar, on the background
             self.ax.text(
-                batch.first, middle + thickness / 2, label, ha="center", va="top", fontsize=6.5
+                batch.first,
+                middle + thickness / 2 + 0.02,
+                label,
+                ha="center",
+                va="top",
+                fontsize=6.5,
             )
             return
         several = len(batch.sources) > 1
@@ -272,7 +228,8 @@ class _Drawing(NamedTuple):
             found["rows drawn"] = rows
             found["out of"] = [f"{n:,}" for n in plan.size[: self.shown].tolist()]
         real = np.asarray(plan.row_weights)[:, 0] * plan.real_size
-        name = "real rows weigh" if plan.real_weight is not None else "real share"
+        name = "real share" if plan.fit_rows is None else "real share (mean)"
+        name = name if plan.real_weight is None else "real rows weigh"
         found[name] = [_percent(share) for share in real[: self.shown].tolist()]
         if plan.temperature is not None:
             found["temperature"] = [f"{x:.3g}" for x in np.asarray(plan.temperature)]
@@ -315,10 +272,30 @@ def _wrapped(text: str, figure: "matplotlib.figure.Figure") -> list[str]:
 
 
 def _heading(workflow: Workflow, plan: Plan, shown: int) -> str:
-    name = name_of(workflow) or "A loop"
+    name = name_of(workflow) or _composition(workflow)
     if shown == plan.n_generations:
         return name
     return f"{name}: the first {shown} of {plan.n_generations:,} generations"
+
+
+def _composition(workflow: Workflow) -> str:
+    """A workflow by what differs from Replace."""
+    parts = []
+    for part in (workflow.real, workflow.synthetic, workflow.fit):
+        given = [
+            f"{f.name}={_short(value)}"
+            for f in dataclasses.fields(part)
+            if (value := getattr(part, f.name)) != getattr(type(part)(), f.name)
+        ]
+        parts += [f"{type(part).__name__}({', '.join(given)})"] if given else []
+    return ", ".join(parts)
+
+
+def _short(value: Any) -> str:
+    if callable(value):
+        return "f(t)"
+    text = repr(value)
+    return text if len(text) < 40 else f"{text[:36]}...)"
 
 
 def _words(workflow: Workflow, plan: Plan) -> list[str]:
@@ -364,10 +341,10 @@ def _legend(figure: "matplotlib.figure.Figure", plan: Plan, shown: int) -> None:
         labels.append("rows of models, first to last")
     if not plan.from_one_model and shown > 1:
         handles.append(Patch(color=_TRUTH, lw=0))
-        labels.append("rows of the truth between them")
+        labels.append("rows of the truth in generated batches")
     if shown > 1:
         handles.append(Line2D([], [], color=_GREY, lw=1.1))
-        labels.append("the model's batch")
+        labels.append("what a model generates")
     columns = legend_columns(labels, figure.get_figwidth())
     figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(handles) // columns))
     figure.legend(
