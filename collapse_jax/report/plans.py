@@ -75,7 +75,7 @@ def plot_plan(
 
 
 def _wrapped(text: str, figure: "matplotlib.figure.Figure") -> list[str]:
-    return textwrap.wrap(text, int(12.5 * figure.get_figwidth()), subsequent_indent="    ")
+    return textwrap.wrap(text, int(11.5 * figure.get_figwidth()), subsequent_indent="    ")
 
 
 def _heading(workflow: Workflow, plan: Plan, shown: int) -> str:
