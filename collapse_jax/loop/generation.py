@@ -84,7 +84,7 @@ def rollout(
     pool = begin(task, form, world, key, first)
 
     def body(pool, now):
-        return generation(task, form, world, pool, key, now, [n for n in names if n not in sizes])
+        return advance(task, form, world, pool, key, now, [n for n in names if n not in sizes])
 
     found = jax.lax.scan(body, pool, columns)[1]
     return {
@@ -125,7 +125,7 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
     return pools.with_history(pool, shape, form)
 
 
-def generation(
+def advance(
     task: AbstractTask,
     form: Form,
     world: World,

@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from collapse_jax.loop.form import Columns, Form
-from collapse_jax.loop.generation import Metrics, begin, generation, make_world
+from collapse_jax.loop.generation import Metrics, advance, begin, make_world
 from collapse_jax.loop.pool import Pool
 from collapse_jax.machines.devices import AXIS
 from collapse_jax.numerics.keys import chain_key
@@ -111,9 +111,7 @@ def _advance(context: tuple[Chains, Columns, jax.Array], pool: Pool) -> tuple[Po
                 pool, metrics = state
                 # The same in all chains, so that what depends on them stays a slice or a branch.
                 now = jax.tree.map(lambda x: x[i], columns)
-                pool, found = generation(
-                    chains.task, chains.form, world, pool, key, now, chains.names
-                )
+                pool, found = advance(chains.task, chains.form, world, pool, key, now, chains.names)
                 return pool, {name: metrics[name].at[i].set(found[name]) for name in found}
 
             empty = {name: jnp.zeros(chains.chunk) for name in chains.names}
