@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import collapse_jax as cj
+from collapse_jax.analysis.runs import collect, title
 from collapse_jax.records.config import describe
 from collapse_jax.report import demonstration
 from collapse_jax.report.axes import PALETTE
 from collapse_jax.report.figures import plot
-from collapse_jax.report.runs import collect, title
 from collapse_jax.report.tables import summary
 
 WORKFLOWS = (cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample())

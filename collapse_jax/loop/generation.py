@@ -84,7 +84,7 @@ def rollout(
     pool = begin(task, form, world, key, first)
 
     def body(pool, now):
-        return generation(task, form, world, pool, key, now, [n for n in names if n not in sizes])
+        return step(task, form, world, pool, key, now, [n for n in names if n not in sizes])
 
     found = jax.lax.scan(body, pool, columns)[1]
     units = task.units
@@ -128,7 +128,7 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
     return pools.with_history(pool, shape, form)
 
 
-def generation(
+def step(
     task: AbstractTask,
     form: Form,
     world: World,

@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from collapse_jax.loop.form import Columns, Form, Numbers
-from collapse_jax.loop.generation import Metrics, begin, generation, make_world
+from collapse_jax.loop.generation import Metrics, begin, make_world, step
 from collapse_jax.loop.pool import Pool
 from collapse_jax.machines.devices import AXIS
 from collapse_jax.numerics.keys import chain_key
@@ -119,9 +119,7 @@ def _advance(context: tuple[Chains, Columns, jax.Array], pool: Pool) -> tuple[Po
                 pool, metrics = state
                 # The same in all chains, so that what depends on them stays a slice or a branch.
                 now = jax.tree.map(lambda x: x[i], columns)
-                pool, found = generation(
-                    chains.task, chains.form, world, pool, key, now, chains.names
-                )
+                pool, found = step(chains.task, chains.form, world, pool, key, now, chains.names)
                 return pool, {name: metrics[name].at[i].set(found[name]) for name in found}
 
             empty = {name: jnp.zeros(chains.chunk) for name in chains.names}
