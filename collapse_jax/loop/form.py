@@ -1,6 +1,7 @@
 """What of a loop is compiled in, and the numbers that the compiled program reads."""
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
@@ -201,7 +202,8 @@ def columns_of(plan: Plan, form: Form, population: int | None) -> "Numbers":
     )
 
 
-class Numbers(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Numbers:
     """The numbers of all generations of a run, on the host."""
 
     plan: Plan

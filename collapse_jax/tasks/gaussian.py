@@ -4,7 +4,6 @@ from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
@@ -13,6 +12,7 @@ from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.normal import Moments, Normal, checked_covariance, checked_mean
 from collapse_jax.tasks.tables import sample_size, split
+from collapse_jax.tasks.whitening import whiten
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
 _Z_TAIL, _Z_RANGE = 1.959964, 2.575829  # 5 % and 1 % of a standard normal are beyond
@@ -111,31 +111,9 @@ class Gaussian(AbstractTask):
             raise ValueError(f"dim must be the {self.dim} columns of data, got {dim}")
         train, test = split(rows, self.test_fraction, self.split_seed)
         self.n_samples = sample_size(n_samples, len(train), minimum=2)
-        self.mean = train.mean(axis=0)
-        self.covariance = np.atleast_2d(np.cov(train, rowvar=False, bias=True))
-        deviation = np.sqrt(np.diag(self.covariance))
-        if np.any(deviation == 0.0):
-            raise ValueError(
-                f"data must vary in every column; column {int(np.argmin(deviation))} is constant "
-                "in the training rows"
-            )
-        spectrum = np.linalg.eigvalsh(self.covariance / np.outer(deviation, deviation))
-        if spectrum[0] < 1e-10:
-            raise ValueError(
-                "data must have a covariance of full rank; its columns are linearly dependent, or "
-                f"fewer than dim + 1 = {self.dim + 1} training rows are left"
-            )
-        self.scale = np.linalg.cholesky(self.covariance)
-        standard_train = np.linalg.solve(self.scale, (train - self.mean).T).T
-        standard_test = np.linalg.solve(self.scale, (test - self.mean).T).T
-        _, upper = np.linalg.qr(standard_test - standard_test.mean(axis=0))
-        upper = np.pad(upper, ((0, self.dim - len(upper)), (0, 0))) / np.sqrt(len(test))
-        self.train = jnp.asarray(standard_train, jnp.float32)
-        self.test = Normal(
-            jnp.asarray(standard_test.mean(axis=0), jnp.float32),
-            jnp.asarray(upper.T, jnp.float32),
-            jnp.zeros(self.dim),
-        )
+        whitened = whiten(train, test)
+        self.mean, self.covariance, self.scale = whitened[:3]
+        self.train, self.test = jnp.asarray(whitened.train, jnp.float32), whitened.test
 
     @property
     def population(self) -> int | None:
