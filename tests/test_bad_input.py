@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
+from collapse_jax.run import compiled
 from collapse_jax.tasks import tables
 
 NAN = float("nan")
@@ -45,9 +46,10 @@ TABLE = [
     (lambda: simulate(memory_limit=0), "memory_limit must be between"),
     (lambda: simulate(checkpoint_seconds=-1), "checkpoint_seconds must be a finite number of zero"),
     (lambda: simulate(workflow="replace"), "workflow must be one of .*did you mean 'Replace'"),
-    (lambda: simulate(workflow="Replace"), r"workflow must be an object.*write Replace\(...\)"),
+    (lambda: simulate(workflow="Replace"), r"workflow must be an object.*write Replace\(\)"),
     (lambda: simulate(workflow="acumulate"), "workflow must be one of .*did you mean 'Accumulate'"),
     (lambda: simulate(workflow=cj.Replace), r"workflow must be an instance.*write Replace\(\)"),
+    (lambda: simulate(workflow=cj.Workflow), r"got Workflow itself; write Replace\(\)"),
     (lambda: simulate(task="Gausian"), "task must be one of .*did you mean 'Gaussian'"),
     (lambda: simulate(task=cj.Gaussian), r"task must be an instance.*write Gaussian\(\)"),
     (lambda: simulate(workflow=cj.Gaussian()), "workflow must be one of Replace, Accumulate"),

@@ -14,7 +14,7 @@ from benchmarks import reference
 from collapse_jax.loop import pool as pools
 from collapse_jax.loop.batches import first_rows
 from collapse_jax.loop.form import columns_of, form_of
-from collapse_jax.loop.generation import advance, make_world
+from collapse_jax.loop.generation import make_world, step
 from collapse_jax.numerics.kernels import _exp2, log_kernel_sums
 from collapse_jax.tasks import Data, toys
 from collapse_jax.tasks.places import Places
@@ -157,13 +157,13 @@ def test_rules_shrink_the_bandwidth_as_data_accumulate(rule):
     assert form.rows
     assert not form.statistic
     world = make_world(task, form, key)
-    columns = columns_of(plan, form, None, 1, generations)
-    numbers = [jax.tree.map(lambda x, i=i: x[i], columns) for i in range(generations)]
+    columns = columns_of(plan, form, None)
+    numbers = [columns.of(t) for t in range(1, generations + 1)]
     pool = pools.begin(task, form, world, key, numbers[0])
-    step = jax.jit(lambda pool, now: advance(task, form, world, pool, key, now, ("nll",)))
+    once = jax.jit(lambda pool, now: step(task, form, world, pool, key, now, ("nll",)))
     for t, now in enumerate(numbers, 1):
         rows = np.asarray(pools.flatten(pool.rows))[: t * 15]
-        pool, metrics = step(pool, now)
+        pool, metrics = once(pool, now)
         estimator = SklearnKernelDensity(bandwidth=rule).fit(rows)
         exact = -estimator.score_samples(np.asarray(world.test)).mean()
         np.testing.assert_allclose(metrics["nll"], exact, rtol=1e-4)

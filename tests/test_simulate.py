@@ -111,7 +111,7 @@ def test_the_statistic_path_holds_no_rows():
                 bigger = eqx.tree_at(lambda t: t.n_samples, task, n * 1000)
                 plan = workflow.plan(generations, n * 1000)
                 form = form_of(workflow, bigger, plan)
-                first = columns_of(plan, form, None, 1, 1)
+                first = columns_of(plan, form, None).of(1)
                 sizes.add(compiled.bytes_per_chain(bigger, form, first))
             assert len(sizes) == 1
             assert sizes.pop() < 1000

@@ -1,55 +1,72 @@
 """The options of `collapse-jax` about documents and tokenizers."""
 
-import dataclasses
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from tyro.conf import Positional, arg
+from collapse_jax.basics.annotations import File
+from collapse_jax.cli.settings import REQUIRED, Setting, settings_of
 
 if TYPE_CHECKING:  # loaded by the command, so that help comes quickly
     from collapse_jax.language.corpora import AbstractText
 
 _HUB = "hub:"
-_Column = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(optional)")]
+_OF_TEXT = ("prompt", "response", "text", "separator", "test_fraction", "split_seed")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CorpusOptions:
-    """Which documents to learn from."""
+def corpus_settings(default: str | None = None) -> list[Setting]:
+    """Options that say which documents to learn from.
 
-    corpus: Annotated[str, arg(metavar="FILE|hub:NAME")]
-    """Documents: .txt, .jsonl, .jsonl.gz or .parquet, or a data set of the hub."""
-    prompt: _Column = None
-    """Column of prompts, to make documents of prompts and responses."""
-    response: _Column = None
-    """Column of responses."""
-    text: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: text)")] = None
-    """Column of documents, where there are no prompts."""
-    separator: Annotated[str, arg(metavar="TEXT")] = r"\n"
-    r"""What is between the documents of a .txt file; \n stands for a new line."""
-    test_fraction: Annotated[float, arg(metavar="FLOAT")] = 0.1
-    """Share of the documents that is kept for tests."""
-    split_seed: Annotated[int, arg(metavar="INT")] = 0
-    """Seed of the split into training and test documents."""
+    Args:
+        default: what is used where no documents are given; None where they must be.
+    """
+    from collapse_jax.language.corpora import Text
 
-    def read(self) -> "AbstractText":
-        """The corpus that the options describe."""
-        from collapse_jax.language.corpora import Hub, Text
-
-        columns = {"prompt": self.prompt, "response": self.response, "text": self.text}
-        split = {"test_fraction": self.test_fraction, "split_seed": self.split_seed}
-        if self.corpus.startswith(_HUB):
-            return Hub(self.corpus.removeprefix(_HUB), **columns, **split)
-        separator = self.separator.replace(r"\n", "\n")
-        return Text(self.corpus, separator=separator, **columns, **split)
+    corpus = Setting(
+        "corpus",
+        "documents: .txt, .jsonl, .jsonl.gz or .parquet, or a data set of the hub."
+        + ("" if default is None else f" Default {default}."),
+        REQUIRED if default is None else None,
+        metavar="FILE|hub:NAME",
+        text=True,
+    )
+    named = {"prompt": "NAME", "response": "NAME", "text": "NAME"}
+    return [
+        corpus,
+        *(
+            replace(setting, metavar=named.get(setting.name, ""))
+            for setting in settings_of(Text, _OF_TEXT)
+        ),
+    ]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainTokenizer(CorpusOptions):
-    """Train a tokenizer of byte pairs on the training documents of a corpus."""
+def read_corpus(given: dict[str, Any]) -> "AbstractText | None":
+    """The corpus that options describe, which are taken out of them; None for the default."""
+    from collapse_jax.language.corpora import Hub, Text
 
-    action: Positional[Literal["train"]]
-    """What to do."""
-    vocab_size: Annotated[int, arg(metavar="INT")] = 8000
-    """Number of tokens, 257 or more."""
-    out: Annotated[str, arg(metavar="FILE")] = "tokenizer.json"
-    """Write the tokenizer to this file (.json)."""
+    arguments = {name: given.pop(name) for name in _OF_TEXT if name in given}
+    where = given.pop("corpus", None)
+    if where is None:
+        return None
+    if where.startswith(_HUB):
+        arguments.pop("separator", None)
+        return Hub(where.removeprefix(_HUB), **arguments)
+    if "separator" in arguments:
+        arguments["separator"] = arguments["separator"].replace(r"\n", "\n")
+    return Text(where, **arguments)
+
+
+def train_tokenizer(vocab_size: int = 8000, out: File = "tokenizer.json", **given: Any) -> None:
+    """Train a tokenizer of byte pairs on the training documents of a corpus.
+
+    Args:
+        vocab_size: number of tokens, 257 or more.
+        out: write the tokenizer to this file (.json).
+        given: which corpus.
+    """
+    from collapse_jax.language.corpora.bpe import check_arguments, train_bpe
+
+    check_arguments(vocab_size, out)  # before a long download
+    corpus = read_corpus(given)
+    assert corpus is not None
+    size = train_bpe(corpus.train, vocab_size, out)
+    print(f"Tokenizer of {size:,} tokens from {len(corpus.train):,} documents: {out}")

@@ -1,83 +1,89 @@
-"""`collapse-jax rerun` and `collapse-jax sweep`: their options, and what they do."""
+"""`collapse-jax rerun` and `collapse-jax sweep`."""
 
-import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
-
 from collapse_jax.basics import checks
-from collapse_jax.cli.options import WORKFLOWS, Options, TargetOptions, make_workflow
-from collapse_jax.cli.tasks import TASKS
+from collapse_jax.basics.annotations import File
+from collapse_jax.cli.settings import settings_of
+from collapse_jax.cli.tables import kind_of, read_data
+from collapse_jax.cli.tasks import TASKS, find_kind
+from collapse_jax.cli.workflows import read_workflow
+from collapse_jax.loop.settings import NAMES
 
 _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
 _KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint")
-_OF_RUNS = {field.name for field in dataclasses.fields(Options)}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rerun(TargetOptions):
-    """Run a saved dataset again, and report the largest difference in each variable."""
+def run_again(
+    file: File,
+    data: File | None = None,
+    columns: Annotated[Sequence[str], "NAME ..."] = (),
+    target: Annotated[str | None, "NAME"] = None,
+) -> bool:
+    """Run a saved dataset again, and report the largest difference in each variable.
 
-    file: Annotated[Positional[str], arg(metavar="FILE")]
-    """The dataset, as simulate or sweep saved it (.nc)."""
+    Args:
+        file: the dataset, as simulate or sweep saved it (.nc).
+        data: the table that the run learned from: .csv with a header line, .npy or .parquet.
+        columns: columns of the table that it used. Default all numeric ones.
+        target: the column that it predicted from the others.
 
-    def run(self) -> bool:
-        """Run it again and print a table; whether the two are equal up to rounding."""
-        import rich
-        import rich.table
-        import xarray as xr
+    Returns:
+        whether the two are equal up to rounding.
+    """
+    import rich
+    import rich.table
+    import xarray as xr
 
-        from collapse_jax.run.reruns import rerun
+    from collapse_jax.records.config import known_class
+    from collapse_jax.run.reruns import rerun
 
-        try:
-            ds = xr.load_dataset(self.file, engine="h5netcdf")
-        except OSError as error:
-            raise ValueError(
-                f"file must be a readable dataset; {self.file} is not: {error}"
-            ) from None
-        try:
-            regression = json.loads(ds.attrs["config"])["task"]["type"] == "LinearRegression"
-        except (KeyError, TypeError, json.JSONDecodeError):
-            raise ValueError(
-                f"file must be a dataset of simulate or sweep, and {self.file} is none"
-            ) from None
-        again, differences = rerun(ds, self.read_pair() if regression else self.read())
-        table = rich.table.Table("variable", "largest difference", "equal up to rounding")
-        for name, difference in differences.items():
-            equal = "yes" if difference.only_rounding else "no"
-            table.add_row(name, f"{difference.largest:.3g}", equal)
-        rich.print(table)
-        for name in ("collapse_jax_version", "jax_version", "jaxlib_version", "device"):
-            if ds.attrs.get(name) != again.attrs[name]:
-                print(f"{name}: {ds.attrs.get(name)} then, {again.attrs[name]} now")
-        return all(difference.only_rounding for difference in differences.values())
+    try:
+        ds = xr.load_dataset(file, engine="h5netcdf")
+    except OSError as error:
+        raise ValueError(f"file must be a readable dataset; {file} is not: {error}") from None
+    try:
+        name = json.loads(ds.attrs["config"])["task"]["type"]
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise ValueError(
+            f"file must be a dataset of simulate or sweep, and {file} is none"
+        ) from None
+    kind = kind_of(settings_of(known_class(name))) or "TABLE"
+    again, differences = rerun(ds, read_data(kind, data, columns, target))
+    table = rich.table.Table("variable", "largest difference", "equal up to rounding")
+    for name, difference in differences.items():
+        equal = "yes" if difference.only_rounding else "no"
+        table.add_row(name, f"{difference.largest:.3g}", equal)
+    rich.print(table)
+    for name in ("collapse_jax_version", "jax_version", "jaxlib_version", "device"):
+        if ds.attrs.get(name) != again.attrs[name]:
+            print(f"{name}: {ds.attrs.get(name)} then, {again.attrs[name]} now")
+    return all(difference.only_rounding for difference in differences.values())
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """Run workflows over a grid of a task's settings, as a file describes them (.yaml)."""
+def run_sweep(file: File) -> None:
+    """Run workflows over a grid of settings, as a file describes them (.yaml).
 
-    file: Annotated[Positional[str], arg(metavar="FILE")]
-    """The description; docs/sweeps.md explains it."""
+    All cells are run, the dataset is saved, and the last generation's means are printed.
 
-    def run(self) -> None:
-        """Run all cells, save the dataset, and print the last generation's means."""
-        from collapse_jax.basics import files
-        from collapse_jax.run.sweeps import sweep
+    Args:
+        file: the description; docs/sweeps.md explains it.
+    """
+    from collapse_jax.basics import files
+    from collapse_jax.run.sweeps import sweep
 
-        config = _read_config(self.file)
-        out = files.check_writable("out", config.pop("out"), (".nc",))
-        names = config.pop("workflows")
-        names = [names] if isinstance(names, str) else names
-        workflows = [make_workflow(name) for name in names]
-        task = _task_maker(config.pop("task"), config["over"])
-        ds = sweep(workflows, task, **config)
-        files.write_atomically(out, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
-        print(
-            ds.isel(generation=-1).mean("seed").drop_vars("generation").to_dataframe().to_string()
-        )
-        print(f"Chains: {out}")
+    config = _read_config(file)
+    out = files.check_writable("out", config.pop("out"), (".nc",))
+    entries = config.pop("workflows")
+    entries = entries if isinstance(entries, list) else [entries]
+    workflows = [read_workflow(entry) for entry in entries]
+    task = _task_maker(config.pop("task"), config["over"])
+    ds = sweep(workflows, task, **config)
+    files.write_atomically(out, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
+    print(ds.isel(generation=-1).mean("seed").drop_vars("generation").to_dataframe().to_string())
+    print(f"Chains: {out}")
 
 
 def _read_config(path: str) -> dict[str, Any]:
@@ -106,22 +112,13 @@ def _read_config(path: str) -> dict[str, Any]:
     return config
 
 
-def _task_maker(entries: dict[str, Any], over: dict[str, Any]) -> Any:
+def _task_maker(entries: Mapping[str, Any], over: Mapping[str, Any]) -> Any:
     """A function that makes the task of a cell; its entries are the options of `simulate`."""
     entries = dict(entries)
-    kind = TASKS[checks.one_of("name of task", entries.pop("name", None), TASKS)]
-    fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in _OF_RUNS}
-    for where, names in (("task", entries), ("over", over)):
-        for name in names:
-            checks.one_of(f"entry of {where}", name, fields)
-
-    def convert(name: str, value: Any) -> Any:
-        if isinstance(fields[name].default, tuple):
-            return tuple(value) if isinstance(value, list) else (value,)
-        return str(value) if isinstance(fields[name].default, str) else value
-
-    def make(**settings: Any) -> Any:
-        given = {name: convert(name, value) for name, value in {**entries, **settings}.items()}
-        return kind(workflow=next(iter(WORKFLOWS)), **given).make_task()
-
-    return make
+    kind = find_kind(checks.one_of("name of task", entries.pop("name", None), TASKS))
+    known = [setting.name for setting in kind.settings]
+    for name in entries:
+        checks.one_of("entry of task", name, known)
+    for name in over:
+        checks.one_of("entry of over", name, [*known, *NAMES])
+    return lambda **settings: kind.make({**entries, **settings})

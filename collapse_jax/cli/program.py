@@ -4,49 +4,33 @@ Bad input ends with exit code 2 and one line on the standard error; an interrupt
 """
 
 import contextlib
-import dataclasses
-import functools
-import io
-import operator
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Annotated, Any
 
-import tyro
-
 from collapse_jax.basics import checks
-from collapse_jax.cli.corpora import TrainTokenizer
-from collapse_jax.cli.lasting import Rerun, Sweep
-from collapse_jax.cli.options import Options, make_workflow
-from collapse_jax.cli.tasks import TASKS
+from collapse_jax.basics.annotations import File, Folder
+from collapse_jax.cli.corpora import corpus_settings, train_tokenizer
+from collapse_jax.cli.lasting import run_again, run_sweep
+from collapse_jax.cli.parser import HelpShown, parse
+from collapse_jax.cli.settings import settings_of
+from collapse_jax.cli.tasks import TASKS, Kind, find_kind
+from collapse_jax.cli.workflows import make_workflow, workflow_settings
 
 PROGRAM = "collapse-jax"
-_COMMANDS = ("demo", "simulate", "sweep", "rerun", "tokenizer")
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 _DESCRIPTION = (
-    "A laboratory for model collapse: generative models trained on data that models generated. "
-    f"'{PROGRAM} --version' shows the version, '{PROGRAM} simulate gaussian --help' the options "
-    "of a task."
+    "A laboratory for model collapse: generative models trained on data that models generated."
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Demo:
-    """Run three workflows on five tasks; print a table and save a figure (a few minutes)."""
-
-    out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "collapse.png"
-    """Save the figure in this file (.png, .pdf or .svg)."""
-    n_generations: Annotated[
-        int,
-        tyro.conf.arg(name="generations", metavar="INT"),
-    ] = 100
-    """Generations per chain."""
-    seeds: Annotated[int, tyro.conf.arg(metavar="INT")] = 400
-    """Number of chains per run."""
-    language_model: bool = True
-    """Train language models as well, which takes most of the time."""
+_COMMANDS = {
+    "demo": "run three workflows on five tasks; print a table and save a figure",
+    "simulate": "run one workflow on one task",
+    "sweep": "run workflows over a grid of settings, as a file describes them",
+    "rerun": "run a saved dataset again, and compare",
+    "tokenizer": "train a tokenizer",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,22 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments[:1] == ["--version"]:
-            print(f"{PROGRAM} {version('collapse_jax')}")
-            return 0
-        command = _parse(arguments)
-        if isinstance(command, Demo):
-            _demo(command)
-        elif isinstance(command, TrainTokenizer):
-            _train_tokenizer(command)
-        elif isinstance(command, Rerun):
-            _start_jax()
-            return 0 if command.run() else _FAILED
-        elif isinstance(command, Sweep):
-            _start_jax()
-            command.run()
-        elif command is not None:
-            _simulate(command)
+        return _run(arguments)
+    except HelpShown:
+        return 0
     except (TypeError, ValueError) as error:
         return _complain(error, _BAD_INPUT)
     except (OSError, ImportError) as error:
@@ -90,27 +61,148 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, _FAILED)
     except KeyboardInterrupt as interrupt:
         return _complain("; ".join(["interrupted", *interrupt.args]), _INTERRUPTED)
+
+
+def _run(arguments: list[str]) -> int:
+    command, following = (*arguments[:1], "")[0], arguments[1:]
+    if command == "--version":
+        print(f"{PROGRAM} {version('collapse_jax')}")
+        return 0
+    if command in ("-h", "--help"):
+        return _list("COMMAND", _DESCRIPTION, _COMMANDS)
+    if not command:
+        raise ValueError(f"command must be given: {', '.join(_COMMANDS)}; see {PROGRAM} --help")
+    checks.one_of("command", command, (*_COMMANDS, "--help", "--version"))
+    if command == "simulate":
+        return _simulate_some(following)
+    if command == "demo":
+        _call(_demo, "demo", following)
+    elif command == "sweep":
+        _call(run_sweep, "sweep", following)
+    elif command == "rerun":
+        return 0 if _call(run_again, "rerun", following) else _FAILED
+    elif following[:1] != ["train"]:
+        if following[:1] in (["-h"], ["--help"]):
+            return _list("tokenizer COMMAND", "Tokenizers.", {"train": "train byte pairs"})
+        raise ValueError(f"train must follow tokenizer, got {(*following, '')[0]!r}")
+    else:
+        settings = [*corpus_settings(), *settings_of(train_tokenizer)]
+        description = _first_line(train_tokenizer)
+        program = f"{PROGRAM} tokenizer train"
+        train_tokenizer(**parse(following[1:], program, description, {"options": settings}))
     return 0
 
 
-def _demo(command: Demo) -> None:
+def _list(usage: str, description: str, entries: Mapping[str, str]) -> int:
+    """Show which commands or tasks there are."""
+    lines = [f"  {name:<20} {text}" for name, text in entries.items()]
+    print("\n".join([f"usage: {PROGRAM} {usage} [OPTIONS]", "", description, "", *lines, ""]))
+    print(f"'{PROGRAM} {usage} --help' shows the options, '{PROGRAM} --version' the version.")
+    return 0
+
+
+def _call(function: Callable[..., Any], command: str, words: Sequence[str]) -> Any:
+    """Run a command whose options are the arguments of a function, `file` without a name."""
+    settings = settings_of(function)
+    positional = [setting for setting in settings if setting.name == "file"]
+    options = [setting for setting in settings if setting.name != "file"]
+    program, description = f"{PROGRAM} {command}", _first_line(function)
+    given = parse(words, program, description, {"options": options} if options else {}, positional)
+    if positional:
+        _start_jax()
+    return function(**given)
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    return (function.__doc__ or "").partition("\n")[0]
+
+
+def _demo(
+    out: File = "collapse.png",
+    generations: int = 100,
+    seeds: int = 400,
+    language_model: bool = True,
+) -> None:
+    """Run three workflows on five tasks; print a table and save a figure (a few minutes).
+
+    Args:
+        out: save the figure in this file (.png, .pdf or .svg).
+        generations: generations per chain.
+        seeds: number of chains per run.
+        language_model: train language models as well, which takes most of the time.
+    """
     from collapse_jax.report import demonstration
 
-    demonstration.run(
-        command.out, command.n_generations, command.seeds, language=command.language_model
-    )
+    demonstration.run(out, generations, seeds, language=language_model)
 
 
-def _train_tokenizer(options: TrainTokenizer) -> None:
-    from collapse_jax.language.corpora.bpe import check_arguments, train_bpe
+def _simulate_some(words: Sequence[str]) -> int:
+    name = (*words[:1], "")[0]
+    if name in ("-h", "--help"):
+        about = {name: find_kind(name).description for name in TASKS}
+        return _list("simulate TASK", "Run one workflow on one task.", about)
+    if not name or name.startswith("-"):
+        raise ValueError(f"task must follow simulate: {', '.join(TASKS)}")
+    kind = find_kind(name)
+    _simulate(kind, parse_simulation(name, kind, words[1:]))
+    return 0
 
-    check_arguments(options.vocab_size, options.out)  # before a long download
-    corpus = options.read()
-    size = train_bpe(corpus.train, options.vocab_size, options.out)
-    print(f"Tokenizer of {size:,} tokens from {len(corpus.train):,} documents: {options.out}")
+
+def parse_simulation(name: str, kind: Kind, words: Sequence[str]) -> dict[str, Any]:
+    """What the options of `simulate` give, by name."""
+    of_run = [
+        replace(setting, default=kind.usual.get(setting.name, setting.default))
+        for setting in settings_of(_run_chains)
+    ]
+    groups = {
+        "options of the run": [*of_run, *kind.extra],
+        "options of the workflow": workflow_settings(),
+        "options of the task": kind.settings,
+    }
+    given = parse(words, f"{PROGRAM} simulate {name}", kind.description, groups)
+    return {**kind.usual, **given}
 
 
-def _simulate(options: Options) -> None:
+def _simulate(kind: Kind, given: dict[str, Any]) -> None:
+    names = [setting.name for setting in (*settings_of(_run_chains), *kind.extra)]
+    task = {s.name: given[s.name] for s in kind.settings if s.name in given}
+    of_run = {name: given[name] for name in names if name in given}
+    _run_chains(lambda: kind.make(task), make_workflow(given), **of_run)
+
+
+def _run_chains(
+    make_task: Any,
+    workflow: Any,
+    generations: int = 100,
+    seeds: int = 100,
+    metrics: Annotated[Sequence[str], "NAME ..."] = (),
+    out: File | None = None,
+    figure: File | None = None,
+    checkpoint: Folder | None = None,
+    distributed: bool = False,
+    coordinator: Annotated[str | None, "ADDRESS"] = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    **language: str,
+) -> None:
+    """Run one workflow on one task.
+
+    Args:
+        make_task: what makes the task, when JAX has been started.
+        workflow: the workflow.
+        generations: generations per chain; the first is fitted to real data.
+        seeds: number of independent chains, whose seeds are 0, 1, 2, ...
+        metrics: metrics to compute. Default all of the task.
+        out: save all chains in this NetCDF file (.nc).
+        figure: save a figure (.png, .pdf or .svg).
+        checkpoint: keep the chains in this folder while they run, and go on from there another
+            time.
+        distributed: be one of several processes, as found by JAX (Slurm, Open MPI, Cloud TPU).
+        coordinator: be one of several processes, the first of which has this address (host:port).
+        num_processes: with a coordinator: how many processes there are.
+        process_id: with a coordinator: which of them this is, from 0.
+        language: options of language models alone.
+    """
     import rich
 
     from collapse_jax import theory
@@ -121,39 +213,55 @@ def _simulate(options: Options) -> None:
     from collapse_jax.report.tables import summary
     from collapse_jax.run.simulation import simulate
 
-    workflow = make_workflow(options.workflow)
-    out = options.out and files.check_writable("out", options.out, (".nc",))
-    figure = options.figure and files.check_writable("figure", options.figure, FIGURES)
+    saved = out and files.check_writable("out", out, (".nc",))
+    drawn = figure and files.check_writable("figure", figure, FIGURES)
     _start_jax()
-    if options.distributed or options.coordinator or options.num_processes or options.process_id:
-        hosts.connect(options.coordinator, options.num_processes, options.process_id)
-    mesh, task = options.make_mesh(), options.make_task()
+    if distributed or coordinator or num_processes or process_id:
+        hosts.connect(coordinator, num_processes, process_id)
+    mesh = _make_mesh(language)
+    task = make_task()
     try:
         ds = simulate(
             workflow,
             task,
-            options.n_generations,
-            options.seeds,
-            metrics=options.metrics or None,
+            generations,
+            seeds,
+            metrics=list(metrics) or None,
             mesh=mesh,
-            checkpoint=options.checkpoint,
-            observe=options.make_observer(task),
+            checkpoint=checkpoint,
+            observe=_make_observer(language, task),
         )
     except KeyboardInterrupt:
-        if options.checkpoint is None:
+        if checkpoint is None:
             raise
-        raise KeyboardInterrupt(f"the same command goes on from {options.checkpoint}") from None
+        raise KeyboardInterrupt(f"the same command goes on from {checkpoint}") from None
     if not hosts.is_first():
         return
-    predicted = theory.expected(workflow, task, options.n_generations)
+    predicted = theory.expected(workflow, task, generations)
     rich.print(summary(ds, theory=predicted))
-    if out:
-        files.write_atomically(out, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
-        print(f"Chains: {out}")
-    if figure:
-        image, suffix = plot(ds, theory=predicted), figure.suffix[1:].lower()
-        files.write_atomically(figure, lambda path: image.savefig(path, format=suffix, dpi=200))
-        print(f"Figure: {figure}")
+    if saved:
+        files.write_atomically(saved, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
+        print(f"Chains: {saved}")
+    if drawn:
+        image, suffix = plot(ds, theory=predicted), drawn.suffix[1:].lower()
+        files.write_atomically(drawn, lambda path: image.savefig(path, format=suffix, dpi=200))
+        print(f"Figure: {drawn}")
+
+
+def _make_mesh(language: Mapping[str, str]) -> Any:
+    if "mesh" not in language:
+        return None
+    from collapse_jax.cli.language import make_mesh
+
+    return make_mesh(language["mesh"])
+
+
+def _make_observer(language: Mapping[str, str], task: Any) -> Any:
+    if "samples" not in language:
+        return None
+    from collapse_jax.cli.language import make_observer
+
+    return make_observer(language["samples"], task)
 
 
 def _start_jax() -> None:
@@ -162,85 +270,6 @@ def _start_jax() -> None:
     with contextlib.suppress(RuntimeError):  # JAX is in use already; its devices are good enough
         use_all_cores()
     keep_compiled_programs()
-
-
-def _parse(arguments: list[str]) -> Demo | Rerun | Sweep | TrainTokenizer | Options | None:
-    """The command and its options; None after help has been shown."""
-    _check_names(arguments)
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                _commands(),
-                prog=PROGRAM,
-                description=_DESCRIPTION,
-                args=arguments,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-            )
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            return None
-    raise ValueError(_one_line(complaint.getvalue()))
-
-
-def _check_names(arguments: list[str]) -> None:
-    """Check command and task, for which the parser has less helpful messages.
-
-    Raises:
-        ValueError: where they are missing or unknown.
-    """
-    help_wanted = ("-h", "--help")
-    command, task = (*arguments[:2], "", "")[:2]
-    if command in help_wanted:
-        return
-    if not command:
-        raise ValueError(f"command must be given: {', '.join(_COMMANDS)}; see {PROGRAM} --help")
-    checks.one_of("command", command, (*_COMMANDS, "--help", "--version"))
-    if command in ("demo", "rerun", "sweep") or task in help_wanted:
-        return
-    if command == "tokenizer":
-        if task != "train":
-            raise ValueError(f"train must follow tokenizer, got {task!r}")
-        return
-    if not task or task.startswith("-"):
-        raise ValueError(f"task must follow simulate: {', '.join(TASKS)}")
-    checks.one_of("task", task, TASKS)
-
-
-def _commands() -> Any:
-    """The type of which tyro makes the parser."""
-    tasks: list[Any] = [
-        Annotated[options, tyro.conf.subcommand(name)] for name, options in TASKS.items()
-    ]
-    chosen = tyro.conf.subcommand("simulate", description="Run one workflow on one task.")
-    commands: list[Any] = [
-        Annotated[Demo, tyro.conf.subcommand("demo")],
-        Annotated[functools.reduce(operator.or_, tasks), chosen],
-        Annotated[Sweep, tyro.conf.subcommand("sweep")],
-        Annotated[Rerun, tyro.conf.subcommand("rerun")],
-        Annotated[TrainTokenizer, tyro.conf.subcommand("tokenizer")],
-    ]
-    return functools.reduce(operator.or_, commands)
-
-
-def _one_line(complaint: str) -> str:
-    """The gist of tyro's message, which is boxed where the terminal knows such characters."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", complaint)
-    paragraphs = [""]
-    for line in (line.strip("│ ") for line in plain.splitlines()):
-        if line.startswith(("╭", "╰")) or (line and set(line) <= {"─", "-"}):
-            paragraphs.append("")
-        else:
-            paragraphs[-1] += f" {line}"
-    paragraphs = [" ".join(words) for paragraph in paragraphs if (words := paragraph.split())]
-    text, *details = paragraphs[0 if "╭" in plain else 1 :] or ["cannot understand the arguments"]
-    if wrong := re.match(r"Error parsing (--[\w-]+): .*?\[?('[^']*')\]?(?:\.|$)", text):
-        kind = re.search(rf"{wrong[1]} (\S+)", " ".join(details))
-        return f"{wrong[1]} must be {kind[1] if kind else 'another value'}, got {wrong[2]}"
-    if missing := re.match(r"Missing from [^:]*: (--[\w-]+)", text):
-        return f"{missing[1]} must be given"
-    near = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(details))
-    return text.removesuffix(".") + (f"; did you mean {near[1]}?" if near else "")
 
 
 def _complain(error: object, code: int) -> int:

@@ -1,18 +1,61 @@
-"""The tasks by their name on the command line."""
+"""The tasks by their name on the command line, with options made from their arguments."""
 
-from collapse_jax.cli.language import LanguageModelOptions
-from collapse_jax.cli.options import (
-    CategoricalOptions,
-    GaussianOptions,
-    KernelDensityOptions,
-    LinearRegressionOptions,
-    Options,
-)
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-TASKS: dict[str, type[Options]] = {
-    "gaussian": GaussianOptions,
-    "kde": KernelDensityOptions,
-    "linear-regression": LinearRegressionOptions,
-    "categorical": CategoricalOptions,
-    "lm": LanguageModelOptions,
+from collapse_jax.basics import checks
+from collapse_jax.cli.settings import Setting, settings_of
+from collapse_jax.cli.tables import kind_of, with_data, with_files
+
+_CLASSES = {
+    "gaussian": "Gaussian",
+    "kde": "KernelDensity",
+    "linear-regression": "LinearRegression",
+    "categorical": "Categorical",
 }
+TASKS = (*_CLASSES, "lm")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of task."""
+
+    description: str
+    settings: list[Setting]
+    make: Callable[[Mapping[str, Any]], Any]
+    """The task of these settings."""
+    usual: Mapping[str, Any]
+    """Other defaults of a run."""
+    extra: list[Setting]
+    """Settings of a run, beyond those that all tasks have."""
+
+
+def find_kind(name: Any) -> Kind:
+    """The kind of task of this name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    checks.one_of("task", name, TASKS)
+    if name == "lm":
+        from collapse_jax.cli import language  # slow to import
+
+        return Kind(
+            language.DESCRIPTION,
+            language.settings(),
+            language.make_task,
+            language.USUAL,
+            language.extra_settings(),
+        )
+    from collapse_jax import tasks
+
+    cls = getattr(tasks, _CLASSES[name])
+    arguments = settings_of(cls)
+    return Kind(
+        (cls.__doc__ or "").partition("\n")[0],
+        with_files(arguments),
+        lambda given: cls(**with_data(given, kind_of(arguments))),
+        {},
+        [],
+    )

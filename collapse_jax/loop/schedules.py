@@ -8,7 +8,7 @@ import numpy as np
 from collapse_jax.basics import checks
 
 Number: TypeAlias = int | float
-Schedule: TypeAlias = Number | Sequence[Number] | Callable[[int], Number]
+Schedule: TypeAlias = Number | Sequence[Number] | np.ndarray | Callable[[int], Number]
 """A number, a sequence of at least T numbers for generations 1..T, or a function of t = 1..T."""
 
 
@@ -49,6 +49,19 @@ def values_of(name: str, schedule: Any, n_generations: int) -> Any:
         given = [schedule] * n_generations
     values = [_number(name, value, t) for t, value in enumerate(given, 1)]
     return np.asarray(values, np.float64)
+
+
+def plain(schedule: Any) -> Any:
+    """The same schedule in a form that can be compared: a sequence of numbers as a tuple.
+
+    Example:
+        >>> plain(np.array([3, 4])), plain(range(2)), plain(0.5)
+        ((3, 4), (0, 1), 0.5)
+    """
+    if callable(schedule) or checks.is_traced(schedule) or isinstance(schedule, str | None):
+        return schedule
+    values = np.asarray(schedule).tolist()
+    return tuple(values) if isinstance(values, list) else values
 
 
 def is_constant(schedule: Any) -> bool:

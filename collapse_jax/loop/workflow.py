@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.plan import Plan, make_plan
-from collapse_jax.loop.schedules import Schedule, check_schedule
+from collapse_jax.loop.schedules import Schedule, check_schedule, plain
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Mixed:
     of_one_model: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_schedule("synthetic.of.truth_share", self.truth_share)
+        _set_schedule(self, "synthetic.of", "truth_share")
 
 
 Source = Latest | Past | Mixed
@@ -120,7 +120,7 @@ class Synthetic:
             raise TypeError(
                 f"synthetic.of must be Latest(), Past() or Mixed(truth_share), got {self.of!r}"
             )
-        check_schedule("synthetic.temperature", self.temperature)
+        _set_schedule(self, "synthetic", "temperature")
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,11 @@ class Fit:
         if isinstance(self.n, str):
             checks.one_of("fit.n", self.n, ("batch",))
         elif self.n is not None:
-            check_schedule("fit.n", self.n)
+            _set_schedule(self, "fit", "n")
         elif self.with_replacement:
             raise ValueError("fit.n must be given with with_replacement=True, got None")
         if self.real_weight is not None:
-            check_schedule("fit.real_weight", self.real_weight)
+            _set_schedule(self, "fit", "real_weight")
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,13 @@ class Workflow:
 
 def _check_stream(name: str, stream: Any) -> None:
     if stream.n is not None:
-        check_schedule(f"{name}.n", stream.n)
+        _set_schedule(stream, name, "n")
     if stream.keep is not None:
         checks.whole_number(f"{name}.keep", stream.keep)
+
+
+def _set_schedule(part: Any, name: str, field: str) -> None:
+    """Check a schedule, and keep it in a form that can be compared."""
+    schedule = getattr(part, field)
+    check_schedule(f"{name}.{field}", schedule)
+    object.__setattr__(part, field, plain(schedule))

@@ -1,19 +1,31 @@
 """Workflows and tasks as plain dictionaries, which a dataset carries to say how it was made."""
 
+import dataclasses
 import importlib
 import inspect
 import json
+import re
 from pathlib import PurePath
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 import xarray as xr
 
 from collapse_jax import tasks
 from collapse_jax.basics.fingerprints import digest
+from collapse_jax.basics.paths import import_path, imported
 from collapse_jax.loop import presets
-from collapse_jax.loop.workflow import Workflow
+from collapse_jax.loop.workflow import Fit, Latest, Mixed, Past, Real, Synthetic, Workflow
+from collapse_jax.records.values import (
+    read_schedule,
+    read_value,
+    reason_of,
+    unknown,
+    write_schedule,
+    write_value,
+)
 
 KNOWN: dict[str, type] = {
     cls.__name__: cls
@@ -32,35 +44,100 @@ _LANGUAGE = {
     "Architecture": "language.model.architecture",
 }
 """What language models are described by, and its modules, which are slow to import."""
+_STREAMS: dict[str, type] = {"real": Real, "synthetic": Synthetic, "fit": Fit}
+_SOURCES: dict[str, type] = {cls.__name__: cls for cls in (Latest, Past, Mixed)}
 
 
-def describe(module: Any) -> dict[str, Any]:
+def describe(module: Any, n_generations: int | None = None) -> dict[str, Any]:
     """The arguments that make this workflow or task again, as JSON can hold them.
 
     The user's own data are represented by their number of rows and a fingerprint, a corpus that was
-    read from somewhere by that place and a fingerprint.
+    read from somewhere by that place and a fingerprint. What cannot be written down exactly is
+    replaced by the reason why; see `check_exact`.
+
+    Args:
+        module: a workflow or a task, of the package or of the user's own.
+        n_generations: where the description is to serve so many generations only, schedules that
+            are functions and cannot be imported again are written down by their values.
+
+    Example:
+        >>> describe(Workflow(Real(every=True), Synthetic(n=[30, 40])))
+        {'type': 'Workflow', 'real': {'every': True}, 'synthetic': {'n': [30, 40]}}
     """
     if isinstance(module, Workflow):
-        return {"type": presets.name_of(module) or repr(module)}
-    arguments: dict[str, Any] = {"type": type(module).__name__}
+        return _describe_workflow(module, n_generations)
+    if _is_known(type(module)):
+        return _describe_known(module)
+    return _describe_foreign(module)
+
+
+def check_exact(config: dict[str, Any]) -> None:
+    """Check that a configuration says all there is to say.
+
+    Raises:
+        ValueError: if part of it could not be written down, so that two runs which differ in it
+            would look the same.
+    """
+    if (reason := reason_of(config)) is not None:
+        raise ValueError(f"checkpoint cannot keep this run apart from others: {reason}")
+
+
+def _describe_workflow(workflow: Workflow, n_generations: int | None) -> dict[str, Any]:
+    name = presets.name_of(workflow)
+    if name is not None:
+        return {"type": name}
+    parts = {
+        part: written
+        for part, cls in _STREAMS.items()
+        if (written := _changed(part, getattr(workflow, part), cls, n_generations))
+    }
+    return {"type": "Workflow", **parts}
+
+
+def _changed(where: str, part: Any, cls: type, n_generations: int | None) -> dict[str, Any]:
+    """The fields of a stream or a source that are not at their default."""
+    written: dict[str, Any] = {}
+    usual = cls() if cls is not Mixed else None
+    for field in dataclasses.fields(cls):
+        value = getattr(part, field.name)
+        if value == getattr(usual, field.name, None):
+            continue
+        name = f"{where}.{field.name}"
+        source = next((kind for kind in _SOURCES.values() if isinstance(value, kind)), None)
+        if source is None:
+            written[field.name] = write_schedule(name, value, n_generations)
+        else:
+            fields = _changed(name, value, source, n_generations)
+            written[field.name] = {"type": source.__name__, **fields}
+    return written
+
+
+def _is_known(cls: type) -> bool:
+    if cls.__name__ in _LANGUAGE:
+        return cls.__module__.startswith("collapse_jax.")
+    return KNOWN.get(cls.__name__) is cls
+
+
+def _describe_known(module: Any) -> dict[str, Any]:
+    written: dict[str, Any] = {"type": type(module).__name__}
     has_data = getattr(module, "population", None) is not None
     for name in inspect.signature(type(module)).parameters:
         if name == "data":
-            arguments[name] = _describe_data(module) if has_data else None
-            continue
-        value = getattr(module, name, None)  # a user's class may keep something else
-        if isinstance(value, (np.ndarray, jax.Array)) and value.ndim:
-            value = None if has_data else np.asarray(value).tolist()
-        elif isinstance(value, (np.ndarray, np.generic, jax.Array)):
-            value = value.item()
-        elif type(value).__name__ in _LANGUAGE:
-            value = describe(value)
-        elif isinstance(value, PurePath):
-            value = str(value)
-        arguments[name] = value
-    if isinstance(fingerprint := getattr(module, "fingerprint", None), str):
-        arguments["fingerprint"] = fingerprint
-    return arguments
+            written[name] = _describe_data(module) if has_data else None
+        else:
+            written[name] = _write_known(module, name, has_data)
+    return written | _fingerprint(module)
+
+
+def _write_known(module: Any, name: str, has_data: bool) -> Any:
+    value = getattr(module, name)
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return None if has_data and value.ndim else np.asarray(value).tolist()
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or isinstance(value, str | int | float | list | tuple):
+        return list(value) if isinstance(value, tuple) else value
+    return describe(value)
 
 
 def _describe_data(module: Any) -> dict[str, Any]:
@@ -68,29 +145,139 @@ def _describe_data(module: Any) -> dict[str, Any]:
     return {"rows": module.population, "fingerprint": digest(*arrays)}
 
 
-def rebuild(arguments: dict[str, Any], data: Any = None) -> Any:
+def _fingerprint(module: Any) -> dict[str, str]:
+    found = getattr(module, "fingerprint", None)
+    return {"fingerprint": found} if isinstance(found, str) else {}
+
+
+def _describe_foreign(module: Any) -> dict[str, Any]:
+    """The same for a class of the user's own, which may keep its arguments or not."""
+    cls = type(module)
+    path = import_path(cls)
+    written: dict[str, Any] = {"type": f"{cls.__module__}:{cls.__qualname__}"}
+    if path is None:
+        written["class"] = unknown(
+            f"{cls.__qualname__} is a class that cannot be imported again; write it in a module"
+        )
+    has_data = getattr(module, "population", None) is not None
+    base = next((base for base in cls.__mro__ if _is_known(base)), None)
+    inherited = () if base is None else inspect.signature(base).parameters
+    for name in parameters(cls):
+        if name == "data" and (has_data or name in inherited):
+            written[name] = _describe_data(module) if has_data else None
+        elif name in inherited:
+            written[name] = _write_known(module, name, has_data)
+        elif not hasattr(module, name):
+            written[name] = unknown(
+                f"{cls.__qualname__} does not keep its argument {name!r}; keep the argument as an "
+                "attribute of its name"
+            )
+        else:
+            value = getattr(module, name)
+            nested = isinstance(value, eqx.Module) or type(value).__name__ in _LANGUAGE
+            label = f"the argument {name!r} of {cls.__qualname__}"
+            written[name] = describe(value) if nested else write_value(label, value)
+    written |= _fingerprint(module)
+    ours = cls.__init__.__module__.startswith("collapse_jax.")  # which keep their arguments
+    if path is not None and not has_data and not ours and reason_of(written) is None:
+        _check_again(module, written)
+    return written
+
+
+def _check_again(module: Any, written: dict[str, Any]) -> None:
+    """Mark what is kept under the name of an argument but is not that argument."""
+    name = type(module).__qualname__
+    try:
+        again = _made_again(written)
+        differing = [key for key in written if _plainly(again, key) != _plainly(module, key)]
+        same = _arrays(again) == _arrays(module)
+    except Exception as error:  # whatever the user's class raises for what it kept
+        if "large array" in str(error):
+            return
+        differing, same = [], False
+    for key in differing:
+        written[key] = unknown(
+            f"{name} keeps something else than its argument {key!r} under that name; keep the "
+            "argument as an attribute of its name"
+        )
+    if not differing and not same:
+        written["class"] = unknown(
+            f"{name} is not the same when it is made again from the arguments that it keeps; keep "
+            "each argument as an attribute of its name"
+        )
+
+
+def _made_again(written: dict[str, Any]) -> Any:
+    """Made from what is written, from which arguments are taken that the class gives itself."""
+    while True:
+        try:
+            return rebuild(written)
+        except TypeError as error:
+            twice = re.search(r"multiple values for (?:keyword )?argument '(\w+)'", str(error))
+            if twice is None or twice[1] not in written:
+                raise
+            del written[twice[1]]
+
+
+def _plainly(module: Any, name: str) -> str:
+    value = getattr(module, name, None)
+    return repr(value) if isinstance(value, eqx.Module) else json.dumps(write_value(name, value))
+
+
+def _arrays(module: Any) -> list[str]:
+    return [digest(np.asarray(leaf)) for leaf in jax.tree.leaves(module) if eqx.is_array_like(leaf)]
+
+
+def parameters(cls: type) -> list[str]:
+    """Names of the arguments, those included that are handed on to the class above."""
+    names: list[str] = []
+    for index, base in enumerate(cls.__mro__):
+        if index and "__init__" not in vars(base):
+            continue
+        passed_on = False
+        for parameter in inspect.signature(base).parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                passed_on = True
+            elif parameter.name not in names:
+                names.append(parameter.name)
+        if not passed_on:
+            break
+    return names
+
+
+def rebuild(written: dict[str, Any], data: Any = None) -> Any:
     """The workflow or task that `describe` described.
 
     Args:
-        arguments: what `describe` returned.
+        written: what `describe` returned.
         data: the user's own data, where the task was made from such.
 
     Raises:
-        ValueError: for an unknown type, or for data that are missing or are not the same.
+        ValueError: for an unknown type, for a class or function of the user's own whose module is
+            not imported, for what could not be written down, and for data that are missing or are
+            not the same.
     """
-    arguments = dict(arguments)
+    arguments = dict(written)
     name = arguments.pop("type")
     if name in presets.PRESETS:
         return presets.PRESETS[name]()
+    if name == "Workflow":
+        return Workflow(**{part: _STREAMS[part](**_fields(arguments[part])) for part in arguments})
+    if (reason := reason_of(arguments)) is not None:
+        raise ValueError(f"the run cannot be made again: {reason}")
     made = known_class(name)
+    fingerprint = arguments.pop("fingerprint", None)
+    described = arguments.pop("data", None)
     for key, value in arguments.items():
-        if isinstance(value, dict) and value.get("type") in _LANGUAGE:
+        if isinstance(value, dict) and "type" in value:
             arguments[key] = rebuild(value)
         elif name in _LANGUAGE and isinstance(value, list):  # JSON has no tuples
             arguments[key] = tuple(value)
-    fingerprint = arguments.pop("fingerprint", None)
-    described = arguments.pop("data", None)
-    if described is None:
+        elif name not in KNOWN and name not in _LANGUAGE:
+            arguments[key] = read_value(value)
+    if not isinstance(described, dict) or "rows" not in described:
+        if described is not None:
+            arguments["data"] = read_value(described)
         module = made(**arguments)
         if fingerprint is not None and module.fingerprint != fingerprint:
             raise ValueError(f"{name} must be that of the run, and its fingerprint differs")
@@ -104,10 +291,44 @@ def rebuild(arguments: dict[str, Any], data: Any = None) -> Any:
     return module
 
 
+def _fields(written: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a stream or a source."""
+    fields = {}
+    for name, value in written.items():
+        if isinstance(value, dict) and "type" in value:
+            arguments = {key: inner for key, inner in value.items() if key != "type"}
+            fields[name] = _SOURCES[value["type"]](**_fields(arguments))
+        else:
+            fields[name] = read_schedule(value)
+    return fields
+
+
+def remake(task: Any, **changes: Any) -> Any:
+    """A task like this one with other values of some arguments.
+
+    Raises:
+        ValueError: for a task with data of the user's own, or one that does not keep its arguments.
+    """
+    written = describe(task)
+    name = type(task).__name__
+    if written.get("data") is not None:
+        raise ValueError(
+            "task must be a function where it has data of its own, for instance "
+            f"functools.partial({name}, data=rows)"
+        )
+    others = ("type", "class", "data", "fingerprint", *changes)
+    kept = {key: value for key, value in written.items() if key not in others}
+    if (reason := reason_of(kept)) is not None:
+        raise ValueError(f"task must be a function where it cannot be made again: {reason}")
+    return type(task)(**{key: getattr(task, key) for key in kept} | changes)
+
+
 def known_class(name: str) -> Any:
     """The class that `describe` calls so. Raises `ValueError` where there is none."""
     if name in KNOWN:
         return KNOWN[name]
+    if ":" in name:
+        return imported(name)
     if name not in _LANGUAGE:
         raise ValueError(f"type must be one of {', '.join((*KNOWN, *_LANGUAGE))}, got {name!r}")
     return getattr(importlib.import_module(f"collapse_jax.{_LANGUAGE[name]}"), name)

@@ -180,9 +180,10 @@ def _claim(folder: Path, config: dict[str, Any]) -> None:
 def _compare(folder: Path, kept: dict[str, Any], config: dict[str, Any]) -> None:
     old, new = _flat(kept), _flat(config)
     differing = [
-        f"{name} is {old.get(name)!r} there and {new.get(name)!r} here"
+        f"{name} is {_shown(old, name)} there and {_shown(new, name)} here"
         for name in dict.fromkeys((*old, *new))
-        if name != "n_generations" and old.get(name) != new.get(name)
+        if name != "n_generations"
+        and (name not in old or name not in new or old[name] != new[name])
     ]
     if differing:
         raise ValueError(
@@ -190,11 +191,15 @@ def _compare(folder: Path, kept: dict[str, Any], config: dict[str, Any]) -> None
         )
 
 
+def _shown(flat: dict[str, Any], name: str) -> str:
+    return repr(flat[name]) if name in flat else "not given"
+
+
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested dictionary with names such as `task.n_samples`."""
     flat = {}
     for name, value in config.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             flat.update(_flat(value, f"{prefix}{name}."))
         else:
             flat[prefix + name] = value

@@ -1,6 +1,5 @@
 """Runs over a grid of settings, as one dataset."""
 
-import inspect
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +11,11 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.basics import checks
-from collapse_jax.loop.presets import name_of
+from collapse_jax.loop.captions import caption
+from collapse_jax.loop.checks import check_loop
+from collapse_jax.loop.settings import NAMES, changed
 from collapse_jax.loop.workflow import Workflow
-from collapse_jax.records.config import describe
+from collapse_jax.records.config import parameters, remake
 from collapse_jax.run.simulation import simulate
 from collapse_jax.tasks import AbstractTask
 
@@ -29,7 +30,7 @@ def sweep(
     checkpoint: str | Path | None = None,
     **options: Any,
 ) -> xr.Dataset:
-    """Run workflows on all combinations of a task's settings.
+    """Run workflows on all combinations of settings, of the task's and of the workflows'.
 
     The cells of the grid run one after another, each with all its chains at once. Numbers need no
     other compilation; sizes that are shapes are compiled once each. (One program for all cells
@@ -39,7 +40,8 @@ def sweep(
         workflows: one workflow, or several.
         task: a task whose other settings stay as they are; or a function that makes the task from
             the swept ones, for instance `functools.partial(cj.KernelDensity, data=rows)`.
-        over: values by name of the setting, for instance `{"bandwidth": [0.1, 1.0]}`.
+        over: values by name of the setting, for instance `{"bandwidth": [0.1, 1.0]}`. Dotted names
+            are those of a workflow's settings: `{"synthetic.temperature": [0.8, 1.0]}`.
         n_generations: as for `simulate`.
         seeds: as for `simulate`.
         options: as for `simulate`.
@@ -65,12 +67,14 @@ def sweep(
     _check_over(task, over)
     grid = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
     cells = [
-        (name, workflow, settings, _make(task, settings))
+        (name, settings, *_cell(workflow, task, settings))
         for name, workflow in named.items()
         for settings in grid
     ]
+    for *_, workflow, made in cells:
+        check_loop(workflow, made, workflow.plan(n_generations, made.n_samples))
     runs = []
-    for name, workflow, settings, made in cells:
+    for name, settings, workflow, made in cells:
         folder = None if checkpoint is None else Path(checkpoint) / _file_name(name, settings)
         runs.append(simulate(workflow, made, n_generations, seeds, checkpoint=folder, **options))
     return combine(runs, {"workflow": list(named), **over})
@@ -81,22 +85,27 @@ def _named(workflows: Any) -> dict[str, Workflow]:
     listed = [workflows] if isinstance(workflows, Workflow) else list(workflows)
     if not listed:
         raise ValueError("workflows must not be empty")
-    for workflow in listed:
+    for number, workflow in enumerate(listed):
         if not isinstance(workflow, Workflow):
             raise TypeError(
                 f"workflows must be workflows, for instance Replace(), got {workflow!r}"
             )
-    types = [name_of(workflow) or "Workflow" for workflow in listed]
-    names = types if len(set(types)) == len(types) else [str(workflow) for workflow in listed]
-    if len(set(names)) < len(names):
-        raise ValueError(f"workflows must be distinct, got {', '.join(names)}")
-    return dict(zip(names, listed, strict=True))
+        if workflow in listed[:number]:
+            raise ValueError(f"workflows must be distinct, got {caption(workflow)} twice")
+    names = [caption(workflow) for workflow in listed]
+    counts = {name: itertools.count(1) for name in names}
+    return {
+        f"{name} ({next(counts[name])})" if names.count(name) > 1 else name: workflow
+        for name, workflow in zip(names, listed, strict=True)
+    }
 
 
 def _check_over(task: Any, over: Mapping[str, Sequence[Any]]) -> None:
     for name, values in over.items():
-        if isinstance(task, AbstractTask):
-            checks.one_of("over", name, inspect.signature(type(task)).parameters)
+        if "." in name:
+            checks.one_of("over", name, NAMES)
+        elif isinstance(task, AbstractTask):
+            checks.one_of("over", name, [*parameters(type(task)), *NAMES])
         if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
             raise TypeError(f"over[{name!r}] must be a sequence of values, got {values!r}")
         if not len(values):
@@ -108,18 +117,18 @@ def _check_over(task: Any, over: Mapping[str, Sequence[Any]]) -> None:
             raise ValueError(f"over[{name!r}] must be distinct, got {list(values)}")
 
 
-def _make(task: Any, settings: dict[str, Any]) -> AbstractTask:
+def _cell(workflow: Workflow, task: Any, settings: dict[str, Any]) -> tuple[Workflow, AbstractTask]:
+    """The workflow and the task of a cell."""
     settings = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
+    of_loop = {name: value for name, value in settings.items() if "." in name}
+    of_task = {name: value for name, value in settings.items() if "." not in name}
+    workflow = changed(workflow, of_loop)
     if not isinstance(task, AbstractTask):
-        return task(**settings)
-    arguments = {**describe(task), **settings}
-    if arguments.pop("data", None) is not None:
-        raise ValueError(
-            "task must be a function where it has data of its own, for instance "
-            f"functools.partial({arguments['type']}, data=rows)"
-        )
-    del arguments["type"]
-    return type(task)(**arguments)
+        task = task(**of_task)
+        if not isinstance(task, AbstractTask):
+            raise TypeError(f"task must be a task, or a function that makes one, got {task!r}")
+        return workflow, task
+    return workflow, remake(task, **of_task) if of_task else task
 
 
 def _file_name(workflow: str, settings: dict[str, Any]) -> str:

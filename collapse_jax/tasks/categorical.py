@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.annotations import Labels, Numbers
 from collapse_jax.numerics.draws import bootstrap_labels, categorical_labels, multinomial
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.tables import sample_size
@@ -67,8 +68,8 @@ class Categorical(AbstractTask):
         n_outcomes: int | None = None,
         n_samples: int | Array | None = None,
         *,
-        probabilities: Any = None,
-        data: Any = None,
+        probabilities: Numbers = None,
+        data: Labels = None,
     ):
         if data is not None and probabilities is not None:
             raise ValueError("probabilities cannot be given together with data")

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.annotations import Numbers, Table
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.normal import Moments, Normal, checked_covariance, checked_mean
@@ -40,8 +41,8 @@ class Gaussian(AbstractTask):
         data: rows of real data `[rows, dim]` instead of the true distribution. Generation 1 draws
             `n_samples` of its training rows without replacement; the truth is the training rows'
             mean and (biased) covariance, and `nll` is measured on the test rows.
-        test_fraction: how `data` is split.
-        split_seed: how `data` is split.
+        test_fraction: share of the rows of `data` that is kept for tests.
+        split_seed: seed of the split of `data` into training and test rows.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type).
@@ -81,10 +82,10 @@ class Gaussian(AbstractTask):
         dim: int | None = None,
         n_samples: int | Array | None = None,
         *,
-        mean: Any = 0.0,
-        covariance: Any = 1.0,
+        mean: Numbers = 0.0,
+        covariance: Numbers = 1.0,
         estimator: Literal["mle", "unbiased"] = "mle",
-        data: Any = None,
+        data: Table = None,
         test_fraction: float = 0.25,
         split_seed: int = 0,
     ):
@@ -219,7 +220,11 @@ class Gaussian(AbstractTask):
             ]
         )
         mean = first.normal.mean + weight * gap
-        return Moments(total, Normal.from_factor(mean, linalg.qr_lower(stacked)))
+        # Means are rounded, and so is the gap between them.
+        lengths = jnp.abs(first.normal.mean) + jnp.abs(second.normal.mean)
+        reference = jnp.sqrt(weight * (1.0 - weight)) * lengths
+        factor = linalg.qr_lower(stacked, reference=reference)
+        return Moments(total, Normal.from_factor(mean, factor))
 
     def real_rows(
         self, world: None, key: Key[Array, ""], n: int, *, size: Any, index: Any
@@ -250,10 +255,10 @@ class Gaussian(AbstractTask):
         size: Size,
     ) -> Moments:
         if valid is not None:
-            return _moments_of(rows, valid)
+            return self._moments_of(rows, valid)
         n = rows.shape[0]
         mean = rows.mean(axis=0)
-        factor = linalg.gram_lower(rows - mean, rank=n - 1) / jnp.sqrt(n)
+        factor = self._lower(rows - mean, n - 1, mean) / jnp.sqrt(n)
         return Moments(jnp.asarray(n, jnp.float32), Normal.from_factor(mean, factor))
 
     def fit(self, world: None, data: Data) -> Normal:
@@ -304,17 +309,29 @@ class Gaussian(AbstractTask):
         rows = jnp.maximum(n, 1.0)  # an empty set has some moments or other, and no weight
         return Moments(n, Normal(mean / jnp.sqrt(rows), lower, log_diag - 0.5 * jnp.log(rows)))
 
+    def _moments_of(self, rows: Float[Array, "n d"], valid: Bool[Array, " n"]) -> Moments:
+        """Moments of some of the rows."""
+        n = jnp.sum(valid, dtype=jnp.float32)
+        count = jnp.maximum(n, 1.0)
+        rows = jnp.where(valid[:, None], rows, 0.0)
+        mean = jnp.sum(rows, axis=0) / count
+        centred = jnp.where(valid[:, None], rows - mean, 0.0)
+        factor = self._lower(centred, None, mean) / jnp.sqrt(count)
+        # Not more of them than a rank, which is no fixed number here.
+        first = jnp.cumsum(jnp.diag(factor) > 0.0) < n
+        factor = jnp.where(first, factor, 0.0)
+        return Moments(n, Normal.from_factor(mean, factor))
 
-def _moments_of(rows: Float[Array, "n d"], valid: Bool[Array, " n"]) -> Moments:
-    """Moments of some of the rows."""
-    n = jnp.sum(valid, dtype=jnp.float32)
-    count = jnp.maximum(n, 1.0)
-    rows = jnp.where(valid[:, None], rows, 0.0)
-    mean = jnp.sum(rows, axis=0) / count
-    centred = jnp.where(valid[:, None], rows - mean, 0.0)
-    factor = linalg.gram_lower(centred) / jnp.sqrt(count)
-    factor = jnp.where(jnp.arange(rows.shape[1]) < n - 1.0, factor, 0.0)
-    return Moments(n, Normal.from_factor(mean, factor))
+    def _lower(
+        self, centred: Float[Array, "n d"], rank: int | None, mean: Float[Array, " d"]
+    ) -> Float[Array, "d d"]:
+        """Factor of the scatter of rows from which their mean has been taken.
+
+        The user's rows may be near to singular in any part of them, which the product would hide.
+        """
+        reference = jnp.sqrt(jnp.sum(centred**2, axis=0) + len(centred) * mean**2)
+        lower = linalg.gram_lower if self.train is None else linalg.qr_lower
+        return lower(centred, rank, reference)
 
 
 def _apply(scale: Any, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:

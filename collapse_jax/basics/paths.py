@@ -1,0 +1,45 @@
+"""Functions and classes by the place where they can be imported again."""
+
+import sys
+from typing import Any
+
+
+def import_path(thing: Any) -> str | None:
+    """`"module:name"` of a function or class; None where that would not find it again.
+
+    Nothing is found again that is nameless, local to a function, or of the program that runs.
+
+    Example:
+        >>> import math
+        >>> import_path(math.sqrt), import_path(lambda t: t)
+        ('math:sqrt', None)
+    """
+    module = getattr(thing, "__module__", None)
+    name = getattr(thing, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
+        return None
+    return f"{module}:{name}" if _find(module, name) is thing else None
+
+
+def imported(path: str) -> Any:
+    """The function or class of this path, in a module that is imported already.
+
+    Nothing is imported here, so that a file which somebody else wrote cannot run code.
+
+    Raises:
+        ValueError: if the module is not imported, or has no such thing.
+    """
+    module, _, name = path.partition(":")
+    if module not in sys.modules:
+        raise ValueError(f"{path} must be imported first: write `import {module}`, and try again")
+    found = _find(module, name)
+    if found is None:
+        raise ValueError(f"{path} must still be there, and {module} has no {name}")
+    return found
+
+
+def _find(module: str, name: str) -> Any:
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found

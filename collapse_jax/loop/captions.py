@@ -1,0 +1,58 @@
+"""Workflows in a few words: a preset's name, or what differs from `Replace()`."""
+
+import dataclasses
+from typing import Any
+
+from collapse_jax.basics.paths import import_path
+from collapse_jax.loop.presets import name_of
+from collapse_jax.loop.workflow import Latest, Mixed, Past, Workflow
+
+
+def caption(workflow: Workflow) -> str:
+    """What people read of a workflow, in figures, tables and datasets.
+
+    Example:
+        >>> from collapse_jax.loop.workflow import Real, Synthetic
+        >>> caption(Workflow(Real(keep=None), Synthetic(keep=None)))
+        'Accumulate'
+        >>> caption(Workflow(Real(every=True), Synthetic(n=400, of=Past(last=3))))
+        'real.every, synthetic.n=400, synthetic.of=Past(last=3)'
+    """
+    name = name_of(workflow)
+    if name is not None:
+        return name
+    usual = Workflow()
+    parts = [
+        _setting(f"{part}.{field}", value)
+        for part in ("real", "synthetic", "fit")
+        for field, value in _changes(getattr(workflow, part), getattr(usual, part))
+    ]
+    return ", ".join(parts)
+
+
+def _changes(part: Any, usual: Any) -> list[tuple[str, Any]]:
+    return [
+        (field.name, value)
+        for field in dataclasses.fields(part)
+        if (value := getattr(part, field.name)) != getattr(usual, field.name, None)
+    ]
+
+
+def _setting(name: str, value: Any) -> str:
+    return name if value is True else f"{name}={_text(value)}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Latest | Past | Mixed):
+        usual = Past() if isinstance(value, Past) else None
+        inner = ", ".join(_setting(*change) for change in _changes(value, usual))
+        return f"{type(value).__name__}({inner})"
+    if callable(value):
+        path = import_path(value)
+        return "a function" if path is None else path.partition(":")[2]
+    if isinstance(value, tuple | list):
+        distinct = sorted(set(value))
+        if len(distinct) == 1:
+            return _text(distinct[0])
+        return f"[{len(value)} numbers]" if len(value) > 3 else f"[{', '.join(map(_text, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
