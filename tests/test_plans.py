@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 from test_plot import assert_tidy
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 from collapse_jax.report.lanes import REAL
 from collapse_jax.report.streams import batches_of
 
@@ -91,10 +92,7 @@ def test_a_long_run_says_that_its_beginning_is_shown():
 
 def test_a_composition_is_called_by_what_differs():
     title = cj.plot_plan(LOOPS["everything"], 3).get_suptitle().replace("\n", " ")
-    assert title == (
-        "Real(n=[9, 9, 9, ...], every=True, keep=2), Synthetic(n=[400, 300, 200, ...], keep=None, "
-        "of=Past(), temperature=0.5), Fit(n=250, with_replacement=True, real_weight=0.5)"
-    )
+    assert title == caption(LOOPS["everything"])
 
 
 def test_words_take_the_colour_of_the_style():

@@ -1,4 +1,4 @@
-"""The metrics of language models and of the documents that they generate."""
+"""What is measured of language models, of their documents, and of the memory they need."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -41,3 +41,13 @@ def of_documents(documents: Documents, grammar: Grammar | None) -> dict[str, Flo
             "tail_survival": grammar.tail_survival(*documents),
         }
     return found
+
+
+def memory_of(n_parameters: int, held: dict[str, int]) -> str:
+    """What training needs, in words, from the bytes that are held of each parameter."""
+    parts = " + ".join(f"{size} ({name})" for name, size in held.items())
+    return (
+        f"training needs {n_parameters:,} parameters x ({parts}) bytes = "
+        f"{n_parameters * sum(held.values()) / 1e9:.2f} GB; use param_dtype='bfloat16', or split "
+        "the model over more devices (mesh)"
+    )

@@ -25,7 +25,7 @@ from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
 from collapse_jax.language.weights import pretrained
-from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.tasks.base import AbstractTask, Laws, Size, Variable
 
 PRETRAINING = Optimizer(1e-2, schedule="cosine", warmup=0.05, batch_size=32, epochs=6)
 """What trains the preset `tiny` on the embedded grammar in seconds."""
@@ -227,11 +227,7 @@ class LanguageModel(AbstractTask):
 
     def explain_memory(self, rows: bool) -> str:
         n, held = self.architecture.n_parameters, self._bytes_per_parameter
-        parts = " + ".join(f"{size} ({name})" for name, size in held.items())
-        return (
-            f"training needs {n:,} parameters x ({parts}) bytes = {self.scratch_bytes / 1e9:.2f} "
-            "GB; use param_dtype='bfloat16', or split the model over more devices (mesh)"
-        )
+        return metrics.memory_of(n, held)
 
     def laws(self, plan: Any) -> Laws:
         return Laws(real=False, synthetic=False)
@@ -259,17 +255,12 @@ class LanguageModel(AbstractTask):
             return self._known_grammar.draw(key, n)
         return Documents(self.train.tokens[index], self.train.lengths[index])
 
-    def sample_rows(
-        self, world: World, model: Any, key: Key[Array, ""], n: int, *, temperature: Any
-    ) -> Documents:
-        raise TypeError(
-            "task must not be a LanguageModel here: it is sampled in stages, by simulate"
-        )
-
-    def fit(self, world: World, data: Data) -> Any:
+    def fit(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
             "task must not be a LanguageModel here: it is trained in stages, by simulate"
         )
+
+    sample_rows = fit
 
     def measure(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
         """The loss of trained parameters on held-out real documents."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Storage = Literal["auto", "rows"]
 
 _MOST = 2**31 - 1
-_SEPARATE_SIZES = 8  # up to so many sizes of batches are drawn in their own size
 
 
 class Stream(NamedTuple):
@@ -150,19 +149,15 @@ def _stream(given: Real | Synthetic, rows: Any, births: int, by_rows: bool) -> S
     stream = stream._replace(width=int(rows.max()))
     if not every or is_constant(given.n):
         return stream
-    return stream._replace(sizes=_branches(given.n, rows))
+    return stream._replace(sizes=_branches(rows))
 
 
-def _branches(schedule: Any, rows: Any) -> tuple[int, ...]:
-    """Sizes that serve all batches: a few as they are, many by the next of a coarse scale.
+def _branches(rows: Any) -> tuple[int, ...]:
+    """Sizes that serve all batches, each drawn in the next of a coarse scale.
 
-    Which of them a batch has depends on its own size alone, and on the whole schedule where that is
-    written down, so that longer runs draw the same rows.
+    So a batch's rows depend on its own size, and not on the sizes of others in a longer run.
     """
-    found = np.unique(rows)
-    if not callable(schedule) and len(set(schedule)) <= _SEPARATE_SIZES:
-        return tuple(found.tolist())
-    return tuple(sorted({_coarse(int(n)) for n in found}))
+    return tuple(sorted({_coarse(int(n)) for n in np.unique(rows)}))
 
 
 def _coarse(n: int) -> int:

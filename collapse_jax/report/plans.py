@@ -1,15 +1,11 @@
 """Pictures of loops: streams, batches and fits over the generations, drawn from the plan alone."""
 
-import dataclasses
 import textwrap
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from collapse_jax.basics import checks
+from collapse_jax.loop.captions import caption
 from collapse_jax.loop.plan import Plan
-from collapse_jax.loop.presets import name_of
 from collapse_jax.loop.workflow import Mixed, Past, Workflow
 from collapse_jax.report.axes import legend_columns
 from collapse_jax.report.figures import STYLE
@@ -79,39 +75,10 @@ def _wrapped(text: str, figure: "matplotlib.figure.Figure") -> list[str]:
 
 
 def _heading(workflow: Workflow, plan: Plan, shown: int) -> str:
-    name = name_of(workflow) or _composition(workflow)
+    name = caption(workflow)
     if shown == plan.n_generations:
         return name
     return f"{name}: the first {shown} of {plan.n_generations:,} generations"
-
-
-def _composition(workflow: Workflow) -> str:
-    """A workflow by what differs from Replace."""
-    parts = (workflow.real, workflow.synthetic, workflow.fit)
-    return ", ".join(text for part in parts if not (text := _short(part)).endswith("()"))
-
-
-def _short(value: Any) -> str:
-    """A setting as one would write it; long schedules by their beginning."""
-    if dataclasses.is_dataclass(value):
-        fields = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
-        defaults = {f.name: _default(f) for f in dataclasses.fields(value)}
-        given = [f"{name}={_short(x)}" for name, x in fields if not _same(x, defaults[name])]
-        return f"{type(value).__name__}({', '.join(given)})"
-    if callable(value):
-        return "f(t)"
-    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
-        return f"[{', '.join(f'{x:.4g}' for x in value[:3])}{', ...' * (len(value) > 3)}]"
-    return f"{value:.4g}" if isinstance(value, float) else repr(value)
-
-
-def _default(field: Any) -> Any:
-    made = field.default_factory is not dataclasses.MISSING
-    return field.default_factory() if made else field.default
-
-
-def _same(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and value == default
 
 
 def _words(workflow: Workflow, plan: Plan) -> list[str]:
