@@ -15,10 +15,7 @@ from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.real import is_drawn, real_documents
-from collapse_jax.language.corpora.tokenizers import (
-    AbstractTokenizer,
-    check_vocabulary,
-)
+from collapse_jax.language.corpora.tokenizers import AbstractTokenizer, check_vocabulary
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder, Params
 from collapse_jax.language.model.loss import evaluate
@@ -256,9 +253,7 @@ class LanguageModel(AbstractTask):
         return Documents(self.train.tokens[index], self.train.lengths[index])
 
     def fit(self, *_: Any, **__: Any) -> Any:
-        raise TypeError(
-            "task must not be a LanguageModel here: it is trained in stages, by simulate"
-        )
+        raise TypeError("task must not be a LanguageModel here: it is trained in stages")
 
     sample_rows = fit
 
