@@ -85,7 +85,7 @@ def values(task: str, workflow: str) -> Values:
         storage="rows" if task == ROWS else "auto",
         progress=False,
     )
-    return {str(name): ds[name].to_numpy() for name in ds}
+    return {str(name): ds[name].to_numpy().astype(np.float32) for name in ds}
 
 
 def compiled_chunk(workflow: cj.Workflow, task: Any) -> Any:

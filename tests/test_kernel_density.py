@@ -53,13 +53,14 @@ def test_nll_agrees_with_sklearn(kernel, bandwidth, dim):
         exact = -estimator.score_samples(test).mean()
     task = cj.KernelDensity(bandwidth=bandwidth, kernel=kernel, data=np.tile(rows, (2, 1)))
     world = task.world(jax.random.key(0), rows=True, index=None)
-    world = world._replace(test=jnp.asarray(test), spacing=jnp.ones(len(test)))
+    unit = np.float32(np.exp(-task.log_unit))  # a power of two: the task's coordinates
+    world = world._replace(test=jnp.asarray(unit * test), spacing=jnp.ones(len(test)))
 
     @jax.jit
     def nll(rows):
         return task.measure(world, fitted(task, world, rows))["nll"]
 
-    np.testing.assert_allclose(nll(jnp.asarray(rows)), exact, rtol=3e-6, atol=1e-5)
+    np.testing.assert_allclose(nll(jnp.asarray(unit * rows)), exact, rtol=3e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", ["scott", "silverman"])
@@ -68,7 +69,8 @@ def test_bandwidth_rules_are_those_of_sklearn(rule, dim):
     rows = np.random.default_rng(0).standard_normal((37, dim))
     expected = SklearnKernelDensity(bandwidth=rule).fit(rows).bandwidth_
     task = cj.KernelDensity(data=np.tile(rows, (2, 1)), bandwidth=rule)
-    np.testing.assert_allclose(task._bandwidth_of(jnp.asarray(37)), expected, rtol=1e-5)
+    found = task._bandwidth_of(jnp.asarray(37)) * np.exp(task.log_unit)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def sklearn_draw(name, n, noise, seed, centers=None):
