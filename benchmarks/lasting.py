@@ -23,6 +23,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 from collapse_jax.loop.form import columns_of, form_of
 from collapse_jax.machines import hosts
 from collapse_jax.records.store import Checkpoint
@@ -70,7 +71,7 @@ def costs(repeats: int) -> list[Row]:
         best = min(seconds(run) for _ in range(repeats))
         row = {
             "task": name,
-            "workflow": type(workflow).__name__,
+            "workflow": caption(workflow),
             "n": n,
             "t": t,
             "chains": chains,
@@ -205,7 +206,7 @@ def overheads(minutes: float) -> list[Row]:
         rows.append(
             {
                 "task": name,
-                "workflow": type(workflow).__name__,
+                "workflow": caption(workflow),
                 "chains": chains,
                 "t": generations,
                 "checkpoint": saving,

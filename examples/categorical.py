@@ -11,6 +11,7 @@ import _figures as figures
 import numpy as np
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 from collapse_jax.report.axes import PALETTE
 
 
@@ -41,7 +42,7 @@ def entropies(grid: Grid, axes: np.ndarray) -> None:
         by_size = {f"n = {n}": next(runs) for n in sizes}
         cj.plot(by_size, variables=["entropy_ratio"], axes=ax)
         ax.set_ylim(0.0, 1.02)
-        ax.set_title(f"{type(workflow).__name__}, K = {k}", fontsize=10)
+        ax.set_title(f"{caption(workflow)}, K = {k}", fontsize=10)
 
 
 def times(grid: Grid, axes: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import _figures as figures
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 
 
 class Grid(NamedTuple):
@@ -76,7 +77,7 @@ def tasks(n: int) -> list[cj.tasks.AbstractTask]:
 
 def table(found: list[cj.Diagnosis]) -> str:
     """Definitions by workflows, with the evidence below."""
-    names = [type(workflow).__name__ for workflow in figures.WORKFLOWS]
+    names = [caption(workflow) for workflow in figures.WORKFLOWS]
     lines = [f"| definition | {' | '.join(names)} |", "| --- | --- | --- | --- |"]
     lines += [
         f"| {definition} | {' | '.join(MARKS[d[definition].answer] for d in found)} |"

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 from collapse_jax.report.axes import PALETTE, shades
 
 
@@ -82,11 +83,11 @@ def main(out: str = "densities.png", grid: Grid = QUICK) -> Path:
         ax = axes[-1, column]
         by_size = {f"n = {n}": runs[row][column] for row, n in enumerate(grid.sizes)}
         cj.plot(by_size, variables=["deviation"], axes=ax)
-        colours = shades(PALETTE[type(workflow).__name__], len(grid.sizes))
+        colours = shades(PALETTE[caption(workflow)], len(grid.sizes))
         for n, colour in zip(grid.sizes, colours, strict=True):
             curve, style = deviation_theory(workflow, n, grid.n_generations)
             ax.plot(np.arange(1, grid.n_generations + 1), curve, color=colour, ls=style, lw=1.5)
-        axes[0, column].set_title(type(workflow).__name__, fontsize=10)
+        axes[0, column].set_title(caption(workflow), fontsize=10)
     for ax in axes[-1, 1:]:
         ax.set_ylabel("median" if "median" in ax.get_ylabel() else "")
     entries = figures.grey_shades(f"generation {t}" for t in shown)

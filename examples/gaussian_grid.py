@@ -11,6 +11,7 @@ from typing import NamedTuple
 import _figures as figures
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 
 
 class Grid(NamedTuple):
@@ -39,7 +40,7 @@ def main(out: str = "gaussian.png", grid: Grid = QUICK) -> list[Path]:
         for column, workflow in zip(axes.T, figures.WORKFLOWS, strict=True):
             by_size = {f"n = {n}": next(runs) for n in grid.sizes}
             cj.plot(by_size, variables=METRICS, axes=column)
-            column[0].set_title(type(workflow).__name__, fontsize=10)
+            column[0].set_title(caption(workflow), fontsize=10)
         figures.share_labels(axes)
         shades = figures.grey_shades(f"n = {n}" for n in grid.sizes)
         figures.legend(figure, shades, ["exact", "large samples"])

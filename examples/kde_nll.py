@@ -12,6 +12,7 @@ from typing import NamedTuple
 import _figures as figures
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 
 
 class Grid(NamedTuple):
@@ -50,7 +51,7 @@ def main(out: str = "kde.png", grid: Grid = QUICK) -> list[Path]:
                 cj.plot(by_size, variables=["nll"], axes=ax)
             row[0].set_ylabel(f"{dataset.replace('_', ' ')}: test NLL [nat]")
         for ax, workflow in zip(axes[0], figures.WORKFLOWS, strict=True):
-            ax.set_title(type(workflow).__name__, fontsize=10)
+            ax.set_title(caption(workflow), fontsize=10)
         figures.share_labels(axes)
         figures.legend(figure, figures.grey_shades(f"n = {n}" for n in grid.sizes))
         paths.append(figures.save(figure, figures.named(out, f"h{bandwidth:g}")))

@@ -10,6 +10,7 @@ import _figures as figures
 import numpy as np
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 from collapse_jax.report.axes import PALETTE
 
 METRICS = {
@@ -37,7 +38,7 @@ def main(out: str = "language_model.png", grid: Grid = QUICK) -> Path:
     """Run all workflows and the grid on the embedded grammar."""
     task = cj.LanguageModel(n_samples=grid.n_samples)
     runs = {
-        type(workflow).__name__: cj.simulate(workflow, task, grid.n_generations, grid.seeds)
+        caption(workflow): cj.simulate(workflow, task, grid.n_generations, grid.seeds)
         for workflow in figures.WORKFLOWS
     }
     mixed = cj.real_synthetic_grid(task, grid.sizes, grid.sizes, grid.seeds)

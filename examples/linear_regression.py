@@ -12,6 +12,7 @@ from typing import NamedTuple
 import _figures as figures
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 
 
 class Grid(NamedTuple):
@@ -47,7 +48,7 @@ def main(out: str = "regression.png", grid: Grid = QUICK) -> list[Path]:
                 cj.plot(by_size, variables=["test_error"], axes=ax)
             row[0].set_ylabel(f"test error, d = {dim}")
         for ax, workflow in zip(axes[0], figures.WORKFLOWS, strict=True):
-            ax.set_title(type(workflow).__name__, fontsize=10)
+            ax.set_title(caption(workflow), fontsize=10)
         figures.share_labels(axes)
         figures.legend(figure, shades, ["exact", "large samples"])
         paths.append(figures.save(figure, figures.named(out, f"noise{noise:g}")))

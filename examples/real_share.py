@@ -10,6 +10,7 @@ import _figures as figures
 import numpy as np
 
 import collapse_jax as cj
+from collapse_jax.loop.captions import caption
 from collapse_jax.report.axes import PALETTE
 
 
@@ -34,7 +35,7 @@ def main(out: str = "real_share.png", grid: Grid = QUICK) -> Path:
     figure, axes = figures.panels(1, 3, "Real data in the training set", note)
     t = np.arange(1, grid.n_generations + 1)
     for ax, ds, workflow in zip(axes[0], runs, figures.WORKFLOWS, strict=True):
-        name = type(workflow).__name__
+        name = caption(workflow)
         share = ds.real_fraction
         ax.fill_between(t, *share.quantile((0.1, 0.9), "seed"), color=PALETTE[name], alpha=0.15)
         ax.plot(t, share.mean("seed"), color=PALETTE[name], alpha=0.55, lw=2.6)

@@ -179,7 +179,8 @@ class MomentsOfRows(cj.KernelDensity):
         valid = (jnp.arange(len(model.rows)) < n)[:, None]
         mean = jnp.sum(valid * model.rows, axis=0) / n
         variance = jnp.sum(valid * (model.rows - mean) ** 2, axis=0) / n
-        return {"nll": jnp.sum(variance), "mean": jnp.sum(mean**2)}
+        unit = jnp.exp(2.0 * self.log_unit)  # back from the task's coordinates
+        return {"nll": unit * jnp.sum(variance), "mean": unit * jnp.sum(mean**2)}
 
 
 @pytest.mark.thorough

@@ -31,7 +31,8 @@ class Chains(eqx.Module):
     """Those of the loop; None where they are handed over apart."""
     chunk: int
     mesh: Mesh
-    seeds: np.ndarray
+    seeds: Any
+    """Seeds of the chains, of NumPy but where a stage is traced. `[seed]`"""
 
     def without_numbers(self) -> "Chains":
         """The same, whose numbers are handed over apart, so that others do not recompile."""

@@ -48,7 +48,7 @@ def observed():
     for workflow in WORKFLOWS:
         made = []
         ds = run(workflow, small(), 3, [4, 2], observe=made.append)
-        found[type(workflow).__name__] = ds, made
+        found[ds.attrs["workflow"]] = ds, made
     return found
 
 
@@ -90,7 +90,9 @@ def test_metrics_are_those_of_the_models_and_documents(observed):
         for chain, seed in enumerate(generation.seeds[:2]):
             here = ds.sel(seed=seed, generation=generation.generation)
             params = jax.tree.map(lambda p, chain=chain: p[chain], generation.params)
-            world = task.world(stream(chain_key(jnp.uint32(seed)), 0, Role.WORLD), rows=True)
+            world = task.world(
+                stream(chain_key(jnp.uint32(seed)), 0, Role.WORLD), rows=True, index=None
+            )
             loss = evaluate(task.graphdef, params, world.test, bos_id=0)
             np.testing.assert_allclose(here.test_loss, loss, rtol=1e-5)
             tokens = np.asarray(generation.documents.tokens[chain])
@@ -199,7 +201,7 @@ def test_fine_tuning_starts_from_the_checkpoint_and_warm_starts_from_the_last_mo
     task = small(optimizer=still, **options)
     assert task.mode == "finetune"
     ds = run(cj.Replace(), task, 2, 2)
-    world = task.world(stream(chain_key(jnp.uint32(1)), 0, Role.WORLD), rows=True)
+    world = task.world(stream(chain_key(jnp.uint32(1)), 0, Role.WORLD), rows=True, index=None)
     base = jax.device_put(task.base.params)
     loss = evaluate(task.graphdef, base, world.test, bos_id=0)
     np.testing.assert_allclose(ds.test_loss.sel(seed=1), loss, rtol=1e-5)
