@@ -8,7 +8,7 @@ import numpy as np
 from collapse_jax.basics import checks
 
 Number: TypeAlias = int | float
-Schedule: TypeAlias = Number | Sequence[Number] | Callable[[int], Number]
+Schedule: TypeAlias = Number | Sequence[Number] | np.ndarray | Callable[[int], Number]
 """A number, a sequence of at least T numbers for generations 1..T, or a function of t = 1..T."""
 
 

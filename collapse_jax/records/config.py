@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import re
 from pathlib import PurePath
 from typing import Any
 
@@ -187,9 +188,8 @@ def _check_again(module: Any, written: dict[str, Any]) -> None:
     """Mark what is kept under the name of an argument but is not that argument."""
     name = type(module).__qualname__
     try:
-        again = rebuild(written)
-        arguments = {key: _plainly(again, key) for key in parameters(type(module))}
-        differing = [key for key in arguments if arguments[key] != _plainly(module, key)]
+        again = _made_again(written)
+        differing = [key for key in written if _plainly(again, key) != _plainly(module, key)]
         same = _arrays(again) == _arrays(module)
     except Exception as error:  # whatever the user's class raises for what it kept
         if "large array" in str(error):
@@ -205,6 +205,18 @@ def _check_again(module: Any, written: dict[str, Any]) -> None:
             f"{name} is not the same when it is made again from the arguments that it keeps; keep "
             "each argument as an attribute of its name"
         )
+
+
+def _made_again(written: dict[str, Any]) -> Any:
+    """Made from what is written, from which arguments are taken that the class gives itself."""
+    while True:
+        try:
+            return rebuild(written)
+        except TypeError as error:
+            twice = re.search(r"multiple values for (?:keyword )?argument '(\w+)'", str(error))
+            if twice is None or twice[1] not in written:
+                raise
+            del written[twice[1]]
 
 
 def _plainly(module: Any, name: str) -> str:
