@@ -88,7 +88,7 @@ SCALED = ("Gaussian d=10", "KDE moons")
 def _bytes_per_chain(workflow: cj.Workflow, task: Any, n_generations: int) -> int:
     plan = workflow.plan(n_generations, task.n_samples)
     form = form_of(workflow, task, plan)
-    first = columns_of(plan, form, task.population, 1, 1)
+    first = columns_of(plan, form, task.population).of(1)
     return compiled.bytes_per_chain(task, form, first)
 
 

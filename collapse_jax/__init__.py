@@ -13,6 +13,7 @@ from collapse_jax.machines import hosts
 from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.records import config
 from collapse_jax.report.figures import plot
+from collapse_jax.report.plans import plot_plan
 from collapse_jax.report.tables import summary
 from collapse_jax.run.reruns import rerun
 from collapse_jax.run.simulation import simulate
@@ -47,6 +48,7 @@ __all__ = [
     "diagnose",
     "hosts",
     "plot",
+    "plot_plan",
     "real_synthetic_grid",
     "rerun",
     "rollout",

@@ -21,6 +21,7 @@ OUTPUTS = {
     "real_share": "real_share.png",
     "three_limits": "limits.png",
     "real_streams": "real_streams.png",
+    "plans": "plans.png",
     "theory": "theory.png",
     "wine": "wine.png",
     "diagnoses": "diagnose.md",

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def values(task: str, workflow: str) -> Values:
         storage="rows" if task == ROWS else "auto",
         progress=False,
     )
-    return {str(name): ds[name].to_numpy() for name in ds}
+    return {str(name): ds[name].to_numpy().astype(np.float32) for name in ds}
 
 
 def compiled_chunk(workflow: cj.Workflow, task: Any) -> Any:
@@ -104,13 +104,13 @@ def compiled_chunk(workflow: cj.Workflow, task: Any) -> Any:
         compiled.traceable(task, sizes=not (form.rows or form.synthetic.by_rows)),
         form=form,
         names=tuple(name for name in metric_names(task, None) if name not in host_sizes(plan)),
-        columns=partial(columns_of, plan, form, task.population),
+        numbers=columns_of(plan, form, task.population),
         chunk=_COST_GENERATIONS,
         mesh=seed_mesh(jax.local_devices(backend="cpu")[:1]),
         seeds=np.arange(_COST_SEEDS, dtype=np.uint32),
     )
-    columns = chains.columns(1, _COST_GENERATIONS)
-    context = (chains.without_columns(), columns, jnp.asarray(_COST_GENERATIONS, jnp.int32))
+    columns = chains.part(1, _COST_GENERATIONS)
+    context = (chains.without_numbers(), columns, jnp.asarray(_COST_GENERATIONS, jnp.int32))
     lowered = compiled._advance.lower(context, compiled.start(chains)).lowered  # pyright: ignore
     # What is counted comes before machine code, which may be poor.
     return lowered.compile({"xla_backend_optimization_level": 0})

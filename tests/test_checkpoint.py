@@ -190,6 +190,18 @@ def test_another_run_is_refused(tmp_path, monkeypatch):
         run(folder, 2, 2)
 
 
+@pytest.mark.parametrize("version", [1, None])
+def test_chains_of_other_random_numbers_are_not_continued(version, tmp_path):
+    folder = tmp_path / "run"
+    run(folder, 2, 2)
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("stream_version")
+    config |= {} if version is None else {"stream_version": version}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"checkpoint must be of this run.*stream_version is"):
+        run(folder, 3, 2)
+
+
 def test_arrays_are_read_back_by_the_library(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_PART", 16)
     rng = np.random.default_rng(0)

@@ -14,10 +14,6 @@ from statistics_helpers import assert_mean
 import collapse_jax as cj
 from collapse_jax.loop.workflow import Latest
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(cj.Replace(), "plan"), reason="the simulator does not run every workflow yet"
-)
-
 SEEDS = 4000
 CASES, THOROUGH_CASES = range(12), range(12, 216)
 METRICS = {

@@ -4,7 +4,6 @@ import functools
 import json
 import math
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import jaxtyping
@@ -124,7 +123,7 @@ def test_a_function_without_a_path_runs_again_but_is_not_saved(tmp_path, monkeyp
     assert json.loads(ds.attrs["config"])["workflow"]["real"]["n"] == [11, 12, 13, 14]
     assert cj.rerun(ds, progress=False)[1]["entropy"].largest == 0.0
     monkeypatch.setattr(compiled, "start", None)
-    for function in (lambda t: 10 + t, functools.partial(rising), SimpleNamespace().__init__):
+    for function in (lambda t: 10 + t, functools.partial(rising)):
         with pytest.raises(ValueError, match=r"checkpoint cannot keep .*: real\.n is .* imported"):
             simulate(cj.Workflow(cj.Real(every=True, n=function)), checkpoint=tmp_path / "a")
     assert not (tmp_path / "a").exists()
@@ -166,7 +165,7 @@ def test_other_numbers_of_generations_are_not_mistaken(tmp_path):
     [
         (Tilted(0.0), "Tilted does not keep its argument 'tilt'; keep the argument as an"),
         (Doubled(1.0), "Doubled keeps something else than its argument 'tilt'"),
-        (Halved(1.0, 2.0), "Halved is not the same when it is made again"),
+        (Halved(1.0, 2.0), "Halved is not the same when it is made again from the arguments"),
         (Kept(object()), "the argument 'tilt' of Kept is .* which cannot be written down"),
         (Kept({1: 2}), "the argument 'tilt' of Kept is .* which cannot be written down"),
         (Kept(lambda x: x), "the argument 'tilt' of Kept is .* which cannot be written down"),
@@ -180,8 +179,9 @@ def test_a_task_that_does_not_keep_its_arguments_is_not_saved(task, message, tmp
     assert ds.attrs["task"] == type(task).__name__
     with pytest.raises(ValueError, match=f"cannot be made again: .*{message}"):
         cj.rerun(ds, progress=False)
-    with pytest.raises(ValueError, match=f"task must be a function .*{message}"):
-        remake(task)
+    if isinstance(task, Kept):
+        with pytest.raises(ValueError, match=f"task must be a function .*{message}"):
+            cj.sweep(cj.Replace(), task, {"n_samples": [3]}, 2, 2)
 
 
 def test_a_class_of_a_function_is_not_saved(tmp_path):

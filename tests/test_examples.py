@@ -30,6 +30,14 @@ def test_theory(tmp_path):
     assert (tmp_path / "theory.png").stat().st_size > 20_000
 
 
+def test_plans(tmp_path):
+    made = load("plans").main(str(tmp_path / "plans.png"))
+    assert sorted(tmp_path.iterdir()) == sorted(made)
+    assert [path.stem for path in made] == [
+        f"plans-{name}" for name in ("loop", "accumulate", "mixing", "past")
+    ]
+
+
 def tiny(name, **sizes):
     """The script and its settings, made as small as they go."""
     script = load(name)

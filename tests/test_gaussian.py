@@ -10,8 +10,9 @@ from statistics_helpers import assert_mean, assert_same_law
 import collapse_jax as cj
 from benchmarks import reference
 from collapse_jax import theory
-from collapse_jax.tasks import Training
+from collapse_jax.tasks import Data
 from collapse_jax.tasks.normal import Moments, Normal
+from collapse_jax.tasks.places import Places
 
 WORKFLOWS = {
     "replace": cj.Replace(),
@@ -79,8 +80,8 @@ def test_merged_moments_are_those_of_the_union(n, m, d):
     task = cj.Gaussian(dim=d, n_samples=n)
     rng = np.random.default_rng(1)
     rows = [rng.standard_normal((size, d)) + shift for size, shift in ((n, 0.0), (m, 2.0))]
-    parts = [task.summarise(None, jnp.asarray(r, jnp.float32), jnp.asarray(len(r))) for r in rows]
-    merged = task.merge(None, *parts)
+    parts = [task.summarise(None, jnp.asarray(r, jnp.float32), None, size=len(r)) for r in rows]
+    merged = task.merge(None, tuple(parts), None)
     union = np.concatenate(rows)
     factor = np.asarray(merged.normal.factor)
     assert float(merged.n) == n + m
@@ -96,14 +97,16 @@ def test_extending_has_the_law_of_sampling_and_merging(n, d, estimator):
     task = cj.Gaussian(dim=d, n_samples=n, estimator=estimator)
     rng = np.random.default_rng(2)
     rows = rng.standard_normal((2 * n, d)) @ rng.standard_normal((d, d)) + 1.0
-    statistic = task.summarise(None, jnp.asarray(rows, jnp.float32), jnp.asarray(2 * n))
-    size = jnp.asarray(2 * n)
-    model = task.fit(None, Training(statistic, None, size, size))
+    statistic = task.summarise(None, jnp.asarray(rows, jnp.float32), None, size=2 * n)
+    places = Places.first(jnp.asarray(2 * n))
+    model = task.fit(None, Data(None, places, statistic, jnp.asarray(2.0 * n)))
+    options = {"n": n, "temperature": None}
 
     def both(key):
         first, second = jax.random.split(key)
-        extended = task.extend_statistic(None, statistic, model, first)
-        merged = task.merge(None, statistic, task.sample_statistic(None, model, second))
+        extended = task.extend_statistic(None, statistic, model, first, **options)
+        new = task.sample_statistic(None, model, second, **options)
+        merged = task.merge(None, (statistic, new), None)
         return [(s.normal.mean, s.normal.factor @ s.normal.factor.T) for s in (extended, merged)]
 
     extended, merged = jax.jit(jax.vmap(both))(jax.random.split(jax.random.key(n * d), 5000))

@@ -12,9 +12,12 @@ from statistics_helpers import assert_mean, assert_same_law
 import collapse_jax as cj
 from benchmarks import reference
 from collapse_jax.loop import pool as pools
-from collapse_jax.loop.generation import generation, make_world, pool_form
+from collapse_jax.loop.batches import first_rows
+from collapse_jax.loop.form import columns_of, form_of
+from collapse_jax.loop.generation import make_world, step
 from collapse_jax.numerics.kernels import _exp2, log_kernel_sums
-from collapse_jax.tasks import Training, toys
+from collapse_jax.tasks import Data, toys
+from collapse_jax.tasks.places import Places
 
 WORKFLOWS = {
     "replace": cj.Replace(),
@@ -29,6 +32,14 @@ def test_power_of_two():
     np.testing.assert_allclose(jax.jit(_exp2)(jnp.asarray(x)), exact, rtol=3e-7)
 
 
+def fitted(task, world, rows):
+    """The model of a training set that is these rows."""
+    n = len(rows)
+    statistic = task.summarise(world, rows, None, size=n)
+    data = Data(rows, Places.first(jnp.asarray(n)), statistic, jnp.asarray(float(n)))
+    return task.fit(world, data)
+
+
 @pytest.mark.parametrize("kernel", ["gaussian", "tophat"])
 @pytest.mark.parametrize("bandwidth", [0.01, 0.1, 1.0, 100.0])
 @pytest.mark.parametrize("dim", [1, 2, 5])
@@ -41,16 +52,15 @@ def test_nll_agrees_with_sklearn(kernel, bandwidth, dim):
     with np.errstate(divide="ignore"):
         exact = -estimator.score_samples(test).mean()
     task = cj.KernelDensity(bandwidth=bandwidth, kernel=kernel, data=np.tile(rows, (2, 1)))
-    world = task.world(jax.random.key(0), rows=True)
-    world = world._replace(test=jnp.asarray(test), spacing=jnp.ones(len(test)))
+    world = task.world(jax.random.key(0), rows=True, index=None)
+    unit = np.float32(np.exp(-task.log_unit))  # a power of two: the task's coordinates
+    world = world._replace(test=jnp.asarray(unit * test), spacing=jnp.ones(len(test)))
 
     @jax.jit
     def nll(rows):
-        size = jnp.asarray(len(rows))
-        statistic = task.summarise(world, rows, size)
-        return task.measure(world, task.fit(world, Training(statistic, rows, size, size)))["nll"]
+        return task.measure(world, fitted(task, world, rows))["nll"]
 
-    np.testing.assert_allclose(nll(jnp.asarray(rows)), exact, rtol=3e-6, atol=1e-5)
+    np.testing.assert_allclose(nll(jnp.asarray(unit * rows)), exact, rtol=3e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", ["scott", "silverman"])
@@ -59,7 +69,8 @@ def test_bandwidth_rules_are_those_of_sklearn(rule, dim):
     rows = np.random.default_rng(0).standard_normal((37, dim))
     expected = SklearnKernelDensity(bandwidth=rule).fit(rows).bandwidth_
     task = cj.KernelDensity(data=np.tile(rows, (2, 1)), bandwidth=rule)
-    np.testing.assert_allclose(task._bandwidth_of(jnp.asarray(37)), expected, rtol=1e-5)
+    found = task._bandwidth_of(jnp.asarray(37)) * np.exp(task.log_unit)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def sklearn_draw(name, n, noise, seed, centers=None):
@@ -143,30 +154,31 @@ def test_rules_shrink_the_bandwidth_as_data_accumulate(rule):
     """Under Accumulate a rule re-weighs all old rows: the last fit against scikit-learn's."""
     task = cj.KernelDensity("moons", n_samples=15, bandwidth=rule, n_test=25)
     generations, key = 6, jax.random.key(5, impl="threefry2x32")
-    form = pool_form(cj.Accumulate(), task, generations)
+    plan = cj.Accumulate().plan(generations, 15)
+    form = form_of(cj.Accumulate(), task, plan)
     assert form.rows
     assert not form.statistic
     world = make_world(task, form, key)
-    pool = pools.begin(task, world, form, key)
-    step = jax.jit(
-        lambda pool, t: generation(cj.Accumulate(), task, world, pool, key, t, ("nll", "n_train"))
-    )
-    for t in range(1, generations + 1):
+    columns = columns_of(plan, form, None)
+    numbers = [columns.of(t) for t in range(1, generations + 1)]
+    pool = pools.begin(task, form, world, key, numbers[0])
+    one = jax.jit(lambda pool, now: step(task, form, world, pool, key, now, ("nll",)))
+    for t, now in enumerate(numbers, 1):
         rows = np.asarray(pools.flatten(pool.rows))[: t * 15]
-        pool, metrics = step(pool, t)
+        pool, metrics = one(pool, now)
         estimator = SklearnKernelDensity(bandwidth=rule).fit(rows)
         exact = -estimator.score_samples(np.asarray(world.test)).mean()
         np.testing.assert_allclose(metrics["nll"], exact, rtol=1e-4)
-        assert int(metrics["n_train"]) == t * 15
 
 
 class MomentsOfRows(cj.KernelDensity):
     """Measures moments of the pool in place of likelihoods, to compare them with theory."""
 
     def measure(self, world, model):
-        valid = (jnp.arange(len(model.rows)) < model.n_train)[:, None]
-        mean = jnp.sum(valid * model.rows, axis=0) / model.n_train
-        variance = jnp.sum(valid * (model.rows - mean) ** 2, axis=0) / model.n_train
+        n = model.places.total
+        valid = (jnp.arange(len(model.rows)) < n)[:, None]
+        mean = jnp.sum(valid * model.rows, axis=0) / n
+        variance = jnp.sum(valid * (model.rows - mean) ** 2, axis=0) / n
         return {"nll": jnp.sum(variance), "mean": jnp.sum(mean**2)}
 
 
@@ -214,8 +226,9 @@ def test_distant_rows_do_not_underflow():
 def test_real_rows_are_drawn_from_the_training_split_without_replacement():
     rows = np.arange(80.0)[:, None]
     task = cj.KernelDensity(data=rows, n_samples=30)
-    world = task.world(jax.random.key(0), rows=True)
-    drawn = np.asarray(task.real_rows(world, jax.random.key(1)))[:, 0]
+    world = task.world(jax.random.key(0), rows=True, index=None)
+    index = first_rows(task, jax.random.key(1), 30)
+    drawn = np.asarray(task.real_rows(world, jax.random.key(1), 30, size=None, index=index))[:, 0]
     assert len(set(drawn)) == 30
     assert not set(drawn) & set(np.asarray(world.test)[:, 0])
     assert task.n_test == 20
@@ -225,10 +238,9 @@ def test_support_metrics_agree_with_a_kd_tree():
     """Tails, modes and strange rows of one model, against SciPy's neighbours and densities."""
     task = cj.KernelDensity("moons", n_samples=20, bandwidth=0.3, n_test=41)
     keys = jax.random.split(jax.random.key(0), 2)
-    world = task.world(keys[0], rows=True)
-    rows = task.real_rows(world, keys[1])
-    n = jnp.asarray(20)
-    model = task.fit(world, Training(task.summarise(world, rows, n), rows, n, n))
+    world = task.world(keys[0], rows=True, index=None)
+    rows = task.real_rows(world, keys[1], 20, size=None, index=None)
+    model = fitted(task, world, rows)
     found = {name: float(value) for name, value in task.measure(world, model).items()}
     test, probes = np.asarray(world.test), np.asarray(task._generate(model, world.probe_key, 64))
 

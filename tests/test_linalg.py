@@ -100,3 +100,30 @@ def test_minimum_norm_solution_with_repeated_rows():
     x32, y32 = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
     w = linalg.minimum_norm_solver(x32.T @ x32)(x32.T @ y32)
     np.testing.assert_allclose(w, np.linalg.lstsq(x, y)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("d", [3, 12])
+@pytest.mark.parametrize("factor", [linalg.qr_lower, linalg.gram_lower])
+def test_dependent_columns_are_columns_of_zeros(factor, d):
+    """Columns 1 and 2 depend on the first, and are followed by others that do not."""
+    rows = random_rows(5 * d, d)
+    rows[:, 1], rows[:, 2] = 3.0 * rows[:, 0], 0.0
+    lower = np.asarray(factor(jnp.asarray(rows, jnp.float32)))
+    live = np.diag(lower) > 0.0
+    assert live.tolist() == [True, False, False, *[True] * (d - 3)]
+    np.testing.assert_allclose(lower @ lower.T, rows.T @ rows, atol=1e-4 * 5 * d)
+
+
+def test_rank_of_small_counts_is_exact():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(1.0, (3000, 5, 3)).astype(float)
+    mixed = counts @ np.array([[1.0, 0.3, 0.1], [0.0, 0.8, -0.2], [0.0, 0.0, 1.3]]) - 0.7
+
+    def lower(rows):
+        reference = jnp.linalg.norm(rows, axis=0)
+        return linalg.qr_lower(rows - rows.mean(axis=0), 4, reference)
+
+    found = np.asarray(jax.jit(jax.vmap(lower))(jnp.asarray(mixed, jnp.float32)))
+    ranks = np.linalg.matrix_rank(counts - counts.mean(axis=1, keepdims=True))
+    assert np.sum(ranks < 3) > 100
+    np.testing.assert_array_equal(np.sum(np.einsum("nii->ni", found) > 0.0, axis=1), ranks)

@@ -9,7 +9,8 @@ from statistics_helpers import assert_mean, assert_same_law
 import collapse_jax as cj
 from benchmarks import reference
 from collapse_jax import theory
-from collapse_jax.loop.generation import make_world, pool_form
+from collapse_jax.loop.form import form_of
+from collapse_jax.loop.generation import make_world
 
 WORKFLOWS = {
     "replace": cj.Replace(),
@@ -79,7 +80,8 @@ def test_rows_and_statistics_agree_in_law(workflow, design):
 def test_a_design_spreads_noise_as_the_pseudo_inverse_does(dim, n):
     task = cj.LinearRegression(dim=dim, n_samples=n)
     key = jax.random.key(0, impl="threefry2x32")
-    world = make_world(task, pool_form(cj.AccumulateSubsample(), task, 2), key)
+    workflow = cj.AccumulateSubsample()
+    world = make_world(task, form_of(workflow, task, workflow.plan(2, n)), key)
     x = np.asarray(world.x, np.float64)
     inverse = np.linalg.pinv(x)
     spread, basis = np.asarray(world.design.spread), np.asarray(world.design.basis)

@@ -13,10 +13,10 @@ import jax
 import make_pins
 import numpy as np
 import pytest
-from collapse_jax.random import Role
 from make_pins import CASES, COST_TASKS, WORKFLOWS, Values
 
-from collapse_jax import random
+from collapse_jax.numerics import keys
+from collapse_jax.numerics.keys import Role
 
 PINS = json.loads(make_pins.FILE.read_text())
 REWRITE = "if that is meant, run python tests/make_pins.py"
@@ -83,25 +83,25 @@ def test_comparison_sees_one_bit_and_allows_rounding():
 
 def _replace_everywhere(patch: pytest.MonkeyPatch, name: str, other: Any) -> None:
     """Replace a function of the module of keyed randomness wherever it has been imported."""
-    original = getattr(random, name)
+    original = getattr(keys, name)
     for module in list(sys.modules.values()):
         if module.__name__.startswith("collapse_jax") and vars(module).get(name) is original:
             patch.setattr(module, name, other)
 
 
 def _other_stride(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(random, "_ROLES_PER_GENERATION", random._ROLES_PER_GENERATION + 1)
+    patch.setattr(keys, "_ROLES_PER_GENERATION", keys._ROLES_PER_GENERATION + 1)
 
 
 def _swapped_roles(first: Role, second: Role, patch: pytest.MonkeyPatch) -> None:
-    swapped, stream = {first: second, second: first}, random.stream
+    swapped, stream = {first: second, second: first}, keys.stream
     _replace_everywhere(
         patch, "stream", lambda key, t, role: stream(key, t, swapped.get(role, role))
     )
 
 
 def _other_seeds(patch: pytest.MonkeyPatch) -> None:
-    chain_key = random.chain_key
+    chain_key = keys.chain_key
     _replace_everywhere(patch, "chain_key", lambda seed: chain_key(seed ^ 1))
 
 

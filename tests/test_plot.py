@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import collapse_jax as cj
+from collapse_jax.analysis.runs import collect, title
+from collapse_jax.loop.captions import caption
 from collapse_jax.records.config import describe
 from collapse_jax.report import demonstration
 from collapse_jax.report.axes import PALETTE
 from collapse_jax.report.figures import plot
-from collapse_jax.report.runs import collect, title
 from collapse_jax.report.tables import summary
 
 WORKFLOWS = (cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample())
@@ -36,7 +37,7 @@ def dataset(workflow, task, n_generations=30, values=None, n_chains=20, **others
     }
     attributes = {
         "config": json.dumps({"workflow": describe(workflow), "task": describe(task)}),
-        "workflow": type(workflow).__name__,
+        "workflow": caption(workflow),
         "task": type(task).__name__,
     }
     coordinates = {"seed": np.arange(n_chains), "generation": np.arange(1, n_generations + 1)}

@@ -28,7 +28,7 @@ def test_blocks_run(page, tmp_path, monkeypatch):
         code = block.replace("cj.use_all_cores()", "")  # the tests have set their devices already
         exec(compile(code, page, "exec"), names)
     if page == "CONTRIBUTING.md":
-        ds = cj.simulate(names["AccumulateHalf"](), cj.Categorical(), 3, 2, progress=False)
+        ds = cj.simulate(names["accumulate_half"], cj.Categorical(), 3, 2, progress=False)
         assert (ds.n_train == 50).all()
 
 

@@ -111,7 +111,7 @@ def test_the_statistic_path_holds_no_rows():
                 bigger = eqx.tree_at(lambda t: t.n_samples, task, n * 1000)
                 plan = workflow.plan(generations, n * 1000)
                 form = form_of(workflow, bigger, plan)
-                first = columns_of(plan, form, None, 1, 1)
+                first = columns_of(plan, form, None).of(1)
                 sizes.add(compiled.bytes_per_chain(bigger, form, first))
             assert len(sizes) == 1
             assert sizes.pop() < 1000
@@ -219,3 +219,15 @@ def test_no_warnings(recwarn):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(cj.Replace(), TASKS[0], 2, 3)
+
+
+def test_sizes_are_exact_beyond_32_bits():
+    """A product of sizes on the device would be negative from generation 2148 on."""
+    ds = run(cj.Accumulate(), cj.Gaussian(n_samples=10**6), 2200, 1, metrics=["n_train", "nll"])
+    assert ds.n_train.values[0].tolist() == [10**6 * t for t in range(1, 2201)]
+    assert np.all(np.isfinite(ds.nll))
+    big = cj.Categorical(3, 5 * 10**8)
+    ds = run(cj.Accumulate(), big, 12, 2)
+    assert ds.n_train.values[0, -1] == 6 * 10**9
+    np.testing.assert_allclose(ds.entropy, np.log(3.0), rtol=1e-6)
+    np.testing.assert_array_equal(ds.real_fraction[0], 1.0 / np.arange(1, 13))

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.analysis import bootstrap
+from collapse_jax.analysis.runs import collect, title
 from collapse_jax.analysis.verdicts import LEAST_GROWTH, unseen
-from collapse_jax.report.runs import collect, title
 
 if TYPE_CHECKING:  # loaded when a table is made, so that importing the package stays quick
     import pandas as pd

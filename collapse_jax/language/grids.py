@@ -1,6 +1,5 @@
 """How much real and how much synthetic data: models trained on every combination of sizes."""
 
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -85,7 +84,7 @@ def real_synthetic_grid(
         compiled.traceable(task),
         form,
         names=(),
-        columns=functools.partial(columns_of, plan, form, task.population),
+        numbers=columns_of(plan, form, task.population),
         chunk=1,
         mesh=mesh,
         seeds=np.pad(seed_list, (0, width - len(seed_list)), mode="edge"),

@@ -45,7 +45,7 @@ class Stage(NamedTuple):
 
 def run(stage: Stage, chains: Chains, kept: tuple[Any, ...], used: Any = None) -> Any:
     """Run a stage in all chains, within `devices_of` these."""
-    return _compiled((stage, chains.without_columns(), kept), used)
+    return _compiled((stage, chains.without_numbers(), kept), used)
 
 
 def devices_of(chains: Chains) -> AbstractContextManager[Any]:

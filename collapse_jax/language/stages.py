@@ -153,7 +153,7 @@ def _starts_from_previous(chains: Chains) -> bool:
 
 def numbers(chains: Chains, t: int) -> Columns:
     """The numbers of a generation."""
-    return jax.tree.map(lambda x: x[0], chains.columns(t, 1))
+    return chains.of(t)
 
 
 def select(chains: Chains, pool: Pool, t: int) -> programs.Selected:

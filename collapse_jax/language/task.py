@@ -10,39 +10,22 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics import checks
+from collapse_jax.language import acceptance, defaults, metrics
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.documents import Documents
-from collapse_jax.language.corpora.encoding import decode_documents, encode_documents
 from collapse_jax.language.corpora.grammar import Grammar
-from collapse_jax.language.corpora.measures import distinct_documents
 from collapse_jax.language.corpora.real import is_drawn, real_documents
-from collapse_jax.language.corpora.tokenizers import (
-    AbstractTokenizer,
-    FileTokenizer,
-    check_vocabulary,
-)
-from collapse_jax.language.model.architecture import Architecture, preset
+from collapse_jax.language.corpora.tokenizers import AbstractTokenizer, check_vocabulary
+from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder, Params
 from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
-from collapse_jax.language.weights import huggingface, pretrained
-from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.language.weights import pretrained
+from collapse_jax.tasks.base import AbstractTask, Laws, Size, Variable
 
 PRETRAINING = Optimizer(1e-2, schedule="cosine", warmup=0.05, batch_size=32, epochs=6)
 """What trains the preset `tiny` on the embedded grammar in seconds."""
-
-_MEASURED = {
-    "test_loss": Variable("cross-entropy on held-out real documents", "nat per token"),
-    "train_loss": Variable("mean cross-entropy during training", "nat per token"),
-    "acceptance_rate": Variable("share of the generated documents that are accepted", "1"),
-    "distinct_documents": Variable("different documents among those generated", "documents"),
-}
-_MEASURED_ON_GRAMMAR = {
-    "excess_loss": Variable("test loss minus that of the true distribution", "nat per token"),
-    "malformed": Variable("share of generated documents that the grammar cannot make", "1"),
-    "tail_survival": Variable("share of the rare words' frequency that survives", "1"),
-}
 
 
 class World(NamedTuple):
@@ -154,13 +137,7 @@ class LanguageModel(AbstractTask):
             raise TypeError(
                 f"corpus must be one of collapse_jax.corpus, such as Grammar(), got {corpus!r}"
             )
-        for name, value, kind in (
-            ("tokenizer", tokenizer, AbstractTokenizer),
-            ("optimizer", optimizer, Optimizer),
-            ("sampling", sampling, Sampling),
-        ):
-            if value is not None and not isinstance(value, kind):
-                raise TypeError(f"{name} must be an {kind.__name__}, got {value!r}")
+        defaults.check_parts(tokenizer, optimizer, sampling)
         self.corpus = Grammar() if corpus is None and checkpoint is None else corpus
         self.checkpoint = None if checkpoint is None else str(checkpoint)
         mode = ("pretrain" if checkpoint is None else "finetune") if mode is None else mode
@@ -172,10 +149,13 @@ class LanguageModel(AbstractTask):
         param_dtype = "float32" if param_dtype is None else param_dtype
         self.param_dtype = checks.one_of("param_dtype", param_dtype, ("float32", "bfloat16"))
         self.remat = bool(remat)
-        self.tokenizer = self._find_tokenizer(tokenizer)
-        self.context = self._find_context(context)
-        self.model, self.architecture = model, self._find_architecture(model)
-        self.context = min(self.context, self.architecture.context)
+        self.tokenizer = defaults.find_tokenizer(tokenizer, self.corpus, self.checkpoint)
+        context = defaults.find_context(context, self.corpus, self.tokenizer)
+        self.model = model
+        self.architecture = defaults.find_architecture(
+            model, self.checkpoint, self.tokenizer, context
+        )
+        self.context = min(context, self.architecture.context)
         self.scan = self.architecture.depth >= 12 if scan is None else bool(scan)
         if self.tokenizer is not None:
             check_vocabulary(self.tokenizer, self.architecture.vocab_size)
@@ -209,39 +189,10 @@ class LanguageModel(AbstractTask):
             scan=self.scan,
         )
 
-    def _find_tokenizer(self, tokenizer: AbstractTokenizer | None) -> AbstractTokenizer | None:
-        if tokenizer is None and self.checkpoint is not None and self.corpus is not None:
-            folder = huggingface.find(self.checkpoint)
-            if (folder / "tokenizer.json").exists():
-                return FileTokenizer(folder)
-        if tokenizer is None and self.corpus is not None:
-            return self.corpus.tokenizer
-        return tokenizer
-
-    def _find_context(self, context: int | None) -> int:
-        if context is not None:
-            return checks.whole_number("context", context)
-        drawn = is_drawn(self.corpus, self.tokenizer)
-        return self.corpus.max_length if drawn else 512  # pyright: ignore
-
-    def _find_architecture(self, model: str | Architecture | None) -> Architecture:
-        if self.checkpoint is not None:
-            if model is not None:
-                raise ValueError(f"model must not be given with a checkpoint, got {model!r}")
-            return huggingface.load_architecture(self.checkpoint)
-        if isinstance(model, Architecture):
-            return model
-        if self.tokenizer is None:
-            raise ValueError("tokenizer must be given where the corpus has none")
-        found = preset(model or "tiny", vocab_size=self.tokenizer.vocab_size)
-        if model is None and self.context > found.context:
-            found = preset("tiny", vocab_size=found.vocab_size, context=self.context)
-        return found
-
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The metrics; some are known of a grammar in its own words alone."""
-        return _MEASURED | (_MEASURED_ON_GRAMMAR if self._grammar is not None else {})
+        return metrics.MEASURED | (metrics.MEASURED_ON_GRAMMAR if self._grammar is not None else {})
 
     @property
     def _grammar(self) -> Grammar | None:
@@ -273,11 +224,7 @@ class LanguageModel(AbstractTask):
 
     def explain_memory(self, rows: bool) -> str:
         n, held = self.architecture.n_parameters, self._bytes_per_parameter
-        parts = " + ".join(f"{size} ({name})" for name, size in held.items())
-        return (
-            f"training needs {n:,} parameters x ({parts}) bytes = {self.scratch_bytes / 1e9:.2f} "
-            "GB; use param_dtype='bfloat16', or split the model over more devices (mesh)"
-        )
+        return metrics.memory_of(n, held)
 
     def laws(self, plan: Any) -> Laws:
         return Laws(real=False, synthetic=False)
@@ -305,39 +252,20 @@ class LanguageModel(AbstractTask):
             return self._known_grammar.draw(key, n)
         return Documents(self.train.tokens[index], self.train.lengths[index])
 
-    def sample_rows(
-        self, world: World, model: Any, key: Key[Array, ""], n: int, *, temperature: Any
-    ) -> Documents:
-        raise TypeError(
-            "task must not be a LanguageModel here: it is sampled in stages, by simulate"
-        )
+    def fit(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("task must not be a LanguageModel here: it is trained in stages")
 
-    def fit(self, world: World, data: Data) -> Any:
-        raise TypeError(
-            "task must not be a LanguageModel here: it is trained in stages, by simulate"
-        )
+    sample_rows = fit
 
     def measure(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
         """The loss of trained parameters on held-out real documents."""
         bos_id = self._known_tokenizer.bos_id
         loss = evaluate(self.graphdef, model, world.test, bos_id=bos_id)
-        grammar = self._grammar
-        if grammar is None:
-            return {"test_loss": loss}
-        tokens = jnp.sum(world.test.lengths)
-        truth = -jnp.sum(grammar.log_probabilities(*world.test)) / tokens
-        return {"test_loss": loss, "excess_loss": loss - truth}
+        return metrics.of_loss(loss, world.test, self._grammar)
 
     def measure_documents(self, documents: Documents) -> dict[str, Float[Array, ""]]:
         """The metrics of generated documents."""
-        found = {"distinct_documents": distinct_documents(*documents).astype(jnp.float32)}
-        if self._grammar is not None:
-            log_probabilities = self._grammar.log_probabilities(*documents)
-            found |= {
-                "malformed": jnp.mean(jnp.isneginf(log_probabilities)),
-                "tail_survival": self._grammar.tail_survival(*documents),
-            }
-        return found
+        return metrics.of_documents(documents, self._grammar)
 
     def acceptable(
         self, drawn: Documents, finished: Bool[np.ndarray, " n"]
@@ -349,19 +277,10 @@ class LanguageModel(AbstractTask):
         Returns:
             the acceptable ones as they are to be learned, and their places.
         """
-        places = np.flatnonzero(finished)
-        rows = Documents(drawn.tokens[places], drawn.lengths[places])
         if self.corpus is None or not self.corpus.is_chat:
-            return rows, places
+            return acceptance.finished_ones(drawn, finished)
         tokenizer = self._known_tokenizer
-        texts = decode_documents(np.asarray(rows.tokens), np.asarray(rows.lengths), tokenizer)
-        kept = [i for i, text in enumerate(texts) if self.corpus.accepts(text)]
-        for i in kept:
-            if (text := self.corpus.reformat(texts[i])) != texts[i]:
-                # No longer than before, so that it fits.
-                again = encode_documents([text], tokenizer, self.context)
-                rows.tokens[i], rows.lengths[i] = again.tokens[0], again.lengths[0]
-        return Documents(rows.tokens[kept], rows.lengths[kept]), places[kept]
+        return acceptance.chats(drawn, finished, self.corpus, tokenizer, self.context)
 
     @property
     def _known_tokenizer(self) -> AbstractTokenizer:

@@ -1,11 +1,12 @@
 """What of a loop is compiled in, and the numbers that the compiled program reads."""
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from collapse_jax.loop.plan import Plan
 from collapse_jax.loop.schedules import is_constant
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 Storage = Literal["auto", "rows"]
 
 _MOST = 2**31 - 1
-_SEPARATE_SIZES = 8  # up to so many sizes of batches are drawn in their own size
 
 
 class Stream(NamedTuple):
@@ -84,26 +84,26 @@ class Form(NamedTuple):
 class Columns(NamedTuple):
     """Numbers of generations, `[generation]` or those of one; the same in all chains."""
 
-    generation: Int[Array, "..."]
-    real_rows: Int[Array, "..."]
-    synthetic_rows: Int[Array, "..."]
-    real_batches: Int[Array, "..."]
-    synthetic_batches: Int[Array, "..."]
-    real_size: Int[Array, "..."]
-    synthetic_size: Int[Array, "..."]
-    drawn: Int[Array, "..."]
-    effective_size: Float[Array, "..."]
-    real_weight: Float[Array, "..."]
-    real_scale: Float[Array, "..."]
+    generation: Any
+    real_rows: Any
+    synthetic_rows: Any
+    real_batches: Any
+    synthetic_batches: Any
+    real_size: Any
+    synthetic_size: Any
+    drawn: Any
+    effective_size: Any
+    real_weight: Any
+    real_scale: Any
     """By what the weight of a real row is multiplied where streams are merged."""
-    synthetic_scale: Float[Array, "..."]
-    temperature: Float[Array, "..."]
-    truth_share: Float[Array, "..."]
-    epoch: Int[Array, "..."]
+    synthetic_scale: Any
+    temperature: Any
+    truth_share: Any
+    epoch: Any
     """How often the user's rows have been used up before the real batch of this generation."""
-    start: Int[Array, "..."]
+    start: Any
     """How many of the user's rows have been used since then."""
-    slot_sizes: Int[Array, "..."] | None
+    slot_sizes: Any
     """Rows in each slot of the pool. `[..., slot]`"""
 
 
@@ -149,19 +149,15 @@ def _stream(given: Real | Synthetic, rows: Any, births: int, by_rows: bool) -> S
     stream = stream._replace(width=int(rows.max()))
     if not every or is_constant(given.n):
         return stream
-    return stream._replace(sizes=_branches(given.n, rows))
+    return stream._replace(sizes=_branches(rows))
 
 
-def _branches(schedule: Any, rows: Any) -> tuple[int, ...]:
-    """Sizes that serve all batches: a few as they are, many by the next of a coarse scale.
+def _branches(rows: Any) -> tuple[int, ...]:
+    """Sizes that serve all batches, each drawn in the next of a coarse scale.
 
-    Which of them a batch has depends on its own size alone, and on the whole schedule where that is
-    written down, so that longer runs draw the same rows.
+    So a batch's rows depend on its own size, and not on the sizes of others in a longer run.
     """
-    found = np.unique(rows)
-    if not callable(schedule) and len(set(schedule)) <= _SEPARATE_SIZES:
-        return tuple(found.tolist())
-    return tuple(sorted({_coarse(int(n)) for n in found}))
+    return tuple(sorted({_coarse(int(n)) for n in np.unique(rows)}))
 
 
 def _coarse(n: int) -> int:
@@ -170,44 +166,66 @@ def _coarse(n: int) -> int:
     return 3 * power // 4 if power >= 4 and 3 * power // 4 >= n else power
 
 
-def columns_of(plan: Plan, form: Form, population: int | None, first: int, steps: int) -> Columns:
-    """The numbers of generations `first`, `first + 1`, ... (`steps` of them).
-
-    Beyond the last generation the numbers of the last one are repeated.
-    """
-    index = np.minimum(np.arange(first - 1, first - 1 + steps), plan.n_generations - 1)
-
-    def whole(values: Any) -> Any:
-        return jnp.asarray(np.minimum(values[index], _MOST), jnp.int32)
-
-    def number(values: Any, default: float = 1.0) -> Any:
-        values = np.full(plan.n_generations, default) if values is None else values
-        return jnp.asarray(values, jnp.float32)[index]
-
-    scales = _scales(plan)
+def columns_of(plan: Plan, form: Form, population: int | None) -> "Numbers":
+    """All numbers of a run."""
     used = np.cumsum(plan.real_rows) - plan.real_rows
-    people = used.max() + 1 if population is None else population
-    return Columns(
-        generation=jnp.asarray(index + 1, jnp.int32),
-        real_rows=whole(plan.real_rows),
-        synthetic_rows=whole(plan.synthetic_rows),
-        real_batches=whole(plan.real_batches),
-        synthetic_batches=whole(plan.synthetic_batches),
-        real_size=whole(plan.real_size),
-        synthetic_size=whole(plan.synthetic_size),
-        drawn=whole(plan.n_train),
-        effective_size=number(plan.effective_size),
-        real_weight=number(plan.real_weight),
-        real_scale=number(scales[0]),
-        synthetic_scale=number(scales[1]),
-        temperature=number(plan.temperature),
-        truth_share=number(plan.truth_share, 0.0),
-        epoch=whole(used // people),
-        start=whole(used % people),
-        slot_sizes=jnp.asarray(_slot_sizes(plan, form, index), jnp.int32)
-        if form.rows and form.sizes_vary
-        else None,
+    people = max(int(used[-1]), 1) + 1 if population is None else population
+    real_scale, synthetic_scale = _scales(plan)
+    one, nothing = np.ones(plan.n_generations), np.zeros(plan.n_generations)
+    return Numbers(
+        plan,
+        form,
+        Columns(
+            generation=np.arange(1, plan.n_generations + 1),
+            real_rows=plan.real_rows,
+            synthetic_rows=plan.synthetic_rows,
+            real_batches=plan.real_batches,
+            synthetic_batches=plan.synthetic_batches,
+            real_size=plan.real_size,
+            synthetic_size=plan.synthetic_size,
+            drawn=plan.n_train,
+            effective_size=plan.effective_size,
+            real_weight=one if plan.real_weight is None else plan.real_weight,
+            real_scale=real_scale,
+            synthetic_scale=synthetic_scale,
+            temperature=one if plan.temperature is None else plan.temperature,
+            truth_share=nothing if plan.truth_share is None else plan.truth_share,
+            epoch=used // people,
+            start=used % people,
+            slot_sizes=None,
+        ),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """The numbers of all generations of a run, on the host."""
+
+    plan: Plan
+    form: Form
+    table: Columns
+
+    def part(self, first: int, steps: int) -> Columns:
+        """The numbers of generations `first`, `first + 1`, ... (`steps` of them), for the device.
+
+        Beyond the last generation its numbers are repeated.
+        """
+        index = np.minimum(np.arange(first - 1, first - 1 + steps), self.plan.n_generations - 1)
+
+        def chosen(values: Any) -> Any:
+            if isinstance(values, np.ndarray) and values.dtype.kind == "i":
+                return jnp.asarray(np.minimum(values[index], _MOST), jnp.int32)
+            return jnp.asarray(values[index], jnp.float32)
+
+        found = Columns(*(None if c is None else chosen(c) for c in self.table))  # pyright: ignore
+        if self.form.rows and self.form.sizes_vary:
+            sizes = _slot_sizes(self.plan, self.form, index)
+            found = found._replace(slot_sizes=jnp.asarray(sizes, jnp.int32))
+        return found
+
+    def of(self, generation: int) -> Columns:
+        """The numbers of one generation."""
+        return jax.tree.map(lambda x: x[0], self.part(generation, 1))
 
 
 def _scales(plan: Plan) -> tuple[Any, Any]:

@@ -75,7 +75,7 @@ def rollout(
     form = form_of(workflow, task, _of_any_size(workflow, plan) if unknown else plan, storage)
     names = metric_names(task, metrics)
     sizes: dict[str, Any] = dict(host_sizes(plan))
-    columns = columns_of(plan, form, task.population, 1, n_generations)
+    columns = columns_of(plan, form, task.population).part(1, n_generations)
     if unknown:
         columns = _multiplied(columns, form, task.n_samples)
         sizes["n_train"] = plan.n_train * task.n_samples
@@ -84,11 +84,14 @@ def rollout(
     pool = begin(task, form, world, key, first)
 
     def body(pool, now):
-        return generation(task, form, world, pool, key, now, [n for n in names if n not in sizes])
+        return step(task, form, world, pool, key, now, [n for n in names if n not in sizes])
 
     found = jax.lax.scan(body, pool, columns)[1]
+    units = task.units
     return {
-        name: jnp.asarray(sizes[name], jnp.float32) if name in sizes else found[name]
+        name: jnp.asarray(sizes[name], jnp.float32)
+        if name in sizes
+        else found[name] * units.get(name, 1.0)
         for name in names
     }
 
@@ -125,7 +128,7 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
     return pools.with_history(pool, shape, form)
 
 
-def generation(
+def step(
     task: AbstractTask,
     form: Form,
     world: World,

@@ -6,6 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, UInt32
 
+STREAM_VERSION = 2
+"""Raised whenever the same seed would draw other chains; see CHANGELOG.md.
+
+Datasets and folders of chains carry it, so that chains are never continued with other numbers.
+"""
+
 # Room for new roles: the key of a draw must not change when a role is added.
 _ROLES_PER_GENERATION = 16
 _THREEFRY = "threefry2x32"

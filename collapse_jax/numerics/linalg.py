@@ -14,6 +14,9 @@ from jaxtyping import Array, Bool, Float
 _BASE = 8  # size at which recursion stops; 8 was the fastest of 8, 12, 16, 25 at d = 31 and 100
 
 
+_DEAD = 1e-6  # share of a diagonal entry that is taken for the rounding errors of a Gram matrix
+
+
 def _half(d: int) -> int:
     """Where to cut a matrix of size `d`: near the middle, at a multiple of 8."""
     return (d // 2 + 7) // 8 * 8
@@ -24,24 +27,31 @@ def _stack_lower(top, bottom_left, bottom_right):
     return jnp.block([[top, corner], [bottom_left, bottom_right]])
 
 
-def cholesky(a: Float[Array, "d d"]) -> Float[Array, "d d"]:
+def cholesky(
+    a: Float[Array, "d d"], floor: Float[Array, " d"] | float = 0.0
+) -> Float[Array, "d d"]:
     """Lower Cholesky factor of a positive semi-definite matrix; only its lower triangle is read.
 
-    A pivot that is zero or negative (a variance of zero, up to rounding) gives a column of zeros.
+    A pivot at rounding level of its diagonal entry is a direction without variance, and gives a
+    column of zeros.
+
+    Args:
+        a: the matrix.
+        floor: pivots that are not above this are taken for rounding too.
     """
-    return _cholesky(a, with_inverse=False)[0]
+    return _cholesky(a, jnp.maximum(_DEAD * jnp.diag(a), floor), with_inverse=False)[0]
 
 
-def _cholesky(a, with_inverse):
+def _cholesky(a, floor, with_inverse):
     """Factor and, where a caller further up needs it, its inverse."""
     d = a.shape[0]
     if d <= _BASE:
-        factor = _cholesky_columns(a)
+        factor = _cholesky_columns(a, floor)
         return factor, triangular_inverse(factor) if with_inverse else None
     m = _half(d)
-    top, top_inverse = _cholesky(a[:m, :m], with_inverse=True)
+    top, top_inverse = _cholesky(a[:m, :m], floor[:m], with_inverse=True)
     below = a[m:, :m] @ top_inverse.T
-    corner, corner_inverse = _cholesky(a[m:, m:] - below @ below.T, with_inverse)
+    corner, corner_inverse = _cholesky(a[m:, m:] - below @ below.T, floor[m:], with_inverse)
     factor = _stack_lower(top, below, corner)
     if not with_inverse:
         return factor, None
@@ -50,13 +60,12 @@ def _cholesky(a, with_inverse):
     )
 
 
-def _cholesky_columns(a):
+def _cholesky_columns(a, floor):
     rows = jnp.arange(a.shape[0])
 
     def column(j, factor):
         c = a[:, j] - factor @ factor[j]
-        # A pivot at rounding level of its diagonal entry is a direction without variance.
-        positive = c[j] > 1e-6 * a[j, j]
+        positive = c[j] > floor[j]
         scale = jnp.where(positive, lax.rsqrt(jnp.where(positive, c[j], 1.0)), 0.0)
         return factor.at[:, j].set(jnp.where(rows >= j, c * scale, 0.0))
 
@@ -81,43 +90,78 @@ def triangular_inverse(lower: Float[Array, "d d"]) -> Float[Array, "d d"]:
     return _stack_lower(top, -corner @ (lower[m:, :m] @ top), corner)
 
 
-def _reflector(x: Float[Array, " m"], k) -> Float[Array, " m"]:
-    """Unit `v`, zero before `k`, for which `I - 2vv'` maps `x[k:]` to a multiple of `e_k`."""
-    tail = jnp.where(jnp.arange(x.shape[0]) >= k, x, 0.0)
-    tail = tail / jnp.maximum(jnp.max(jnp.abs(tail)), jnp.finfo(x.dtype).tiny)  # no underflow below
-    v = tail.at[k].add(jnp.where(tail[k] < 0.0, -1.0, 1.0) * jnp.linalg.norm(tail))
-    return v / jnp.maximum(jnp.linalg.norm(v), 0.5)  # 0 for a tail of zeros
+def _reflector(
+    x: Float[Array, " m"], k, live: Bool[Array, " m"]
+) -> tuple[Float[Array, " m"], Float[Array, ""]]:
+    """Unit `v`, zero but where `live`, for which `I - 2vv'` maps these of `x` to a multiple of e_k.
+
+    Together with their length.
+    """
+    tail = jnp.where(live, x, 0.0)
+    greatest = jnp.max(jnp.abs(tail))
+    tail = tail / jnp.maximum(greatest, jnp.finfo(x.dtype).tiny)  # no underflow below
+    length = jnp.linalg.norm(tail)
+    v = tail.at[k].add(jnp.where(tail[k] < 0.0, -1.0, 1.0) * length)
+    return v / jnp.maximum(jnp.linalg.norm(v), 0.5), length * greatest  # 0 for a tail of zeros
 
 
-def qr_lower(rows: Float[Array, "n d"], rank: int | None = None) -> Float[Array, "d d"]:
+def qr_lower(
+    rows: Float[Array, "n d"],
+    rank: int | None = None,
+    reference: Float[Array, " d"] | None = None,
+) -> Float[Array, "d d"]:
     """Lower triangular `L` with `L L' = rows' rows` and a diagonal that is not negative.
 
     By Householder reflections of the rows, so that small directions keep their relative accuracy
-    where the Cholesky factor of the product would lose them.
+    where the Cholesky factor of the product would lose them. What is left of a column that is a
+    combination of earlier ones is rounding errors; they are known, and give a column of zeros.
 
     Args:
         rows: any number of rows. `[n, d]`
-        rank: columns from here on are zero; default `min(n, d)`.
+        rank: how many columns are not zero at most; default `min(n, d)`.
+        reference: lengths of columns to whose digits the rows have been rounded; default none.
     """
     n, d = rows.shape
     rank = min(n, d) if rank is None else min(rank, n, d)
+    rows = jnp.pad(rows, ((0, max(d - n, 0)), (0, 0)))
+    noise = jnp.zeros(d, rows.dtype) if reference is None else reference**2
+    tolerance = 4.0 * jnp.finfo(rows.dtype).eps * max(n, d) ** 0.5
 
-    def reflect(k, a):
-        v = _reflector(a[:, k], k)
-        return a - 2.0 * v[:, None] * (v @ a)[None, :]
+    def reflect(k, state):
+        # Row k is not used yet. A dead column uses up no row, so that earlier ones may be unused.
+        a, used, noise, lower = state
+        v, length = _reflector(a[:, k], k, ~used)
+        alive = (length > tolerance * jnp.sqrt(noise[k])) & (jnp.sum(used) < rank)
+        v = jnp.where(alive, v, 0.0)
+        step = v @ a
+        a = a - 2.0 * v[:, None] * step[None, :]
+        row = jnp.where(alive & (jnp.arange(d) >= k), a[k], 0.0)
+        pivot = jnp.where(alive, row[k], 1.0)
+        # Other rows have the rounding errors of what was taken from them, and of the pivot's share.
+        noise = noise + 4.0 * (1.0 - v[k] ** 2) * step**2 + (row / pivot) ** 2 * noise[k]
+        lower = lower.at[:, k].set(jnp.where(pivot < 0.0, -row, row))
+        return a, used.at[k].set(alive), noise, lower
 
-    upper = jnp.triu(lax.fori_loop(0, rank, reflect, rows)[:d])
-    upper = jnp.zeros((d, d), rows.dtype).at[:rank].set(upper[:rank])
-    return upper.T * jnp.where(jnp.diag(upper) < 0.0, -1.0, 1.0)
+    state = (rows, jnp.zeros(len(rows), bool), noise, jnp.zeros((d, d), rows.dtype))
+    return lax.fori_loop(0, d, reflect, state)[3]
 
 
-def gram_lower(rows: Float[Array, "n d"], rank: int | None = None) -> Float[Array, "d d"]:
+def gram_lower(
+    rows: Float[Array, "n d"],
+    rank: int | None = None,
+    reference: Float[Array, " d"] | None = None,
+) -> Float[Array, "d d"]:
     """`qr_lower`, by the cheaper Cholesky factor of the product where there are rows enough.
 
     With four times as many random rows as columns the product is well conditioned.
     """
     n, d = rows.shape
-    return cholesky(rows.T @ rows) if n >= 4 * d else qr_lower(rows, rank)
+    if n < 4 * d:
+        return qr_lower(rows, rank, reference)
+    floor = 0.0
+    if reference is not None:
+        floor = (4.0 * jnp.finfo(rows.dtype).eps * n**0.5 * reference) ** 2
+    return cholesky(rows.T @ rows, floor)
 
 
 def singular_values(a: Float[Array, "d d"]) -> Float[Array, " d"]:
@@ -130,11 +174,13 @@ def singular_values(a: Float[Array, "d d"]) -> Float[Array, " d"]:
     if d == 1:
         return jnp.abs(a[0])
     scale = jnp.maximum(jnp.max(jnp.abs(a)), jnp.finfo(a.dtype).tiny)
+    each = jnp.arange(d)
 
     def reduce(k, b):
-        left = _reflector(b[:, k], k)
+        left, _ = _reflector(b[:, k], k, each >= k)
         b = b - 2.0 * left[:, None] * (left @ b)[None, :]
-        right = jnp.where(k < d - 1, _reflector(b[k], jnp.minimum(k + 1, d - 1)), 0.0)
+        after = jnp.minimum(k + 1, d - 1)
+        right = jnp.where(k < d - 1, _reflector(b[k], after, each >= after)[0], 0.0)
         return b - 2.0 * (b @ right)[:, None] * right[None, :]
 
     bidiagonal = lax.fori_loop(0, d, reduce, a / scale)
@@ -175,7 +221,11 @@ def minimum_norm_solver(
     `gram` is positive semi-definite, and `b` must lie in its range. By a Cholesky factorisation
     with complete pivoting, whose columns stop at the rank, and a second one of their product.
     """
-    factor, live = _pivoted_cholesky(gram)
+    diagonal = jnp.diag(gram)
+    # Columns of unit length: rank is no matter of anybody's units.
+    scale = jnp.sqrt(jnp.where(diagonal > 0.0, diagonal, 1.0))
+    factor, live = _pivoted_cholesky(gram / scale / scale[:, None])
+    factor = scale[:, None] * factor
     inner = factor.T @ factor + jnp.diag(jnp.where(live, 0.0, 1.0))
     inverse = triangular_inverse(cholesky(inner))
     root = factor @ inverse.T

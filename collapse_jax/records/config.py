@@ -1,6 +1,5 @@
 """Workflows and tasks as plain dictionaries, which a dataset carries to say how it was made."""
 
-import dataclasses
 import importlib
 import inspect
 import json
@@ -16,14 +15,13 @@ import xarray as xr
 from collapse_jax import tasks
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.basics.paths import import_path, imported
-from collapse_jax.loop import presets
-from collapse_jax.loop.workflow import Fit, Latest, Mixed, Past, Real, Synthetic, Workflow
+from collapse_jax.loop.presets import PRESETS
+from collapse_jax.loop.workflow import Workflow
+from collapse_jax.records.loops import describe_workflow, rebuild_workflow
 from collapse_jax.records.values import (
-    read_schedule,
     read_value,
     reason_of,
     unknown,
-    write_schedule,
     write_value,
 )
 
@@ -44,8 +42,6 @@ _LANGUAGE = {
     "Architecture": "language.model.architecture",
 }
 """What language models are described by, and its modules, which are slow to import."""
-_STREAMS: dict[str, type] = {"real": Real, "synthetic": Synthetic, "fit": Fit}
-_SOURCES: dict[str, type] = {cls.__name__: cls for cls in (Latest, Past, Mixed)}
 
 
 def describe(module: Any, n_generations: int | None = None) -> dict[str, Any]:
@@ -61,11 +57,12 @@ def describe(module: Any, n_generations: int | None = None) -> dict[str, Any]:
             are functions and cannot be imported again are written down by their values.
 
     Example:
-        >>> describe(Workflow(Real(every=True), Synthetic(n=[30, 40])))
+        >>> import collapse_jax as cj
+        >>> describe(cj.Workflow(cj.Real(every=True), cj.Synthetic(n=[30, 40])))
         {'type': 'Workflow', 'real': {'every': True}, 'synthetic': {'n': [30, 40]}}
     """
     if isinstance(module, Workflow):
-        return _describe_workflow(module, n_generations)
+        return describe_workflow(module, n_generations)
     if _is_known(type(module)):
         return _describe_known(module)
     return _describe_foreign(module)
@@ -80,36 +77,6 @@ def check_exact(config: dict[str, Any]) -> None:
     """
     if (reason := reason_of(config)) is not None:
         raise ValueError(f"checkpoint cannot keep this run apart from others: {reason}")
-
-
-def _describe_workflow(workflow: Workflow, n_generations: int | None) -> dict[str, Any]:
-    name = presets.name_of(workflow)
-    if name is not None:
-        return {"type": name}
-    parts = {
-        part: written
-        for part, cls in _STREAMS.items()
-        if (written := _changed(part, getattr(workflow, part), cls, n_generations))
-    }
-    return {"type": "Workflow", **parts}
-
-
-def _changed(where: str, part: Any, cls: type, n_generations: int | None) -> dict[str, Any]:
-    """The fields of a stream or a source that are not at their default."""
-    written: dict[str, Any] = {}
-    usual = cls() if cls is not Mixed else None
-    for field in dataclasses.fields(cls):
-        value = getattr(part, field.name)
-        if value == getattr(usual, field.name, None):
-            continue
-        name = f"{where}.{field.name}"
-        source = next((kind for kind in _SOURCES.values() if isinstance(value, kind)), None)
-        if source is None:
-            written[field.name] = write_schedule(name, value, n_generations)
-        else:
-            fields = _changed(name, value, source, n_generations)
-            written[field.name] = {"type": source.__name__, **fields}
-    return written
 
 
 def _is_known(cls: type) -> bool:
@@ -259,10 +226,8 @@ def rebuild(written: dict[str, Any], data: Any = None) -> Any:
     """
     arguments = dict(written)
     name = arguments.pop("type")
-    if name in presets.PRESETS:
-        return presets.PRESETS[name]()
-    if name == "Workflow":
-        return Workflow(**{part: _STREAMS[part](**_fields(arguments[part])) for part in arguments})
+    if name in (*PRESETS, "Workflow"):
+        return rebuild_workflow(written)
     if (reason := reason_of(arguments)) is not None:
         raise ValueError(f"the run cannot be made again: {reason}")
     made = known_class(name)
@@ -289,18 +254,6 @@ def rebuild(written: dict[str, Any], data: Any = None) -> Any:
     if describe(module)["data"] != described:
         raise ValueError("data must be those of the run, and their fingerprint differs")
     return module
-
-
-def _fields(written: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a stream or a source."""
-    fields = {}
-    for name, value in written.items():
-        if isinstance(value, dict) and "type" in value:
-            arguments = {key: inner for key, inner in value.items() if key != "type"}
-            fields[name] = _SOURCES[value["type"]](**_fields(arguments))
-        else:
-            fields[name] = read_schedule(value)
-    return fields
 
 
 def remake(task: Any, **changes: Any) -> Any:

@@ -10,6 +10,7 @@ import xarray as xr
 from jax.sharding import Mesh
 
 from collapse_jax.loop.generation import SIZES
+from collapse_jax.numerics.keys import STREAM_VERSION
 from collapse_jax.tasks import AbstractTask
 
 
@@ -43,6 +44,7 @@ def provenance(config: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
         "workflow": config["workflow"]["type"],
         "task": config["task"]["type"].rpartition(":")[2].rpartition(".")[2],
         "collapse_jax_version": version("collapse_jax"),
+        "stream_version": STREAM_VERSION,
         "jax_version": jax.__version__,
         "jaxlib_version": version("jaxlib"),
         "backend": mesh.devices.flat[0].platform,

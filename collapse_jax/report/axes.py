@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from collapse_jax.report.runs import Run
+from collapse_jax.analysis.runs import Run
 
 if TYPE_CHECKING:  # loaded when a figure is made, so that importing the package stays quick
     import matplotlib.axes
@@ -62,7 +62,7 @@ def draw(
     Args:
         ax: the axes to draw into.
         name: the metric.
-        runs: the runs, from `collapse_jax.report.runs.collect`.
+        runs: the runs, from `collapse_jax.analysis.runs.collect`.
         quantiles: lower and upper end of the band.
 
     Returns:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import xarray as xr
 
+from collapse_jax.analysis.runs import Runs, collect, title
 from collapse_jax.basics import files
 from collapse_jax.loop import presets
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.report.axes import add_legend, draw
 from collapse_jax.report.figures import STYLE
-from collapse_jax.report.runs import Runs, collect, title
 from collapse_jax.report.tables import summary
 from collapse_jax.run.simulation import simulate
 from collapse_jax.tasks import Categorical, Gaussian, KernelDensity, LinearRegression

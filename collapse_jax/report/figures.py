@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from collapse_jax.analysis.runs import Run, Runs, Theory, collect, title
 from collapse_jax.basics import checks
 from collapse_jax.report.axes import add_legend, draw
-from collapse_jax.report.runs import Run, Runs, Theory, collect, title
 
 if TYPE_CHECKING:  # loaded when a figure is made, so that importing the package stays quick
     import matplotlib.figure

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from collapse_jax.analysis.runs import Run, Runs, Theory, collect, title
 from collapse_jax.analysis.verdicts import SCALES, headline, verdict
-from collapse_jax.report.runs import Run, Runs, Theory, collect, title
 
 if TYPE_CHECKING:  # loaded when a table is made, so that importing the package stays quick
     import rich.console

@@ -1,7 +1,6 @@
 """The compiled part of `simulate`: many chains, a chunk of generations at a time."""
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,8 +11,8 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from collapse_jax.loop.form import Columns, Form
-from collapse_jax.loop.generation import Metrics, begin, generation, make_world
+from collapse_jax.loop.form import Columns, Form, Numbers
+from collapse_jax.loop.generation import Metrics, begin, make_world, step
 from collapse_jax.loop.pool import Pool
 from collapse_jax.machines.devices import AXIS
 from collapse_jax.numerics.keys import chain_key
@@ -28,19 +27,29 @@ class Chains(eqx.Module):
     task: AbstractTask
     form: Form
     names: tuple[str, ...]
-    columns: Callable[[int, int], Columns] = eqx.field(static=True)
+    numbers: Numbers | None = eqx.field(static=True)
+    """Those of the loop; None where they are handed over apart."""
     chunk: int
     mesh: Mesh
     seeds: np.ndarray
 
-    def without_columns(self) -> "Chains":
-        """The same, whose columns are handed over apart."""
-        return dataclasses.replace(self, columns=no_columns)
+    def without_numbers(self) -> "Chains":
+        """The same, whose numbers are handed over apart, so that others do not recompile."""
+        return dataclasses.replace(self, numbers=None)
 
+    def part(self, first: int, steps: int) -> Columns:
+        """The numbers of `steps` generations from `first` on."""
+        return self._known.part(first, steps)
 
-def no_columns(first: int, steps: int) -> Columns:
-    """Stands for columns that are handed over apart."""
-    raise ValueError("columns must be asked of the chains as they were made")
+    def of(self, generation: int) -> Columns:
+        """The numbers of one generation."""
+        return self._known.of(generation)
+
+    @property
+    def _known(self) -> Numbers:
+        if self.numbers is None:
+            raise ValueError("numbers must be asked of the chains as they were made")
+        return self.numbers
 
 
 def traceable(module: Any, sizes: bool = False) -> Any:
@@ -56,19 +65,19 @@ def traceable(module: Any, sizes: bool = False) -> Any:
             return jnp.asarray(leaf, jnp.int32)
         return leaf
 
-    return jax.tree.map(convert, module)
+    with np.errstate(over="ignore"):  # what float32 cannot hold serves the host only
+        return jax.tree.map(convert, module)
 
 
 def bytes_per_chain(task: AbstractTask, form: Form, first: Columns) -> int:
     """Bytes of one chain's pool."""
-    first = jax.tree.map(lambda x: x[0], first)
     pool = eqx.filter_eval_shape(_begin, task, form, first, np.zeros((), np.uint32))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pool))
 
 
 def start(chains: Chains) -> Pool:
     """The pools of all chains before generation 1, `[seed, ...]`."""
-    return _start(chains.without_columns(), chains.columns(1, 1))  # pyright: ignore
+    return _start(chains.without_numbers(), chains.of(1))  # pyright: ignore
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
@@ -78,8 +87,8 @@ def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, M
         The pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid. The pool
         handed in is used up.
     """
-    columns = chains.columns(first, chains.chunk)
-    return _advance((chains.without_columns(), columns, jnp.asarray(steps, jnp.int32)), pool)
+    columns = chains.part(first, chains.chunk)
+    return _advance((chains.without_numbers(), columns, jnp.asarray(steps, jnp.int32)), pool)
 
 
 def _begin(task: AbstractTask, form: Form, first: Columns, seed: jax.Array) -> Pool:
@@ -91,8 +100,7 @@ def _begin(task: AbstractTask, form: Form, first: Columns, seed: jax.Array) -> P
 @partial(eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore
 def _start(chains: Chains, columns: Columns) -> Pool:
     def share(chains, seeds, columns):
-        first = jax.tree.map(lambda x: x[0], columns)
-        return jax.vmap(partial(_begin, chains.task, chains.form, first))(seeds)
+        return jax.vmap(partial(_begin, chains.task, chains.form, columns))(seeds)
 
     return split(share, chains, ((columns, WHOLE),), SPLIT)
 
@@ -111,9 +119,7 @@ def _advance(context: tuple[Chains, Columns, jax.Array], pool: Pool) -> tuple[Po
                 pool, metrics = state
                 # The same in all chains, so that what depends on them stays a slice or a branch.
                 now = jax.tree.map(lambda x: x[i], columns)
-                pool, found = generation(
-                    chains.task, chains.form, world, pool, key, now, chains.names
-                )
+                pool, found = step(chains.task, chains.form, world, pool, key, now, chains.names)
                 return pool, {name: metrics[name].at[i].set(found[name]) for name in found}
 
             empty = {name: jnp.zeros(chains.chunk) for name in chains.names}

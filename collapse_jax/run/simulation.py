@@ -22,7 +22,7 @@ from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
-from collapse_jax.numerics.keys import check_threefry
+from collapse_jax.numerics.keys import STREAM_VERSION, check_threefry
 from collapse_jax.records.config import KNOWN, check_exact, describe
 from collapse_jax.records.labels import label, provenance
 from collapse_jax.records.midway import Midway
@@ -103,25 +103,18 @@ def simulate(
     _check_instance("task", task, AbstractTask)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     seed_list = checked_seeds(seeds)
-    _check_metrics(task, metrics)
-    checks.one_of("storage", storage, ("auto", "rows"))
-    checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
-    check_threefry()
+    _check_options(task, metrics, storage, checkpoint_seconds, observe)
     mesh = _find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
     limit = default_memory_limit(mesh) if memory_limit is None else memory_limit
     checks.whole_number("memory_limit", limit, maximum=2**62)
-    if observe is not None and not task.staged:
-        raise ValueError(f"observe serves language models, got a {type(task).__name__} task")
     plan = workflow.plan(n_generations, task.n_samples)
     check_loop(workflow, task, plan)
     form = form_of(workflow, task, plan, storage)
 
-    def columns(first: int, steps: int) -> Columns:
-        return columns_of(plan, form, task.population, first, steps)
-
+    numbers = columns_of(plan, form, task.population)
     own_seeds = seed_list if together else hosts.share(seed_list)
-    width = _width(task, form, columns(1, 1), mesh, max(len(own_seeds), 1), limit)
+    width = _width(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit)
     names = metric_names(task, metrics)
     sizes = {name: column for name, column in host_sizes(plan).items() if name in names}
 
@@ -147,7 +140,7 @@ def simulate(
             made,
             form=form,
             names=computed,
-            columns=columns,
+            numbers=numbers,
             chunk=min(_CHUNK, n_generations),
             mesh=mesh,
             seeds=seeds,
@@ -188,6 +181,7 @@ def simulate(
         midway.clear()
     if not together:
         values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
+    values = _in_user_units(task, values)
     shape = (len(seed_list), n_generations)
     values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
     values = {name: values[name] for name in names}
@@ -199,7 +193,13 @@ def simulate(
 def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
     """The folder of this run, which must be told apart from all others."""
     check_exact(config)
-    return Checkpoint(path, config, seconds)
+    return Checkpoint(path, {"stream_version": STREAM_VERSION, **config}, seconds)
+
+
+def _in_user_units(task: AbstractTask, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Metrics in float64 where they have other units on the device."""
+    factors = {name: f for name, f in task.units.items() if name in values and f != 1.0}
+    return values | {name: values[name].astype(np.float64) * f for name, f in factors.items()}
 
 
 def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
@@ -276,7 +276,18 @@ def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
     return np.asarray(values, dtype=np.uint32)
 
 
-def _check_metrics(task: AbstractTask, metrics: Sequence[str] | None) -> None:
+def _check_options(
+    task: AbstractTask,
+    metrics: Sequence[str] | None,
+    storage: str,
+    checkpoint_seconds: float,
+    observe: Callable[[Any], None] | None,
+) -> None:
+    checks.one_of("storage", storage, ("auto", "rows"))
+    checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
+    check_threefry()
+    if observe is not None and not task.staged:
+        raise ValueError(f"observe serves language models, got a {type(task).__name__} task")
     if metrics is None:
         return
     if isinstance(metrics, str):

@@ -78,6 +78,11 @@ class AbstractTask(eqx.Module):
     """Those of them that cost so much that they are computed only where they are named."""
 
     @property
+    def units(self) -> dict[str, float]:
+        """Factors from the units of `measure` to the user's, which float32 might not hold."""
+        return {}
+
+    @property
     def population(self) -> int | None:
         """Number of real training rows where the task has data of the user's, else None."""
         return None

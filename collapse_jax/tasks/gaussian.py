@@ -4,7 +4,6 @@ from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
@@ -13,6 +12,7 @@ from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.normal import Moments, Normal, checked_covariance, checked_mean
 from collapse_jax.tasks.tables import sample_size, split
+from collapse_jax.tasks.whitening import whiten
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
 _Z_TAIL, _Z_RANGE = 1.959964, 2.575829  # 5 % and 1 % of a standard normal are beyond
@@ -111,31 +111,9 @@ class Gaussian(AbstractTask):
             raise ValueError(f"dim must be the {self.dim} columns of data, got {dim}")
         train, test = split(rows, self.test_fraction, self.split_seed)
         self.n_samples = sample_size(n_samples, len(train), minimum=2)
-        self.mean = train.mean(axis=0)
-        self.covariance = np.atleast_2d(np.cov(train, rowvar=False, bias=True))
-        deviation = np.sqrt(np.diag(self.covariance))
-        if np.any(deviation == 0.0):
-            raise ValueError(
-                f"data must vary in every column; column {int(np.argmin(deviation))} is constant "
-                "in the training rows"
-            )
-        spectrum = np.linalg.eigvalsh(self.covariance / np.outer(deviation, deviation))
-        if spectrum[0] < 1e-10:
-            raise ValueError(
-                "data must have a covariance of full rank; its columns are linearly dependent, or "
-                f"fewer than dim + 1 = {self.dim + 1} training rows are left"
-            )
-        self.scale = np.linalg.cholesky(self.covariance)
-        standard_train = np.linalg.solve(self.scale, (train - self.mean).T).T
-        standard_test = np.linalg.solve(self.scale, (test - self.mean).T).T
-        _, upper = np.linalg.qr(standard_test - standard_test.mean(axis=0))
-        upper = np.pad(upper, ((0, self.dim - len(upper)), (0, 0))) / np.sqrt(len(test))
-        self.train = jnp.asarray(standard_train, jnp.float32)
-        self.test = Normal(
-            jnp.asarray(standard_test.mean(axis=0), jnp.float32),
-            jnp.asarray(upper.T, jnp.float32),
-            jnp.zeros(self.dim),
-        )
+        whitened = whiten(train, test)
+        self.mean, self.covariance, self.scale = whitened[:3]
+        self.train, self.test = jnp.asarray(whitened.train, jnp.float32), whitened.test
 
     @property
     def population(self) -> int | None:
@@ -220,7 +198,11 @@ class Gaussian(AbstractTask):
             ]
         )
         mean = first.normal.mean + weight * gap
-        return Moments(total, Normal.from_factor(mean, linalg.qr_lower(stacked)))
+        # Means are rounded, and so is the gap between them.
+        lengths = jnp.abs(first.normal.mean) + jnp.abs(second.normal.mean)
+        reference = jnp.sqrt(weight * (1.0 - weight)) * lengths
+        factor = linalg.qr_lower(stacked, reference=reference)
+        return Moments(total, Normal.from_factor(mean, factor))
 
     def real_rows(
         self, world: None, key: Key[Array, ""], n: int, *, size: Any, index: Any
@@ -251,10 +233,10 @@ class Gaussian(AbstractTask):
         size: Size,
     ) -> Moments:
         if valid is not None:
-            return _moments_of(rows, valid)
+            return self._moments_of(rows, valid)
         n = rows.shape[0]
         mean = rows.mean(axis=0)
-        factor = linalg.gram_lower(rows - mean, rank=n - 1) / jnp.sqrt(n)
+        factor = self._lower(rows - mean, n - 1, mean) / jnp.sqrt(n)
         return Moments(jnp.asarray(n, jnp.float32), Normal.from_factor(mean, factor))
 
     def fit(self, world: None, data: Data) -> Normal:
@@ -305,17 +287,29 @@ class Gaussian(AbstractTask):
         rows = jnp.maximum(n, 1.0)  # an empty set has some moments or other, and no weight
         return Moments(n, Normal(mean / jnp.sqrt(rows), lower, log_diag - 0.5 * jnp.log(rows)))
 
+    def _moments_of(self, rows: Float[Array, "n d"], valid: Bool[Array, " n"]) -> Moments:
+        """Moments of some of the rows."""
+        n = jnp.sum(valid, dtype=jnp.float32)
+        count = jnp.maximum(n, 1.0)
+        rows = jnp.where(valid[:, None], rows, 0.0)
+        mean = jnp.sum(rows, axis=0) / count
+        centred = jnp.where(valid[:, None], rows - mean, 0.0)
+        factor = self._lower(centred, None, mean) / jnp.sqrt(count)
+        # Not more of them than a rank, which is no fixed number here.
+        first = jnp.cumsum(jnp.diag(factor) > 0.0) < n
+        factor = jnp.where(first, factor, 0.0)
+        return Moments(n, Normal.from_factor(mean, factor))
 
-def _moments_of(rows: Float[Array, "n d"], valid: Bool[Array, " n"]) -> Moments:
-    """Moments of some of the rows."""
-    n = jnp.sum(valid, dtype=jnp.float32)
-    count = jnp.maximum(n, 1.0)
-    rows = jnp.where(valid[:, None], rows, 0.0)
-    mean = jnp.sum(rows, axis=0) / count
-    centred = jnp.where(valid[:, None], rows - mean, 0.0)
-    factor = linalg.gram_lower(centred) / jnp.sqrt(count)
-    factor = jnp.where(jnp.arange(rows.shape[1]) < n - 1.0, factor, 0.0)
-    return Moments(n, Normal.from_factor(mean, factor))
+    def _lower(
+        self, centred: Float[Array, "n d"], rank: int | None, mean: Float[Array, " d"]
+    ) -> Float[Array, "d d"]:
+        """Factor of the scatter of rows from which their mean has been taken.
+
+        The user's rows may be near to singular in any part of them, which the product would hide.
+        """
+        reference = jnp.sqrt(jnp.sum(centred**2, axis=0) + len(centred) * mean**2)
+        lower = linalg.gram_lower if self.train is None else linalg.qr_lower
+        return lower(centred, rank, reference)
 
 
 def _apply(scale: Any, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:

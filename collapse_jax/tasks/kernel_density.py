@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
@@ -32,7 +33,7 @@ class KernelWorld(NamedTuple):
     test: Float[Array, "m d"]
     centers: Float[Array, "3 2"]
     spacing: Float[Array, " m"]
-    """Distance of each test row to the nearest other."""
+    """Distance of each test row to the nearest different one."""
     probe_key: Key[Array, ""]
 
 
@@ -70,7 +71,7 @@ class KernelDensity(AbstractTask):
 
     Besides the likelihood there are, where they are named in `metrics`, measures of what is lost
     and what is added, by 64 rows that each model generates, and by the radius within which 99 % of
-    the test rows have another one:
+    the test rows have another one, not at the same place:
 
     - `variance_ratio`: variance of the generated rows, relative to that of the test rows.
     - `tail_coverage`: share of the tails, the 5 % of test rows farthest from any other, at which
@@ -111,6 +112,7 @@ class KernelDensity(AbstractTask):
     n_samples: int
     bandwidth: Any
     noise: Any
+    log_unit: float
     train: Array | None
     test: Array | None
     dim: int = eqx.field(static=True)
@@ -163,13 +165,19 @@ class KernelDensity(AbstractTask):
                 "n_samples", 100 if n_samples is None else n_samples
             )
             self.n_test = checks.whole_number("n_test", n_test)
-            self.train, self.test = None, None
+            self.log_unit, self.train, self.test = 0.0, None, None
         else:
             rows = checks.finite_array("data", data, ndim=2)
             train, test = split(rows, test_fraction, split_seed)
             self.dim = rows.shape[1]
             self.n_samples = sample_size(n_samples, len(train))
             self.n_test = len(test)
+            # Centred and scaled, by a power of two that rounds nothing, for float32 holds 7 digits.
+            train, test = (part - rows.mean(axis=0) for part in (train, test))
+            spread = float(np.max(np.std(train, axis=0)))
+            exponent = math.frexp(spread)[1] if spread > 0.0 else 0
+            self.log_unit = exponent * math.log(2.0)
+            train, test = (np.ldexp(part, -exponent) for part in (train, test))
             self.train, self.test = jnp.asarray(train, jnp.float32), jnp.asarray(test, jnp.float32)
 
     @property
@@ -279,7 +287,7 @@ class KernelDensity(AbstractTask):
         probes = self._generate(model, world.probe_key, support.PROBES)
         distance = jnp.sort(support.distances(probes, world.test, self._mode_sizes), axis=1)
         metrics = {
-            "nll": -jnp.mean(log_density),
+            "nll": self.dim * self.log_unit - jnp.mean(log_density),
             "variance_ratio": _total_variance(probes) / _total_variance(world.test),
             "tail_coverage": jnp.sum(covered) / jnp.sum(in_tail),
             "hallucinated": jnp.mean(distance[:, 0] > radius),
@@ -301,9 +309,9 @@ class KernelDensity(AbstractTask):
     def _bandwidth_of(self, n_train: Size) -> Float[Array, ""]:
         """Bandwidth for a training set of this size; the rules are those of scikit-learn."""
         if not isinstance(self.bandwidth, str):
-            return jnp.asarray(self.bandwidth, jnp.float32)
+            return jnp.asarray(self.bandwidth, jnp.float32) * jnp.exp(-self.log_unit)
         n = n_train if self.bandwidth == "scott" else n_train * (self.dim + 2.0) / 4.0
-        return jnp.asarray(n, jnp.float32) ** (-1.0 / (self.dim + 4.0))
+        return jnp.asarray(n, jnp.float32) ** (-1.0 / (self.dim + 4.0)) * jnp.exp(-self.log_unit)
 
 
 def _total_variance(rows: Float[Array, "n d"]) -> Float[Array, ""]:

@@ -12,18 +12,8 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Pair
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.tasks.designs import Design, design_of, lower_of, whiten, wishart_factor
 from collapse_jax.tasks.tables import sample_size, split
-
-
-class Design(NamedTuple):
-    """A design matrix X, by what least squares needs of it."""
-
-    gram: Float[Array, "d d"]
-    """X'X."""
-    basis: Float[Array, "d d"]
-    """Orthonormal basis of the row space; columns beyond the rank are zero."""
-    spread: Float[Array, "d d"]
-    """`S` with `S S' = (X'X)^+`, so that `S z` has the law of `X^+ eps` for unit noise."""
 
 
 class RegressionWorld(NamedTuple):
@@ -81,8 +71,9 @@ class LinearRegression(AbstractTask):
         n_test: number of noiseless test rows, drawn once per chain.
         data: `(X, y)` with `X` `[rows, columns]` and `y` `[rows]`. Generation 1 fits real labels of
             `n_samples` training rows drawn without replacement; later generations relabel these
-            rows. `test_error` is the mean squared error on the test rows and their real labels,
-            which includes their own noise.
+            rows. Columns and labels are standardised first (`tasks.designs`), and least norm is
+            meant in independent coordinates of these. `test_error` is the mean squared error on the
+            test rows and their real labels, which includes their own noise.
         fit_intercept: with `data`, add a column of ones.
         test_fraction: share of the rows of `data` that is kept for tests.
         split_seed: seed of the split of `data` into training and test rows.
@@ -101,6 +92,8 @@ class LinearRegression(AbstractTask):
 
     n_samples: int
     noise: Any
+    deviation: Any
+    label_unit: Any
     train_x: Any
     train_y: Any
     test_x: Any
@@ -140,26 +133,36 @@ class LinearRegression(AbstractTask):
             )
             self.n_test = checks.whole_number("n_test", n_test)
             self.train_x = self.train_y = self.test_x = self.test_y = None
+            self.label_unit, self.deviation = 1.0, _root(self.noise)
             return
         if design != "fixed":
             raise ValueError(f"design must be 'fixed' together with data, got {design!r}")
         x, y = _checked_pair(data)
-        if self.fit_intercept:
-            x = np.column_stack([x, np.ones(len(x))])
-        self.dim = x.shape[1]
+        self.dim = x.shape[1] + self.fit_intercept
         if dim is not None and dim != self.dim:
             raise ValueError(f"dim must be the {self.dim} columns of the design, got {dim}")
-        train, test = split(np.column_stack([x, y]), test_fraction, split_seed)
-        self.n_samples = sample_size(n_samples, len(train))
-        self.n_test = len(test)
+        parts = split(np.column_stack([x, y]), test_fraction, split_seed)
+        self.n_samples = sample_size(n_samples, len(parts.train))
+        self.n_test = len(parts.test)
+        train, test = ((part[:, :-1], part[:, -1]) for part in parts)
+        white = whiten(train, test, self.fit_intercept)
         if noise is None:
-            solution = np.linalg.lstsq(train[:, :-1], train[:, -1])[0]
-            residual = train[:, -1] - train[:, :-1] @ solution
-            self.noise = float(residual @ residual / max(len(train) - self.dim, 1))
-            if not self.noise > 0.0:
+            if white.residual is None:
                 raise ValueError("noise must be given: least squares fits the data exactly")
-        self.train_x, self.train_y = _float32(train[:, :-1]), _float32(train[:, -1])
-        self.test_x, self.test_y = _float32(test[:, :-1]), _float32(test[:, -1])
+            self.noise = white.residual
+        self.label_unit, self.deviation = white.unit, _root(self.noise) / white.unit
+        self.train_x, self.train_y = _float32(white.train_x), _float32(white.train_y)
+        self.test_x, self.test_y = _float32(white.test_x), _float32(white.test_y)
+
+    @property
+    def rank(self) -> int:
+        """How many coefficients there are; fewer than columns where these are dependent."""
+        return self.dim if self.train_x is None else self.train_x.shape[1]
+
+    @property
+    def units(self) -> dict[str, float]:
+        """Labels have the variance 1 on the device."""
+        return {"test_error": self.label_unit**2}
 
     @property
     def population(self) -> int | None:
@@ -187,16 +190,16 @@ class LinearRegression(AbstractTask):
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> RegressionWorld:
         design_key, test_key, weights_key = (jax.random.fold_in(key, i) for i in range(3))
         if self.train_x is not None:
-            design = _design(linalg.qr_lower(self.train_x[index]))
+            design = design_of(lower_of(self.train_x[index]))
             return RegressionWorld(None, None, design, self.train_x, index)
         weights = draws.normal(weights_key, (self.dim,))
-        test_factor = _wishart_factor(test_key, self.n_test, self.dim) / jnp.sqrt(self.n_test)
+        test_factor = wishart_factor(test_key, self.n_test, self.dim) / jnp.sqrt(self.n_test)
         design, x, order = None, None, None
         if self.design == "fixed" and rows:
             x = draws.normal(design_key, (self.n_samples, self.dim))
-            design, order = _design(linalg.qr_lower(x)), jnp.arange(self.n_samples)
+            design, order = design_of(linalg.qr_lower(x)), jnp.arange(self.n_samples)
         elif self.design == "fixed":
-            design = _design(_wishart_factor(design_key, self.n_samples, self.dim))
+            design = design_of(wishart_factor(design_key, self.n_samples, self.dim))
         return RegressionWorld(weights, test_factor, design, x, order)
 
     def real_statistic(self, world: RegressionWorld, key: Key[Array, ""], n: Size) -> LeastSquares:
@@ -213,16 +216,17 @@ class LinearRegression(AbstractTask):
     ) -> LeastSquares:
         design, copies = world.design, jnp.asarray(n, jnp.float32) / self.n_samples
         if design is None:
-            factor = _wishart_factor(jax.random.fold_in(key, 1), n, self.dim)
-            design, copies = _design(factor), jnp.ones(())
-        noise = self._deviation(temperature) * draws.normal(key, (self.dim,)) / jnp.sqrt(copies)
+            factor = wishart_factor(jax.random.fold_in(key, 1), n, self.dim)
+            design, copies = design_of(factor), jnp.ones(())
+        noise = self._deviation(temperature) * draws.normal(key, (self.rank,)) / jnp.sqrt(copies)
         coefficients = design.basis @ (design.basis.T @ model) + design.spread @ noise
         weight = copies if self.design == "fixed" and self.train_x is None else design.gram * copies
         return LeastSquares(weight, coefficients)
 
     def _deviation(self, temperature: Float[Array, ""] | None) -> Float[Array, ""]:
-        """Standard deviation of the labels' noise."""
-        return jnp.sqrt(self.noise if temperature is None else self.noise * temperature)
+        """Standard deviation of the labels' noise, in units of the device."""
+        deviation = jnp.asarray(self.deviation, jnp.float32)
+        return deviation if temperature is None else deviation * jnp.sqrt(temperature)
 
     def merge(
         self,
@@ -261,7 +265,7 @@ class LinearRegression(AbstractTask):
     ) -> KnownRows | FreshRows:
         noise = self._deviation(temperature) * draws.normal(key, (n,))
         if world.x is not None:
-            index = jnp.resize(world.order, n)  # again and again the same rows, in order
+            index = jnp.resize(world.order, (n,))  # again and again the same rows, in order
             return KnownRows(index, world.x[index] @ model + noise)
         x = draws.normal(jax.random.fold_in(key, 1), (n, self.dim))
         return FreshRows(x, x @ model + noise)
@@ -277,8 +281,13 @@ class LinearRegression(AbstractTask):
         x, y = world.x[rows.index] if isinstance(rows, KnownRows) else rows.x, rows.y
         if valid is not None:
             x, y = jnp.where(valid[:, None], x, 0.0), jnp.where(valid, y, 0.0)
-        gram = x.T @ x
-        solve = linalg.minimum_norm_solver(gram)
+        if self.train_x is None:
+            gram = x.T @ x
+            solve = linalg.minimum_norm_solver(gram)
+        else:  # by the same factor, and so of the same rank, as the shared design
+            design = design_of(lower_of(x))
+            gram, spread = design.gram, design.spread
+            solve = lambda b: spread @ (spread.T @ b)  # noqa: E731
         coefficients = solve(x.T @ y)
         # One step of refinement; residuals of rows are more accurate than the normal equations'.
         coefficients = coefficients + solve(x.T @ (y - x @ coefficients))
@@ -295,19 +304,6 @@ class LinearRegression(AbstractTask):
         return {"test_error": jnp.sum((world.test_factor.T @ (model - world.weights)) ** 2)}
 
 
-def _wishart_factor(key: Key[Array, ""], n: Any, dim: int) -> Float[Array, "d d"]:
-    """Lower factor of X'X for a design X of `n` standard normal rows."""
-    log_diag, below, _ = draws.bartlett(key, jnp.asarray(n, jnp.float32), dim)
-    return below + jnp.diag(jnp.exp(log_diag))
-
-
-def _design(factor: Float[Array, "d d"]) -> Design:
-    """What least squares needs of a design with `X'X = factor factor'`."""
-    inverse = linalg.triangular_inverse(linalg.qr_lower(factor))
-    basis = factor @ inverse.T
-    return Design(factor @ factor.T, basis, basis @ inverse)
-
-
 def _checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError("data must be a pair (X, y) of an array [rows, columns] and one [rows]")
@@ -316,6 +312,10 @@ def _checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if len(x) != len(y):
         raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(y)}")
     return x, y
+
+
+def _root(noise: Any) -> Any:
+    return jnp.sqrt(noise) if checks.is_traced(noise) else float(np.sqrt(noise))
 
 
 def _float32(array: np.ndarray) -> Float[Array, "..."]:

@@ -15,13 +15,14 @@ _BLOCK = 16  # rows at a time, so that the distances of many chains stay in the 
 
 
 def spacing(rows: Float[Array, "m d"]) -> Float[Array, " m"]:
-    """Distance of each row to the nearest other one; infinite where there is no other."""
+    """Distance of each row to the nearest different one; 0 where all are the same."""
 
-    def of_row(i):
-        squared = squared_distances(rows[i][None], rows)[0]
-        return jnp.min(squared.at[i].set(jnp.inf))
+    def of_row(row):
+        squared = squared_distances(row[None], rows)[0]
+        return jnp.min(jnp.where(squared > 0.0, squared, jnp.inf))
 
-    return jnp.sqrt(lax.map(of_row, jnp.arange(rows.shape[0])))
+    nearest = lax.map(of_row, rows)
+    return jnp.sqrt(jnp.where(jnp.isfinite(nearest), nearest, 0.0))
 
 
 def distances(

@@ -66,7 +66,8 @@ def test_data_sets_as_truth(rng):
     task = tasks.Gaussian(data=rows, n_samples=10)
     ds = expected(REPLACE, task, 3)
     assert set(ds) == SIZES | {"squared_error_mean", "trace_ratio"}
-    task = tasks.LinearRegression(data=(rows, rows.sum(axis=1)), n_samples=10)
+    labels = rows.sum(axis=1) + rng.normal(size=40)
+    task = tasks.LinearRegression(data=(rows, labels), n_samples=10)
     assert set(expected(REPLACE, task, 3)) == SIZES
     task = tasks.Categorical(data=["a", "b", "a", "c"])
     ds = expected(REPLACE, task, 3)

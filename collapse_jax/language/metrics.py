@@ -1,0 +1,53 @@
+"""What is measured of language models, of their documents, and of the memory they need."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.grammar import Grammar
+from collapse_jax.language.corpora.measures import distinct_documents
+from collapse_jax.tasks.base import Variable
+
+MEASURED = {
+    "test_loss": Variable("cross-entropy on held-out real documents", "nat per token"),
+    "train_loss": Variable("mean cross-entropy during training", "nat per token"),
+    "acceptance_rate": Variable("share of the generated documents that are accepted", "1"),
+    "distinct_documents": Variable("different documents among those generated", "documents"),
+}
+MEASURED_ON_GRAMMAR = {
+    "excess_loss": Variable("test loss minus that of the true distribution", "nat per token"),
+    "malformed": Variable("share of generated documents that the grammar cannot make", "1"),
+    "tail_survival": Variable("share of the rare words' frequency that survives", "1"),
+}
+
+
+def of_loss(
+    loss: Float[Array, ""], test: Documents, grammar: Grammar | None
+) -> dict[str, Float[Array, ""]]:
+    """The metrics of a model with this loss on test documents."""
+    if grammar is None:
+        return {"test_loss": loss}
+    truth = -jnp.sum(grammar.log_probabilities(*test)) / jnp.sum(test.lengths)
+    return {"test_loss": loss, "excess_loss": loss - truth}
+
+
+def of_documents(documents: Documents, grammar: Grammar | None) -> dict[str, Float[Array, ""]]:
+    """The metrics of generated documents."""
+    found = {"distinct_documents": distinct_documents(*documents).astype(jnp.float32)}
+    if grammar is not None:
+        log_probabilities = grammar.log_probabilities(*documents)
+        found |= {
+            "malformed": jnp.mean(jnp.isneginf(log_probabilities)),
+            "tail_survival": grammar.tail_survival(*documents),
+        }
+    return found
+
+
+def memory_of(n_parameters: int, held: dict[str, int]) -> str:
+    """What training needs, in words, from the bytes that are held of each parameter."""
+    parts = " + ".join(f"{size} ({name})" for name, size in held.items())
+    return (
+        f"training needs {n_parameters:,} parameters x ({parts}) bytes = "
+        f"{n_parameters * sum(held.values()) / 1e9:.2f} GB; use param_dtype='bfloat16', or split "
+        "the model over more devices (mesh)"
+    )

@@ -1,0 +1,108 @@
+"""Designs by what least squares needs of them, and the user's in well-conditioned coordinates."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from collapse_jax.numerics import draws, linalg
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class Design(NamedTuple):
+    """A design matrix X, by what least squares needs of it."""
+
+    gram: Float[Array, "d d"]
+    """X'X."""
+    basis: Float[Array, "d d"]
+    """Orthonormal basis of the row space; columns beyond the rank are zero."""
+    spread: Float[Array, "d d"]
+    """`S` with `S S' = (X'X)^+`, so that `S z` has the law of `X^+ eps` for unit noise."""
+
+
+def wishart_factor(key: Key[Array, ""], n: Any, dim: int) -> Float[Array, "d d"]:
+    """Lower factor of X'X for a design X of `n` standard normal rows."""
+    log_diag, below, _ = draws.bartlett(key, jnp.asarray(n, jnp.float32), dim)
+    return below + jnp.diag(jnp.exp(log_diag))
+
+
+def lower_of(x: Float[Array, "n d"]) -> Float[Array, "d d"]:
+    """Lower factor of X'X for known rows, which are rounded."""
+    return linalg.qr_lower(x, reference=jnp.linalg.norm(x, axis=0))
+
+
+def design_of(factor: Float[Array, "d d"]) -> Design:
+    """What least squares needs of a design with `X'X = factor factor'`."""
+    inverse = linalg.triangular_inverse(linalg.qr_lower(factor))
+    basis = factor @ inverse.T
+    return Design(factor @ factor.T, basis, basis @ inverse)
+
+
+class Whitened(NamedTuple):
+    """Training and test rows in orthonormal coordinates, and labels of mean 0 and variance 1."""
+
+    train_x: np.ndarray
+    """Coordinates of the training rows; a column of ones is last where there is an intercept.
+    `[rows, rank]`"""
+    test_x: np.ndarray
+    train_y: np.ndarray
+    test_y: np.ndarray
+    unit: float
+    """One label unit of these is so many of the user's."""
+    residual: float | None
+    """Unbiased variance of the residuals, in the user's label units squared; None for a fit that is
+    exact up to rounding."""
+
+
+def whiten(
+    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], intercept: bool
+) -> Whitened:
+    """Standardise columns and labels by the training rows, and decide the rank once, in float64.
+
+    Columns are scaled to the same length (with an intercept they are centred first), so that the
+    rank is no matter of their units. What is dependent on other columns up to the rounding errors
+    of the numbers given, is constant or zero has no coordinate of its own. What test rows have
+    outside the space of the training rows counts for nothing, as by the solution that has the least
+    norm in standardised columns.
+
+    Args:
+        train: design `[rows, columns]`, without a column of ones, and labels `[rows]`.
+        test: the same of the test rows.
+        intercept: whether there is one.
+    """
+    (x, y), (other_x, other_y) = train, test
+    n = len(x)
+    greatest = np.abs(x).max(axis=0, initial=0.0)
+    greatest = np.where(greatest > 0.0, greatest, 1.0)
+    x, other_x = x / greatest, other_x / greatest  # no square leaves the range of numbers
+    center = x.mean(axis=0) if intercept else np.zeros(x.shape[1])
+    x, other_x = x - center, other_x - center
+    length = np.sqrt(np.mean(x**2, axis=0))
+    alive = length > 8.0 * _EPS
+    x, other_x = (a[:, alive] / length[alive] for a in (x, other_x))
+    # Each column is known to this share of its length.
+    rounding = _EPS * np.max(1.0 / length[alive], initial=1.0)
+    left, values, right = np.linalg.svd(x, full_matrices=False)
+    tolerance = max(x.shape) * rounding * np.max(values, initial=0.0)
+    rank = int(np.sum(values > tolerance))
+    train_z = left[:, :rank] * np.sqrt(n)
+    test_z = other_x @ (right[:rank].T * (np.sqrt(n) / values[:rank]))
+    if intercept:
+        train_z, test_z = (np.column_stack([z, np.ones(len(z))]) for z in (train_z, test_z))
+
+    largest = np.abs(y).max()
+    scale = largest if largest > 0.0 else 1.0
+    y, other_y = y / scale, other_y / scale
+    offset = y.mean() if intercept else 0.0
+    y, other_y = y - offset, other_y - offset
+    spread = float(np.sqrt(np.mean(y**2)))
+    spread = spread if spread > 8.0 * _EPS else 1.0
+    y, other_y = y / spread, other_y / spread
+    residual = y - train_z @ (train_z.T @ y) / n
+    unit = float(scale * spread)
+    known = max(n, x.shape[1]) * _EPS * max(1.0, 1.0 / spread)
+    variance = float(residual @ residual) / max(n - train_z.shape[1], 1)
+    exact = np.sqrt(np.mean(residual**2)) <= known
+    return Whitened(train_z, test_z, y, other_y, unit, None if exact else float(variance * unit**2))

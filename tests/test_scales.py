@@ -1,0 +1,132 @@
+"""The user's own data, whatever their offsets and scales, against float64 NumPy."""
+
+import numpy as np
+import pytest
+from sklearn import datasets as sk
+
+import collapse_jax as cj
+from collapse_jax.tasks.tables import split
+
+CHAINS = 200
+
+
+def _diabetes():
+    return sk.load_diabetes(return_X_y=True, scaled=False)
+
+
+def _small_column():
+    x, y = _diabetes()
+    return x * np.where(np.arange(10) == 6, 1e-6, 1.0), y
+
+
+def _dependent():
+    """A duplicate, zeros, a sum and a constant beside the intercept."""
+    x, y = _diabetes()
+    return np.column_stack([x, x[:, 2], 0 * y, x[:, 0] + x[:, 1], 0 * y + 7.0]), y
+
+
+TABLES = {
+    "diabetes": _diabetes,
+    "small column": _small_column,
+    "dependent columns": _dependent,
+    "breast_cancer": lambda: sk.load_breast_cancer(return_X_y=True),
+    "wine": lambda: sk.load_wine(return_X_y=True),
+    "digits": lambda: sk.load_digits(return_X_y=True),
+    "shifted": lambda: (_diabetes()[0] + 1e6, _diabetes()[1] * 1e-6 + 1e6),
+    "huge labels": lambda: (_diabetes()[0] * 1e-20, _diabetes()[1] * 1e20),
+}
+
+
+def _designs(x, y):
+    """Standardised training and test designs with an intercept, and labels."""
+    train, test = split(np.column_stack([x, y]), 0.25, 0)
+    mean, spread = train[:, :-1].mean(axis=0), train[:, :-1].std(axis=0)
+    spread = np.where(spread > 1e-12 * np.abs(mean), spread, np.inf)
+    made = [np.column_stack([(t[:, :-1] - mean) / spread, np.ones(len(t))]) for t in (train, test)]
+    return *made, train[:, -1], test[:, -1]
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_regression_on_tables_is_that_of_numpy(name):
+    x, y = TABLES[name]()
+    task = cj.LinearRegression(data=(x, y))
+    train, test, labels, test_labels = _designs(x, y)
+    inverse = np.linalg.pinv(train, rcond=1e-11)
+    error = np.mean((test @ (inverse @ labels) - test_labels) ** 2)
+    rank = np.linalg.matrix_rank(train, tol=1e-9 * np.sqrt(len(train)))
+    assert task.rank == rank
+    residual = labels - train @ (inverse @ labels)
+    assert task.noise == pytest.approx(residual @ residual / (len(labels) - rank), rel=1e-4)
+    found = cj.simulate(cj.Replace(), task, 4, CHAINS, progress=False).test_error.values
+    np.testing.assert_allclose(found[:, 0], error, rtol=1e-3)
+    leverage = np.mean(np.sum((test @ inverse) ** 2, axis=1))
+    expected = error + 3 * task.noise * leverage
+    assert abs(found[:, 3].mean() - expected) < 5 * found[:, 3].std() / CHAINS**0.5
+
+
+@pytest.mark.parametrize("workflow", [cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample()])
+def test_regression_has_no_units(workflow):
+    x, y = sk.load_wine(return_X_y=True)
+    x, y = x[:, :4], y.astype(float)
+    golden = cj.simulate(
+        workflow, cj.LinearRegression(data=(x, y), n_samples=40), 4, 3, progress=False
+    ).test_error
+    for scale in (1e-6, 1.0, 1e6):
+        task = cj.LinearRegression(data=((x + 1e6) * scale, (y + 1e6) * scale), n_samples=40)
+        found = cj.simulate(workflow, task, 4, 3, progress=False).test_error
+        np.testing.assert_allclose(found / scale**2, golden, rtol=1e-3)
+
+
+@pytest.mark.parametrize("workflow", [cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample()])
+def test_gaussians_of_constant_rows_are_singular(workflow):
+    """Of 20 rows out of 1000 zeros and 3 ones, nearly all are zero."""
+    data = np.concatenate([np.zeros(1000), np.ones(3)])[:, None]
+    task = cj.Gaussian(data=data, n_samples=20)
+    ds = cj.simulate(workflow, task, 3, 200, progress=False)
+    dead = np.isneginf(ds.log_det_ratio)
+    assert 0.85 < float(dead.mean()) < 1.0
+    assert bool(np.all(np.isposinf(ds.nll) == dead))
+    assert bool(np.all(ds.log_det_ratio.where(~dead, 0.0) > -5.0))
+
+
+@pytest.mark.parametrize("workflow", [cj.Replace(), cj.AccumulateSubsample()])
+def test_gaussians_of_few_counts_are_singular_where_these_are(workflow):
+    data = np.random.default_rng(0).poisson(1.0, (400, 3)).astype(float)
+    ds = cj.simulate(workflow, cj.Gaussian(data=data, n_samples=5), 1, 400, progress=False)
+    found = ds.log_det_ratio.values
+    assert 20 < np.isneginf(found).sum() < 100
+    assert found[np.isfinite(found)].min() > -8.0
+
+
+def _densities(data, bandwidth):
+    task = cj.KernelDensity(data=data, bandwidth=bandwidth)
+    names = ("nll", "variance_ratio", "tail_coverage", "hallucinated")
+    return cj.simulate(cj.Replace(), task, 2, 3, metrics=names, progress=False)
+
+
+def test_kernel_densities_follow_offsets_and_scales():
+    rows = np.random.default_rng(0).standard_normal((200, 2))
+    golden = _densities(rows, 0.3)
+    for scale in (1e-6, 1.0, 1e6):
+        found = _densities((rows + 1e6) * scale, 0.3 * scale)
+        assert found.nll.values == pytest.approx(
+            golden.nll.values + 2 * np.log(scale), rel=1e-4, abs=1e-4
+        )
+        for name in ("variance_ratio", "tail_coverage", "hallucinated"):
+            np.testing.assert_allclose(found[name], golden[name], rtol=1e-4)
+
+
+def test_kernel_densities_of_tiny_bandwidths_are_numbers():
+    rows = np.random.default_rng(0).standard_normal((400, 1))
+    found = _densities(rows, 1e-6).nll.values
+    train, test = split(rows, 0.25, 0)
+    nearest = np.min((test - train.T) ** 2, axis=1)
+    np.testing.assert_allclose(found[:, 0], nearest.mean() / 2e-12, rtol=1e-3)
+    assert np.all(np.isfinite(found))
+
+
+def test_ties_are_no_hallucinations():
+    ages = np.round(40.0 + 10.0 * np.random.default_rng(0).standard_normal((400, 1)))
+    found = _densities(ages, 1.0)
+    assert float(found.hallucinated.max()) < 0.2
+    assert float(found.tail_coverage.min()) > 0.5

@@ -1,0 +1,101 @@
+"""The packages are those of the map in CONTRIBUTING, small, and import downwards only."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "collapse_jax"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MAP = re.findall(r"^\| `(\w+)/` \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+ORDER = [name for name, _ in reversed(MAP)]  # imports point down: each may use those before it
+LOADED_LATE = {("run/simulation.py", "language")}  # in functions, when given a language model
+MOST_MODULES, MOST_LINES = 14, 330
+
+every_module = pytest.mark.parametrize(
+    "path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE))
+)
+
+
+def test_the_map_is_the_tree_and_its_sentences():
+    packages = {path.parent.name: path for path in PACKAGE.glob("*/__init__.py")}
+    sentences = {
+        name: (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0]
+        for name, path in packages.items()
+    }
+    assert dict(MAP) == sentences
+    assert len(MAP) == len(packages)
+
+
+def test_the_root_holds_packages_only():
+    files = {path.name for path in PACKAGE.iterdir() if path.is_file()}
+    assert files == {"__init__.py", "py.typed"}
+
+
+def test_packages_are_small():
+    folders = {path.parent for path in MODULES if path.parent != PACKAGE}
+    sizes = {str(f.relative_to(PACKAGE)): len([*f.glob("*.py")]) - 1 for f in folders}
+    assert {name: n for name, n in sizes.items() if n > MOST_MODULES} == {}
+
+
+@every_module
+def test_modules_are_short(path):
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+@every_module
+def test_nothing_has_the_name_of_its_module(path):
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    tree = ast.parse(path.read_text())
+    assert path.stem not in {node.name for node in tree.body if isinstance(node, kinds)}
+
+
+def imports(source):
+    """Packages that a module imports, and whether in a function; those for annotations do not."""
+    found = set()
+
+    def visit(node, late):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        late = late or isinstance(node, ast.FunctionDef)
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module == "collapse_jax":
+            names = [f"collapse_jax.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found.update((n.split(".")[1], late) for n in names if n.startswith("collapse_jax."))
+        for child in ast.iter_child_nodes(node):
+            visit(child, late)
+
+    visit(ast.parse(source), False)
+    return found
+
+
+@every_module
+def test_imports_point_down(path):
+    if path.parent == PACKAGE:
+        return
+    own, place = path.relative_to(PACKAGE).parts[0], str(path.relative_to(PACKAGE))
+    allowed = set(ORDER[: ORDER.index(own) + 1])
+    used = {(name, late) for name, late in imports(path.read_text()) if name in ORDER}
+    up = {(name, late) for name, late in used if name not in allowed}
+    assert up == {(name, True) for where, name in LOADED_LATE if where == place}
+
+
+def test_imports_are_found():
+    source = """
+from typing import TYPE_CHECKING
+from collapse_jax import tasks
+import collapse_jax.loop.plan
+if TYPE_CHECKING:
+    from collapse_jax.cli import program
+class A:
+    def f(self):
+        from collapse_jax.run.sweeps import sweep
+"""
+    assert imports(source) == {("tasks", False), ("loop", False), ("run", True)}
