@@ -16,6 +16,8 @@ import collapse_jax as cj
 from collapse_jax.basics import files
 from collapse_jax.cli import program, tables
 from collapse_jax.cli.program import main
+from collapse_jax.cli.tasks import find_kind
+from collapse_jax.cli.workflows import make_workflow
 from collapse_jax.records.config import run_arguments
 from collapse_jax.report import demonstration
 from collapse_jax.report.axes import PALETTE
@@ -64,6 +66,67 @@ def test_a_run_is_the_same_as_in_python(capsys):
     assert not [name for name in os.listdir() if name.startswith(".")]
     with open("run.png", "rb") as file:
         assert file.read(4) == b"\x89PNG"
+
+
+EVERY = cj.Workflow(cj.Real(every=True), cj.Synthetic(n=40, temperature=0.9))
+COMPOSED = {
+    "--real.every --synthetic.n 40 --synthetic.temperature 0.9": EVERY,
+    "--workflow accumulate --real.keep 2": cj.Workflow(cj.Real(keep=2), cj.Synthetic(keep=None)),
+    "--workflow accumulate-subsample --fit.n all": cj.Accumulate(),
+    "--real.keep all --synthetic.keep all --fit.n batch": cj.AccumulateSubsample(),
+    "--synthetic.of past --synthetic.of.last 3": cj.Workflow(
+        synthetic=cj.Synthetic(of=cj.Past(last=3))
+    ),
+    "--synthetic.of.equally --synthetic.of past --synthetic.of.last=3": cj.Workflow(
+        synthetic=cj.Synthetic(of=cj.Past(last=3, equally=True))
+    ),
+    "--synthetic.of mixed --synthetic.of.truth-share 0.2": cj.Workflow(
+        synthetic=cj.Synthetic(of=cj.Mixed(0.2))
+    ),
+    "--real.every --fit.real_weight 0.6 --no-real.every --real.keep all": cj.Workflow(
+        cj.Real(keep=None), fit=cj.Fit(real_weight=0.6)
+    ),
+    "--synthetic.n 10 20 30 --fit.n 5 --fit.with-replacement": cj.Workflow(
+        synthetic=cj.Synthetic(n=[10, 20, 30]), fit=cj.Fit(5, with_replacement=True)
+    ),
+    "": cj.Replace(),
+}
+
+
+@pytest.mark.parametrize("options", COMPOSED)
+def test_workflows_are_composed(options):
+    kind = find_kind("gaussian")
+    given = program.parse_simulation("gaussian", kind, options.split())
+    assert make_workflow(given) == COMPOSED[options]
+
+
+def test_a_composed_run_is_the_same_as_in_python(capsys):
+    options = "--real.every --synthetic.n 40 --synthetic.temperature 0.9 --n-samples 20"
+    start = ["simulate", "gaussian", "--generations", "6", "--seeds", "4"]
+    code, out, err = run([*start, *options.split(), "--out", "run.nc"], capsys)
+    assert (code, err) == (0, "")
+    caption = "real.every, synthetic.n=40, synthetic.temperature=0.9"
+    assert caption in " ".join(out.split())
+    loaded = xr.load_dataset("run.nc", engine="h5netcdf")
+    assert loaded.attrs["workflow"] == caption
+    alone = cj.simulate(EVERY, cj.Gaussian(n_samples=20), 6, 4, progress=False)
+    xr.testing.assert_equal(loaded, alone)
+    assert run_arguments(loaded)["workflow"] == EVERY
+
+
+def test_language_models_have_the_settings_of_their_parts(capsys):
+    words = "--preset tiny --learning-rate 1e-3 --top-k 5 --n-samples 8 --n-test 8 --chat"
+    kind = find_kind("lm")
+    given = program.parse_simulation("lm", kind, [*words.split(), "--sample_batch", "8"])
+    assert (given["generations"], given["seeds"]) == (5, 3)
+    names = [setting.name for setting in kind.settings]
+    task = kind.make({name: given[name] for name in names if name in given})
+    assert task.optimizer.learning_rate == 1e-3
+    assert (task.sampling.top_k, task.sample_batch, task.model) == (5, 8, "tiny")
+    assert task.corpus.chat
+    usual = cj.LanguageModel(n_samples=8, n_test=8)
+    assert task.optimizer.epochs == usual.optimizer.epochs
+    assert task.optimizer.schedule == usual.optimizer.schedule
 
 
 @pytest.mark.parametrize(

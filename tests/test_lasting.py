@@ -159,6 +159,24 @@ def test_a_sweep_is_its_runs(tmp_path, monkeypatch):
         ({"over": {"n_samples": [3, 3]}}, r"over\['n_samples'\] must be distinct"),
         ({"over": {"n_samples": [[3]]}}, r"over\['n_samples'\] must hold numbers or names"),
         ({"over": {"n_samples": [3, 0]}}, "n_samples must be between 1 and .*, got 0"),
+        (
+            {"over": {"synthetic.temperatur": [1]}},
+            "over must be one of .*did you mean 'synthetic.temperature'",
+        ),
+        (
+            {"over": {"synthetic.temperature": [1.0, -1.0]}},
+            "synthetic.temperature must be positive, got -1",
+        ),
+        ({"over": {"fit.real_weight": [0.5]}}, "fit.real_weight must be None where no real row"),
+        (
+            {"over": {"synthetic.of.last": [2]}},
+            r"synthetic.of.last can only be given with synthetic.of past, got Latest\(\)",
+        ),
+        (
+            {"task": cj.KernelDensity(n_samples=9), "over": {"synthetic.temperature": [1.0, 0.9]}},
+            "synthetic.temperature must be 1 with a KernelDensity",
+        ),
+        ({"task": lambda: 3, "over": {"synthetic.n": [3]}}, "task must be a task, or a function"),
         ({"workflows": []}, "workflows must not be empty"),
         ({"workflows": ["replace"]}, r"workflows must be workflows, .* got 'replace'"),
         ({"workflows": [cj.Replace(), cj.Replace()]}, "workflows must be distinct"),
@@ -172,6 +190,34 @@ def test_bad_sweeps(arguments, message, monkeypatch):
     good = {"workflows": cj.Replace(), "task": TASK, "over": {"n_samples": [3]}}
     with pytest.raises((ValueError, TypeError), match=message):
         cj.sweep(**{**good, **arguments}, n_generations=2, seeds=2, progress=False)
+
+
+def test_a_sweep_over_settings_of_workflows(tmp_path):
+    """Also with data of the user's own, whose task need not be made anew."""
+    over = {"synthetic.n": [6, 9], "real.every": [False, True], "synthetic.temperature": [0.9, 1]}
+    mixed = cj.Workflow(synthetic=cj.Synthetic(of=cj.Mixed(0.5)))
+    task = cj.Categorical(data=list("aabbbcdd"))
+    options = {"metrics": ["entropy"], "progress": False}
+    ds = cj.sweep([cj.Accumulate(), mixed], task, over, 4, 2, **options)
+    assert ds.entropy.dims == ("workflow", *over, "seed", "generation")
+    caption = "synthetic.of=Mixed(truth_share=0.5)"
+    assert ds.workflow.values.tolist() == ["Accumulate", caption]
+    for name, loop in (
+        (
+            "Accumulate",
+            cj.Workflow(cj.Real(every=True, keep=None), cj.Synthetic(9, None, temperature=0.9)),
+        ),
+        (
+            caption,
+            cj.Workflow(cj.Real(every=True), cj.Synthetic(9, of=cj.Mixed(0.5), temperature=0.9)),
+        ),
+    ):
+        cell = {"synthetic.n": 9, "real.every": True, "synthetic.temperature": 0.9}
+        alone = cj.simulate(loop, task, 4, 2, **options).entropy
+        xr.testing.assert_equal(ds.entropy.sel(workflow=name, **cell, drop=True), alone)
+    save(ds, tmp_path / "sweep.nc")
+    again = cj.rerun(xr.load_dataset(tmp_path / "sweep.nc"), list("aabbbcdd"), progress=False)
+    assert again[1]["entropy"].largest == 0.0
 
 
 SWEEP = """
@@ -208,6 +254,47 @@ def test_sweeps_on_the_command_line(command, tmp_path):
         ("out: sweep.nc", "out: sweep.csv", "suffix of out must be one of '.nc'"),
     ):
         file.write_text(SWEEP.replace(old, new, 1))
+        code, _, err = command("sweep sweep.yaml")
+        assert code == 2
+        assert re.search(message, err), err
+
+
+COMPOSED = """
+workflows:
+  - accumulate
+  - {workflow: accumulate, real: {keep: 1}}
+  - {real: {every: true}, synthetic: {n: [4, 5, 6], of: {name: past, last: 2}}}
+task: {name: categorical, n_outcomes: 4, n_samples: 9}
+over: {fit.n: [3, 4]}
+n_generations: 3
+seeds: 2
+metrics: [entropy]
+out: sweep.nc
+"""
+
+
+def test_sweeps_of_composed_workflows_on_the_command_line(command, tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(COMPOSED)
+    code, _, err = command("sweep sweep.yaml")
+    assert (code, err) == (0, "")
+    ds = xr.load_dataset("sweep.nc", engine="h5netcdf")
+    caption = "real.every, synthetic.n=[4, 5, 6], synthetic.of=Past(last=2)"
+    assert ds.workflow.values.tolist() == ["Accumulate", "synthetic.keep=None", caption]
+    loop = cj.Workflow(
+        cj.Real(every=True), cj.Synthetic(n=[4, 5, 6], of=cj.Past(last=2)), cj.Fit(n=4)
+    )
+    alone = cj.simulate(loop, TASK, 3, 2, metrics=["entropy"], progress=False).entropy
+    cell = ds.entropy.sel({"workflow": caption, "fit.n": 4}, drop=True)
+    xr.testing.assert_equal(cell, alone)
+    for old, new, message in (
+        ("every", "evry", "setting of a workflow must be one of .*did you mean 'real.every'"),
+        ("past,", "passt,", "synthetic.of must be one of .*did you mean 'past'"),
+        ("workflow: acc", "workflow: ac", "workflow must be one of .*did you mean 'accumulate'"),
+        ("  - accumulate", "  - 3", "workflows must be names or settings, got 3"),
+        ("fit.n", "fit.m", "entry of over must be one of .*did you mean 'fit.n'"),
+    ):
+        file.write_text(COMPOSED.replace(old, new, 1))
         code, _, err = command("sweep sweep.yaml")
         assert code == 2
         assert re.search(message, err), err

@@ -42,7 +42,7 @@ class Setting:
     @property
     def none_is_all(self) -> bool:
         """Whether None, as `all`, may be written."""
-        return self.optional and self.default is not None and bool(_NONE_IS_ALL.search(self.help))
+        return self.optional and bool(_NONE_IS_ALL.search(self.help))
 
     @property
     def shown(self) -> str:
@@ -61,7 +61,7 @@ class Setting:
     def explained(self) -> str:
         """What help says of it."""
         text = " ".join(self.help.replace("`", "").split())
-        text = _NONE_IS_ALL.sub("'all' for all" if self.none_is_all else "default all", text)
+        text = _NONE_IS_ALL.sub("default all" if self.default is None else "'all' for all", text)
         text = re.sub(r"\bNone for\b", "default", text)
         text = re.sub(r"\bNone gives\b", "The default gives", text)
         text = text[:1].upper() + text[1:]
@@ -126,7 +126,7 @@ def settings_of(
         >>> [(s.option, s.shown, s.explained) for s in settings_of(bake)]
         ... # doctest: +NORMALIZE_WHITESPACE
         [('--bread', 'TEXT', 'What to bake. (default: rye)'),
-         ('--minutes', 'INT', 'How long; default all night.')]
+         ('--minutes', 'INT|all', 'How long; default all night.')]
     """
     documented = _documented(inspect.getdoc(made) or "")
     function = made.__init__ if isinstance(made, type) else made  # type: ignore[misc]
