@@ -67,6 +67,7 @@ def train_tokenizer(vocab_size: int = 8000, out: File = "tokenizer.json", **give
 
     check_arguments(vocab_size, out)  # before a long download
     corpus = read_corpus(given)
-    assert corpus is not None
+    if corpus is None:
+        raise ValueError("corpus must be given: the file of documents to train on")
     size = train_bpe(corpus.train, vocab_size, out)
     print(f"Tokenizer of {size:,} tokens from {len(corpus.train):,} documents: {out}")
