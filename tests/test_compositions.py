@@ -88,7 +88,8 @@ def check_case(case):
     rng = np.random.default_rng([3, case])
     draw = (random_gaussian, random_categorical, random_regression)[case % 3]
     task, workflow = draw(rng)
-    if task.population is not None and workflow.plan(T, 1).real_rows.max() > task.population:
+    largest = workflow.plan(T, task.n_samples).real_rows.max()
+    if task.population is not None and largest > task.population:
         with pytest.raises(ValueError, match=r"real\.n must not exceed the .* training rows"):
             cj.simulate(workflow, task, T, 2, progress=False)
         return
