@@ -149,6 +149,22 @@ def test_rows_give_the_same_chain_as_running_sums(workflow, kernel):
     np.testing.assert_allclose(by_sums, by_rows, rtol=1e-4)
 
 
+COMPOSITIONS = [
+    cj.Workflow(cj.Real(every=True, keep=2), cj.Synthetic(keep=3)),
+    cj.Workflow(cj.Real(every=True), fit=cj.Fit(real_weight=0.3)),
+    cj.Workflow(cj.Real(keep=None), cj.Synthetic(n=[8, 5, 9, 4, 7, 6], keep=2)),
+]
+
+
+@pytest.mark.parametrize("workflow", COMPOSITIONS, ids=["windows", "weights", "sizes"])
+def test_sums_of_windows_are_those_of_their_rows(workflow):
+    """Both draw the same rows; one adds up sums of kernels, the other starts from the rows."""
+    task = cj.KernelDensity("moons", n_samples=6, bandwidth=0.5, n_test=15)
+    by_sums = chains(workflow, task, 6, 8)
+    by_rows = chains(workflow, task, 6, 8, storage="rows")
+    np.testing.assert_allclose(by_sums, by_rows, rtol=1e-4)
+
+
 @pytest.mark.parametrize("rule", ["scott", "silverman"])
 def test_rules_shrink_the_bandwidth_as_data_accumulate(rule):
     """Under Accumulate a rule re-weighs all old rows: the last fit against scikit-learn's."""
