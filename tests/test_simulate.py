@@ -14,6 +14,7 @@ import xarray as xr
 import collapse_jax as cj
 from collapse_jax.loop.form import columns_of, form_of
 from collapse_jax.loop.presets import name_of
+from collapse_jax.machines import programs
 from collapse_jax.records.config import run_arguments
 from collapse_jax.run import compiled
 
@@ -231,3 +232,31 @@ def test_sizes_are_exact_beyond_32_bits():
     assert ds.n_train.values[0, -1] == 6 * 10**9
     np.testing.assert_allclose(ds.entropy, np.log(3.0), rtol=1e-6)
     np.testing.assert_array_equal(ds.real_fraction[0], 1.0 / np.arange(1, 13))
+
+
+def test_compiled_programs_make_room_for_others():
+    runs = []
+
+    @jax.jit
+    def traced(x):
+        runs.append(x)
+        return x + 1
+
+    traced(1.0)
+    assert not programs.make_room_for_programs(share=0.99)
+    traced(1.0)
+    assert len(runs) == 1
+    assert programs.make_room_for_programs(share=0.0) or not programs._MAPS.exists()
+    traced(1.0)
+    assert len(runs) == 2 or not programs._MAPS.exists()
+
+
+def test_simulate_forgets_programs_where_they_fill_the_process(monkeypatch, tmp_path):
+    limit = tmp_path / "max_map_count"
+    monkeypatch.setattr(programs, "_LIMIT", limit)
+    forgotten = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: forgotten.append(True))
+    for allowed in ("1000000000", "10"):
+        limit.write_text(allowed)
+        cj.simulate(cj.Replace(), cj.Gaussian(n_samples=5), 2, 2, progress=False)
+    assert len(forgotten) == (1 if programs._MAPS.exists() else 0)

@@ -22,6 +22,7 @@ from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
+from collapse_jax.machines.programs import make_room_for_programs
 from collapse_jax.numerics.keys import STREAM_VERSION, check_threefry
 from collapse_jax.records.config import KNOWN, check_exact, describe
 from collapse_jax.records.labels import label, provenance
@@ -106,12 +107,16 @@ def simulate(
     _check_options(task, metrics, storage, checkpoint_seconds, observe)
     mesh = _find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
-    limit = default_memory_limit(mesh) if memory_limit is None else memory_limit
-    checks.whole_number("memory_limit", limit, maximum=2**62)
+    limit = checks.whole_number(
+        "memory_limit",
+        default_memory_limit(mesh) if memory_limit is None else memory_limit,
+        maximum=2**62,
+    )
     plan = workflow.plan(n_generations, task.n_samples)
     check_loop(workflow, task, plan)
     form = form_of(workflow, task, plan, storage)
 
+    make_room_for_programs()
     numbers = columns_of(plan, form, task.population)
     own_seeds = seed_list if together else hosts.share(seed_list)
     width = _width(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit)
