@@ -28,7 +28,12 @@ def model_of(mean, covariance):
 
 def measure(task, mean, covariance):
     """The metrics of a model given in the task's standard coordinates."""
-    return {k: float(v) for k, v in task.measure(None, model_of(mean, covariance)).items()}
+    return in_user_units(task, model_of(mean, covariance))
+
+
+def in_user_units(task, model):
+    measured = task.measure(None, model)
+    return {k: float(v) * task.units.get(k, 1.0) for k, v in measured.items()}
 
 
 @pytest.mark.parametrize("d", [1, 3, 12])
@@ -39,11 +44,11 @@ def test_metrics_agree_with_scipy(d):
     task = cj.Gaussian(dim=d, mean=rng.standard_normal(d), covariance=truth)
     mean, rows = rng.standard_normal(d), rng.standard_normal((3 * d, d))
     standard = rows.T @ rows / (3 * d)
-    factor = np.linalg.cholesky(truth)
+    spectrum, axes = np.linalg.eigh(truth)
+    factor = axes * np.sqrt(spectrum)
     covariance, shift = factor @ standard @ factor.T, factor @ mean
     got = measure(task, mean, standard)
-    half = factor @ np.linalg.inv(np.real(sqrtm(factor.T @ factor))) @ factor.T  # sqrt of truth
-    overlap = np.trace(sqrtm(half @ covariance @ half))
+    overlap = np.trace(sqrtm(sqrtm(truth) @ covariance @ sqrtm(truth)))
     assert got["squared_error_mean"] == pytest.approx(shift @ shift, rel=1e-4)
     assert got["trace_ratio"] == pytest.approx(np.trace(covariance) / np.trace(truth), rel=1e-4)
     assert got["log_det_ratio"] == pytest.approx(
@@ -55,6 +60,25 @@ def test_metrics_agree_with_scipy(d):
     law = stats.multivariate_normal(shift, covariance)
     nll = -law.logpdf(np.zeros(d)) + 0.5 * np.trace(np.linalg.solve(covariance, truth))
     assert got["nll"] == pytest.approx(nll, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e-3, 0.03, 1.0])
+@pytest.mark.parametrize("truth", [1.0, [1.0, 4.0, 9.0, 0.3], [1e-6, 1.0, 100.0, 1e-6]])
+def test_wasserstein_distances_near_and_far(truth, size):
+    rng = np.random.default_rng(0)
+    factor = np.eye(4) + size * np.tril(rng.standard_normal((4, 4)))
+    factor[:, 0] *= 0.1 if size == 0.03 else 1.0  # one direction lost, the others near
+    factor = factor * np.where(np.diag(factor) < 0, -1.0, 1.0)
+    task = cj.Gaussian(dim=4, covariance=truth)
+    own = np.diag(np.broadcast_to(np.sqrt(truth), 4))
+    # The singular values of float64 leave half its digits, 1e-8 of the trace.
+    overlap = np.linalg.svd(own @ own @ factor, compute_uv=False).sum()
+    far = np.trace(own**2) + np.sum((own @ factor) ** 2) - 2 * overlap
+    left, _, right = np.linalg.svd((own @ factor).T @ own)
+    near = np.sum((own - own @ factor @ left @ right) ** 2)
+    assert near == pytest.approx(far, rel=1e-6, abs=1e-12 * np.trace(own**2))
+    model = Normal.from_factor(jnp.zeros(4), jnp.asarray(factor, jnp.float32))
+    assert in_user_units(task, model)["wasserstein2"] == pytest.approx(near, rel=5e-3)
 
 
 def sqrtm(a):

@@ -130,3 +130,103 @@ def test_ties_are_no_hallucinations():
     found = _densities(ages, 1.0)
     assert float(found.hallucinated.max()) < 0.2
     assert float(found.tail_coverage.min()) > 0.5
+
+
+GAUSSIAN_METRICS = ["squared_error_mean", "trace_ratio", "log_det_ratio", "wasserstein2", "nll"]
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e-12, 1e8, 1e15, 1e60])
+def test_gaussian_metrics_carry_any_scale(scale):
+    shape = np.array([[2.0, 1.0], [1.0, 3.0]])
+    found = [
+        cj.simulate(
+            cj.Replace(),
+            cj.Gaussian(dim=2, n_samples=10, covariance=factor * shape),
+            3,
+            5,
+            metrics=GAUSSIAN_METRICS,
+            progress=False,
+        )
+        for factor in (1.0, scale**2)
+    ]
+    golden = found[0]
+    for name, power in (("squared_error_mean", 2), ("wasserstein2", 2), ("trace_ratio", 0)):
+        np.testing.assert_allclose(found[1][name] / scale**power, golden[name], rtol=1e-4)
+    np.testing.assert_allclose(found[1].nll - 2 * np.log(scale), golden.nll, atol=1e-3)
+
+
+@pytest.mark.parametrize("columns", [[1.0, 1.0, 1.0], [1e-25, 1.0, 1e17], [1e9, 2e30, 1e-6]])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_gaussians_of_own_data_carry_any_scale(columns, offset):
+    """The first generation is fitted to all training rows: the truth itself."""
+    rows = (np.random.default_rng(0).standard_normal((400, 3)) @ np.tri(3) + offset) * columns
+    task = cj.Gaussian(data=rows)
+    first = cj.simulate(cj.Replace(), task, 1, 1, progress=False).isel(seed=0, generation=0)
+    train, test = split(rows, 0.25, 0)
+    assert float(first.trace_ratio) == pytest.approx(1.0, rel=1e-5)
+    assert float(first.log_det_ratio) == pytest.approx(0.0, abs=1e-4)
+    total = np.sum(train.var(axis=0))
+    assert float(first.wasserstein2) < 1e-9 * total
+    assert float(first.squared_error_mean) < 1e-9 * total
+    standard = lambda x: (x - train.mean(axis=0)) / train.std(axis=0)  # noqa: E731
+    correlation = np.corrcoef(train, rowvar=False)
+    solved = np.linalg.solve(correlation, standard(test).T).T
+    nll = 0.5 * np.mean(np.sum(standard(test) * solved, axis=1)) + 0.5 * (
+        3 * np.log(2 * np.pi) + np.linalg.slogdet(correlation)[1]
+    )
+    assert float(first.nll) == pytest.approx(nll + np.log(train.std(axis=0)).sum(), rel=1e-4)
+
+
+def test_a_unit_that_float32_cannot_hold_is_refused_where_nothing_else_is_at_hand():
+    import jax
+
+    chain = (cj.Replace(), cj.Gaussian(covariance=1e80), 2, jax.random.key(0))
+    with pytest.raises(ValueError, match="the unit of squared_error_mean is 1e\\+80"):
+        cj.rollout(*chain)
+    assert np.isfinite(cj.rollout(*chain, metrics=["nll", "trace_ratio"])["nll"]).all()
+
+
+@pytest.mark.parametrize("covariance", [1.0, [1.0, 4.0, 9.0], [1e-6, 1.0, 9.0]])
+@pytest.mark.parametrize("n", [10**6, 10**8])
+def test_distances_of_huge_samples_are_no_rounding_errors(n, covariance):
+    """To first order in 1/n the distance is a sum over pairs of axes."""
+    task = cj.Gaussian(dim=3, n_samples=n, covariance=covariance)
+    names = ["wasserstein2", "squared_error_mean"]
+    ds = cj.simulate(cj.Replace(), task, 1, 4000, metrics=names, progress=False)
+    found = (ds.wasserstein2 - ds.squared_error_mean).values[:, 0] * n
+    own = np.broadcast_to(covariance, 3)
+    pairs = own[:, None] * own / (2 * (own[:, None] + own))
+    assert np.all(found > 0.0)
+    expected = pairs.sum() + np.trace(pairs)
+    assert abs(found.mean() - expected) < 5 * found.std() / 4000**0.5
+
+
+LOOPS = {
+    "Accumulate": cj.Accumulate(),
+    "AccumulateSubsample": cj.AccumulateSubsample(),
+    "windows": cj.Workflow(cj.Real(keep=3), cj.Synthetic(keep=2)),
+    "past": cj.Workflow(synthetic=cj.Synthetic(of=cj.Past())),
+    "fresh": cj.Workflow(cj.Real(every=True), fit=cj.Fit(real_weight=0.3)),
+}
+
+
+@pytest.mark.parametrize("n", [4, 30])
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [
+        (lambda n: cj.Gaussian(dim=3, n_samples=n), "log_det_ratio"),
+        (lambda n: cj.Gaussian(dim=5, n_samples=n), "trace_ratio"),
+        (lambda n: cj.LinearRegression(dim=3, n_samples=n), "test_error"),
+        (lambda n: cj.LinearRegression(dim=5, n_samples=n, design="fresh"), "test_error"),
+        (lambda n: cj.KernelDensity("blobs", n_samples=n, n_test=50), "nll"),
+        (lambda n: cj.Categorical(5, n), "total_variation"),
+    ],
+)
+def test_the_first_model_of_a_seed_is_the_same_in_all_loops(task, metric, n):
+    first = lambda loop, storage: cj.simulate(  # noqa: E731
+        loop, task(n), 1, 20, metrics=[metric], storage=storage, progress=False
+    )[metric]
+    golden = first(cj.Replace(), "auto")
+    np.testing.assert_allclose(first(cj.Replace(), "rows"), golden, rtol=1e-3, atol=1e-5)
+    for loop in LOOPS.values():
+        np.testing.assert_allclose(first(loop, "auto"), golden, rtol=1e-3, atol=1e-5)

@@ -57,8 +57,8 @@ def rollout(
         The metrics by name, each `[n_generations]`.
 
     Raises:
-        ValueError: for a key of another generator than Threefry, and for a workflow that the task
-            cannot run.
+        ValueError: for a key of another generator than Threefry, for a workflow that the task
+            cannot run, and for metrics in units that float32 cannot hold.
 
     Example:
         >>> import jax, collapse_jax as cj
@@ -87,13 +87,28 @@ def rollout(
         return step(task, form, world, pool, key, now, [n for n in names if n not in sizes])
 
     found = jax.lax.scan(body, pool, columns)[1]
-    units = task.units
+    units = _units(task, names)
     return {
-        name: jnp.asarray(sizes[name], jnp.float32)
-        if name in sizes
-        else found[name] * units.get(name, 1.0)
+        name: jnp.asarray(sizes[name], jnp.float32) if name in sizes else found[name] * units[name]
         for name in names
     }
+
+
+def _units(task: AbstractTask, names: Sequence[str]) -> dict[str, Any]:
+    """Factors to the user's units.
+
+    Raises:
+        ValueError: if float32 cannot hold one.
+    """
+    units = {name: task.units.get(name, 1.0) for name in names}
+    limits = np.finfo(np.float32)
+    for name, unit in units.items():
+        if not is_traced(unit) and not float(limits.tiny) <= unit <= float(limits.max):
+            raise ValueError(
+                f"metrics must be such that float32 holds them, and the unit of {name} is "
+                f"{unit:.3g}; leave it out, or use simulate, which returns it in float64"
+            )
+    return units
 
 
 def _of_any_size(workflow: Workflow, plan: Plan) -> Plan:

@@ -96,7 +96,10 @@ _PROPOSALS = 2
 
 
 def log_chi_square(
-    key: Key[Array, ""], degrees: Float[Array, " m"], normals: int = 0
+    key: Key[Array, ""],
+    degrees: Float[Array, " m"],
+    divisor: Float[Array, ""] | float = 1.0,
+    normals: int = 0,
 ) -> tuple[Float[Array, " m"], Float[Array, " normals"]]:
     """Logarithms of independent chi-square draws, together with independent standard normals.
 
@@ -107,6 +110,8 @@ def log_chi_square(
     Args:
         key: the key of the draws.
         degrees: degrees of freedom, whole numbers; zero or less gives `-inf` (a draw of 0). `[m]`
+        divisor: what the draws are divided by; near the degrees, the logarithms are near 0 and
+            keep their digits.
         normals: how many standard normals to draw as well.
 
     Returns:
@@ -150,18 +155,23 @@ def log_chi_square(
     _, log_cube, _, standard, square = lax.while_loop(
         lambda state: (state[0] == 0) | ~jnp.all(state[2]), attempt, state
     )
-    log_gamma = log_cube + jnp.log(d) + jnp.log(2.0)
-    log_draw = jnp.where(single, 2.0 * jnp.log(jnp.abs(square)), log_gamma)
+    log_gamma = log_cube + jnp.log(2.0 * d / divisor)
+    log_draw = jnp.where(single, jnp.log(square * square / divisor), log_gamma)
     return jnp.where(degrees < 1.0, -jnp.inf, log_draw), standard
 
 
 def bartlett(
-    key: Key[Array, ""], n: Float[Array, ""] | float, d: int, normals: int = 0
+    key: Key[Array, ""],
+    n: Float[Array, ""] | float,
+    d: int,
+    divisor: Float[Array, ""] | float = 1.0,
+    normals: int = 0,
 ) -> tuple[Float[Array, " d"], Float[Array, "d d"], Float[Array, " normals"]]:
     """Lower triangular factor of a standard Wishart matrix, together with standard normals.
 
-    `L L'` is the scatter matrix of `n` standard normal rows in `d` dimensions; with fewer rows than
-    dimensions only the first `n` columns are not zero. `n` is a number, not a shape.
+    `L L'` is the scatter matrix of `n` standard normal rows in `d` dimensions, divided by the
+    divisor; with fewer rows than dimensions only the first `n` columns are not zero. `n` is a
+    number, not a shape.
 
     Returns:
         logarithms of the diagonal (-inf in columns of zeros) `[d]`, the strictly lower
@@ -171,8 +181,9 @@ def bartlett(
         Anderson, An Introduction to Multivariate Statistical Analysis, section 7.2.
     """
     degrees = n - jnp.arange(d, dtype=jnp.float32)
-    log_chi, drawn = log_chi_square(key, degrees, normals + d * (d - 1) // 2)
+    log_chi, drawn = log_chi_square(key, degrees, divisor, normals + d * (d - 1) // 2)
     below = jnp.where(degrees > 0.0, _strictly_lower(drawn[normals:], d), 0.0)
+    below = below / jnp.sqrt(jnp.asarray(divisor, jnp.float32))
     return 0.5 * log_chi, below, drawn[:normals]
 
 

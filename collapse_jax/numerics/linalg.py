@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 _BASE = 8  # size at which recursion stops; 8 was the fastest of 8, 12, 16, 25 at d = 31 and 100
 
@@ -162,6 +162,24 @@ def gram_lower(
     if reference is not None:
         floor = (4.0 * jnp.finfo(rows.dtype).eps * n**0.5 * reference) ** 2
     return cholesky(rows.T @ rows, floor)
+
+
+def orthonormal(
+    rows: Float[Array, "n d"], rank: Int[Array, ""] | int | None = None
+) -> Float[Array, "n d"]:
+    """An orthonormal basis of the columns, each in the span of itself and the columns before it.
+
+    Args:
+        rows: of independent columns. `[n, d]`
+        rank: columns from this one on are left out, and are zero; default `n`, which is the most
+            there can be.
+    """
+    n, d = rows.shape
+    rank = n if rank is None else rank
+    rows = jnp.where(jnp.arange(d) < rank, rows, 0.0)
+    for lower in (qr_lower, gram_lower):  # the first leaves rounding errors where rows are few
+        rows = rows @ triangular_inverse(lower(rows)).T
+    return rows
 
 
 def singular_values(a: Float[Array, "d d"]) -> Float[Array, " d"]:

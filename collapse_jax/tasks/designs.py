@@ -2,12 +2,14 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from collapse_jax.numerics import draws, linalg
 
+_ROWS = 2**31  # what sets the keys of rows apart from those of their factor
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -26,6 +28,23 @@ def wishart_factor(key: Key[Array, ""], n: Any, dim: int) -> Float[Array, "d d"]
     """Lower factor of X'X for a design X of `n` standard normal rows."""
     log_diag, below, _ = draws.bartlett(key, jnp.asarray(n, jnp.float32), dim)
     return below + jnp.diag(jnp.exp(log_diag))
+
+
+def rows_of(
+    factor: Float[Array, "d d"], key: Key[Array, ""], n: int, size: Any = None
+) -> Float[Array, "n d"]:
+    """`n` rows X, the first `size` of which are a sample and have `X'X = factor factor'`.
+
+    Args:
+        factor: of a Wishart matrix of as many degrees of freedom as rows count. `[d, d]`
+        key: the key that the factor was drawn with.
+        n: how many rows to make.
+        size: how many of them count, default all; the others are zero.
+    """
+    raw = draws.normal(jax.random.fold_in(key, _ROWS), (n, len(factor)))
+    if size is not None:
+        raw = jnp.where((jnp.arange(n) < size)[:, None], raw, 0.0)
+    return linalg.orthonormal(raw, size) @ factor.T
 
 
 def lower_of(x: Float[Array, "n d"]) -> Float[Array, "d d"]:

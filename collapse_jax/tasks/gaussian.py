@@ -3,18 +3,20 @@
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Numbers, Table
 from collapse_jax.numerics import draws, linalg
+from collapse_jax.tasks.axes import Axes, axes_of, whiten
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
-from collapse_jax.tasks.normal import Moments, Normal, checked_covariance, checked_mean
+from collapse_jax.tasks.normal import Moments, Normal, checked_mean
 from collapse_jax.tasks.tables import sample_size, split
-from collapse_jax.tasks.whitening import whiten
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
+_ROWS = 2**31  # what sets the keys of rows apart from those of their moments
 _Z_TAIL, _Z_RANGE = 1.959964, 2.575829  # 5 % and 1 % of a standard normal are beyond
 
 
@@ -26,7 +28,7 @@ class Gaussian(AbstractTask):
     themselves drawn, by Bartlett's decomposition, so that under Replace and Accumulate a generation
     costs O(dim^3) whatever `n_samples` is, and models are products of random triangular matrices.
 
-    Tails and range are those of the truth's whitened coordinates, one at a time and on average:
+    Tails and range are those along the truth's principal axes, one at a time and on average:
     `tail_coverage` is the share of the outer 5 % that lies in the model's central 99 % (0.8 for the
     true model), and `hallucinated` the model's mass beyond the truth's central 99 % (0.01).
 
@@ -59,7 +61,7 @@ class Gaussian(AbstractTask):
     n_samples: int
     mean: Any
     covariance: Any
-    scale: Any
+    axes: Axes
     train: Array | None
     test: Normal | None
     dim: int = eqx.field(static=True)
@@ -97,7 +99,7 @@ class Gaussian(AbstractTask):
                 "n_samples", 100 if n_samples is None else n_samples, minimum=2
             )
             self.mean = checked_mean(mean, self.dim)
-            self.covariance, self.scale = checked_covariance(covariance, self.dim)
+            self.covariance, self.axes = axes_of(covariance, self.dim)
             self.train, self.test = None, None
         else:
             if not (_is_default(mean, 0.0) and _is_default(covariance, 1.0)):
@@ -112,8 +114,13 @@ class Gaussian(AbstractTask):
         train, test = split(rows, self.test_fraction, self.split_seed)
         self.n_samples = sample_size(n_samples, len(train), minimum=2)
         whitened = whiten(train, test)
-        self.mean, self.covariance, self.scale = whitened[:3]
+        self.mean, self.covariance, self.axes = whitened[:3]
         self.train, self.test = jnp.asarray(whitened.train, jnp.float32), whitened.test
+
+    @property
+    def units(self) -> dict[str, float]:
+        """Lengths are multiples of a power of two on the device."""
+        return dict.fromkeys(("squared_error_mean", "wasserstein2"), self.axes.unit**2)
 
     @property
     def population(self) -> int | None:
@@ -209,7 +216,11 @@ class Gaussian(AbstractTask):
     ) -> Float[Array, "n d"]:
         if self.train is not None:
             return self.train[index]
-        return draws.normal(key, (self.dim, n)).T
+        # With the very moments that would be drawn where no rows are, so that loops with and
+        # without rows start from the same model.
+        n_valid = n if size is None else size
+        raw = draws.normal(jax.random.fold_in(key, _ROWS), (self.dim, n)).T
+        return self._standard_moments(key, n_valid).normal.rows_like(raw, n_valid)
 
     def sample_rows(
         self,
@@ -247,26 +258,19 @@ class Gaussian(AbstractTask):
         return normal._replace(log_diag=normal.log_diag + 0.5 * jnp.log(n / (n - 1.0)))
 
     def measure(self, world: None, model: Normal) -> dict[str, Float[Array, ""]]:
-        factor = _apply(self.scale, model.factor)
-        squared_error = jnp.sum(_apply(self.scale, model.mean) ** 2)
-        truth = _apply(self.scale, jnp.eye(self.dim))
-        trace = jnp.sum(truth**2)
-        if self.dim == 1:
-            squared_distance = jnp.sum((truth - factor) ** 2)
-        else:
-            overlap = jnp.sum(linalg.singular_values(truth.T @ factor))
-            squared_distance = jnp.maximum(trace + jnp.sum(factor**2) - 2.0 * overlap, 0.0)
+        squared_error = jnp.sum(self.axes.spread(model.mean) ** 2)
+        trace = jnp.sum(self.axes.spread(model.factor) ** 2)
         return {
             "squared_error_mean": squared_error,
-            "trace_ratio": jnp.sum(factor**2) / trace,
+            "trace_ratio": trace / self.axes.trace(self.dim),
             "log_det_ratio": 2.0 * jnp.sum(model.log_diag),
-            "wasserstein2": squared_error + squared_distance,
-            "nll": self._nll(model, jnp.sum(jnp.log(jnp.abs(jnp.diag(truth))))),
+            "wasserstein2": squared_error + self.axes.bures(model),
+            "nll": self._nll(model),
             "tail_coverage": model.reach_beyond(_Z_TAIL, _Z_RANGE) / 0.05,
             "hallucinated": model.beyond(_Z_RANGE),
         }
 
-    def _nll(self, model: Normal, log_scale: Float[Array, ""]) -> Float[Array, ""]:
+    def _nll(self, model: Normal) -> Float[Array, ""]:
         """Expected negative log-density of the truth, or of the test rows, under the model."""
         test = Normal(jnp.zeros(self.dim), jnp.eye(self.dim), jnp.zeros(self.dim))
         test = test if self.test is None else self.test
@@ -275,17 +279,16 @@ class Gaussian(AbstractTask):
         quadratic = jnp.sum(jnp.exp(-2.0 * model.log_diag) * jnp.sum(solved**2, axis=1))
         nll = 0.5 * (self.dim * jnp.log(2.0 * jnp.pi) + quadratic) + jnp.sum(model.log_diag)
         singular = jnp.any(jnp.isneginf(model.log_diag))
-        return jnp.where(singular, jnp.inf, nll + log_scale)
+        return jnp.where(singular, jnp.inf, nll + self.axes.log_volume)
 
     def _standard_moments(self, key: Key[Array, ""], n: Size) -> Moments:
         """Moments of `n` standard normal rows, drawn from their own law."""
         n = jnp.asarray(n, jnp.float32)
-        log_diag, below, mean = draws.bartlett(key, n - 1.0, self.dim, normals=self.dim)
-        live = jnp.isfinite(log_diag)
-        below = below * jnp.exp(-jnp.where(live, log_diag, 0.0))
-        lower = below + jnp.eye(self.dim)
         rows = jnp.maximum(n, 1.0)  # an empty set has some moments or other, and no weight
-        return Moments(n, Normal(mean / jnp.sqrt(rows), lower, log_diag - 0.5 * jnp.log(rows)))
+        log_diag, below, mean = draws.bartlett(key, n - 1.0, self.dim, rows, normals=self.dim)
+        live = jnp.isfinite(log_diag)
+        lower = below * jnp.exp(-jnp.where(live, log_diag, 0.0)) + jnp.eye(self.dim)
+        return Moments(n, Normal(mean / jnp.sqrt(rows), lower, log_diag))
 
     def _moments_of(self, rows: Float[Array, "n d"], valid: Bool[Array, " n"]) -> Moments:
         """Moments of some of the rows."""
@@ -310,14 +313,6 @@ class Gaussian(AbstractTask):
         reference = jnp.sqrt(jnp.sum(centred**2, axis=0) + len(centred) * mean**2)
         lower = linalg.gram_lower if self.train is None else linalg.qr_lower
         return lower(centred, rank, reference)
-
-
-def _apply(scale: Any, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:
-    """Multiply by a factor given as a number, a diagonal or a matrix."""
-    scale = jnp.asarray(scale, jnp.float32)
-    if scale.ndim == 2:
-        return scale @ x
-    return (scale if scale.ndim == 0 or x.ndim == 1 else scale[:, None]) * x
 
 
 def _is_default(value: Any, default: float) -> bool:

@@ -12,7 +12,14 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Pair
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
-from collapse_jax.tasks.designs import Design, design_of, lower_of, whiten, wishart_factor
+from collapse_jax.tasks.designs import (
+    Design,
+    design_of,
+    lower_of,
+    rows_of,
+    whiten,
+    wishart_factor,
+)
 from collapse_jax.tasks.tables import sample_size, split
 
 
@@ -195,11 +202,11 @@ class LinearRegression(AbstractTask):
         weights = draws.normal(weights_key, (self.dim,))
         test_factor = wishart_factor(test_key, self.n_test, self.dim) / jnp.sqrt(self.n_test)
         design, x, order = None, None, None
-        if self.design == "fixed" and rows:
-            x = draws.normal(design_key, (self.n_samples, self.dim))
-            design, order = design_of(linalg.qr_lower(x)), jnp.arange(self.n_samples)
-        elif self.design == "fixed":
-            design = design_of(wishart_factor(design_key, self.n_samples, self.dim))
+        if self.design == "fixed":
+            factor = wishart_factor(design_key, self.n_samples, self.dim)
+            design = design_of(factor)
+            if rows:
+                x, order = rows_of(factor, design_key, self.n_samples), jnp.arange(self.n_samples)
         return RegressionWorld(weights, test_factor, design, x, order)
 
     def real_statistic(self, world: RegressionWorld, key: Key[Array, ""], n: Size) -> LeastSquares:
@@ -252,7 +259,23 @@ class LinearRegression(AbstractTask):
     ) -> KnownRows | FreshRows:
         if self.train_x is not None:
             return KnownRows(index, self.train_y[index])
-        return self.sample_rows(world, world.weights, key, n, temperature=None)
+        valid = jnp.arange(n) < (n if size is None else size)
+        if world.x is not None:
+            index = jnp.resize(world.order, (n,))
+            x = jnp.where(valid[:, None], world.x[index], 0.0)
+            factor = lower_of(x)
+        else:
+            index, design_key = None, jax.random.fold_in(key, 1)
+            factor = wishart_factor(design_key, n if size is None else size, self.dim)
+            x = rows_of(factor, design_key, n, size)
+        # The part of the noise that the fit sees is that which would be drawn where no rows are,
+        # so that loops with and without rows start from the same model.
+        basis = x @ design_of(factor).spread
+        seen = draws.normal(key, (self.dim,))
+        noise = draws.normal(jax.random.fold_in(key, 2), (n,))
+        noise = noise + basis @ (seen - basis.T @ noise)
+        y = x @ world.weights + self._deviation(None) * noise
+        return FreshRows(x, y) if index is None else KnownRows(index, y)
 
     def sample_rows(
         self,
@@ -281,17 +304,17 @@ class LinearRegression(AbstractTask):
         x, y = world.x[rows.index] if isinstance(rows, KnownRows) else rows.x, rows.y
         if valid is not None:
             x, y = jnp.where(valid[:, None], x, 0.0), jnp.where(valid, y, 0.0)
-        if self.train_x is None:
-            gram = x.T @ x
-            solve = linalg.minimum_norm_solver(gram)
-        else:  # by the same factor, and so of the same rank, as the shared design
-            design = design_of(lower_of(x))
-            gram, spread = design.gram, design.spread
-            solve = lambda b: spread @ (spread.T @ b)  # noqa: E731
+        # The user's design may be near to singular in any part of it, which the product would hide.
+        lower = linalg.gram_lower if self.train_x is None else linalg.qr_lower
+        design = design_of(lower(x, reference=jnp.linalg.norm(x, axis=0)))
+
+        def solve(b: Float[Array, " d"]) -> Float[Array, " d"]:
+            return design.spread @ (design.spread.T @ b)
+
         coefficients = solve(x.T @ y)
         # One step of refinement; residuals of rows are more accurate than the normal equations'.
         coefficients = coefficients + solve(x.T @ (y - x @ coefficients))
-        return LeastSquares(gram, coefficients)
+        return LeastSquares(design.gram, coefficients)
 
     def fit(self, world: RegressionWorld, data: Data) -> Float[Array, " d"]:
         return data.statistic.coefficients

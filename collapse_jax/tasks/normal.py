@@ -3,12 +3,12 @@
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import linalg
+from collapse_jax.tasks.base import Size
 
 
 class Normal(NamedTuple):
@@ -46,6 +46,19 @@ class Normal(NamedTuple):
             lower=self.lower @ (jnp.tril(below, -1) + jnp.eye(len(self.mean))),
             log_diag=self.log_diag + standard.log_diag,
         )
+
+    def rows_like(self, rows: Float[Array, "n d"], size: Size) -> Float[Array, "n d"]:
+        """Rows with this mean and covariance, exactly, whose directions are those of other rows.
+
+        Args:
+            rows: other rows, standard normal ones for a sample.
+            size: how many of them count, from the first; the others become any. Where they do not
+                span all dimensions, columns of `factor` from `size - 1` on must be zero.
+        """
+        valid = (jnp.arange(len(rows)) < size)[:, None]
+        centred = jnp.where(valid, rows - jnp.sum(jnp.where(valid, rows, 0.0), axis=0) / size, 0.0)
+        basis = linalg.orthonormal(centred, size - 1)
+        return self.mean + jnp.sqrt(jnp.asarray(size, jnp.float32)) * basis @ self.factor.T
 
     def scaled(self, factor: Float[Array, ""]) -> "Normal":
         """The law of `factor` times a variable of this law."""
@@ -93,33 +106,3 @@ def checked_mean(mean: Any, dim: int) -> Any:
     if mean.ndim == 1 and mean.shape != (dim,):
         raise ValueError(f"mean must be a number or have shape ({dim},), got shape {mean.shape}")
     return mean
-
-
-def checked_covariance(covariance: Any, dim: int) -> tuple[Any, Any]:
-    """The covariance and a lower triangular factor of it, each a number, a diagonal or a matrix."""
-    if checks.is_traced(covariance):
-        is_matrix = covariance.ndim == 2
-        return covariance, linalg.cholesky(covariance) if is_matrix else jnp.sqrt(covariance)
-    array = checks.finite_array("covariance", covariance, ndim=(0, 1, 2))
-    if array.ndim < 2:
-        if array.ndim == 1 and array.shape != (dim,):
-            raise ValueError(f"covariance must have shape ({dim},), got shape {array.shape}")
-        if np.any(array <= 0.0):
-            raise ValueError(f"covariance must be positive, got {float(array.min())}")
-        return array, np.sqrt(array)
-    if array.shape != (dim, dim):
-        raise ValueError(f"covariance must have shape ({dim}, {dim}), got shape {array.shape}")
-    if not np.allclose(array, array.T, rtol=1e-6, atol=1e-9 * np.abs(array).max()):
-        raise ValueError(
-            "covariance must be symmetric, and differs from its transpose by up to "
-            f"{np.abs(array - array.T).max():g}"
-        )
-    spectrum, vectors = np.linalg.eigh(array)
-    if spectrum[0] < -1e-8 * max(spectrum[-1], 0.0) or spectrum[-1] <= 0.0:
-        raise ValueError(
-            "covariance must be positive semi-definite and not zero, got eigenvalues from "
-            f"{spectrum[0]:g} to {spectrum[-1]:g}"
-        )
-    root = vectors * np.sqrt(np.clip(spectrum, 0.0, None))
-    upper = np.linalg.qr(root.T)[1]
-    return array, upper.T * np.where(np.diag(upper) < 0.0, -1.0, 1.0)
