@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Storage = Literal["auto", "rows"]
 
 _MOST = 2**31 - 1
+_LASTING = 1e-3  # share of real rows that keeps a training set as wide as the truth, nearly
 
 
 class Stream(NamedTuple):
@@ -46,6 +47,10 @@ class Form(NamedTuple):
     """Whether the statistic of what is kept is carried along, or else worked out from rows."""
     rows: bool
     """Whether rows are kept."""
+    summed: bool
+    """Whether statistics are kept in the form of summands."""
+    moving: bool
+    """Whether what is kept is in coordinates of a model of the chain."""
     real: Stream
     synthetic: Stream
     drawn: int
@@ -115,7 +120,7 @@ def form_of(
     weighted = fit.real_weight is not None
     if not real.every and real.keep == synthetic.keep == 1:
         stored = "latest"
-    elif real.keep is synthetic.keep is None and not weighted:
+    elif real.keep is synthetic.keep is None and not weighted and not real.every:
         stored = "total"
     else:
         stored = "apart"
@@ -124,10 +129,18 @@ def form_of(
     rows = by_rows or task.keeps_rows
     last = plan.n_generations
     laws = task.laws(plan)
+    statistic = not by_rows and task.additive(grows=not steady)
+    forgets = not real.every and real.keep is not None and synthetic.keep is not None
+    moves = forgets and isinstance(synthetic.of, Latest) and task.coordinates is not None
+    # Where data of the truth, or not far from it, stay, what is kept is as wide as the truth.
+    lasts = synthetic.keep is None or bool(np.all(_real_share(plan) >= _LASTING))
+    summed = statistic and stored == "apart" and (moves or lasts) and task.summable(plan)
     return Form(
         storage=stored,
-        statistic=not by_rows and task.additive(grows=not steady),
+        statistic=statistic,
         rows=rows,
+        summed=summed,
+        moving=moves and (summed or by_rows),
         real=_stream(real, plan.real_rows, last if real.every else 1, rows or not laws.real),
         synthetic=_stream(synthetic, plan.synthetic_rows, last, rows or not laws.synthetic),
         drawn=0 if plan.fit_rows is None else int(plan.fit_rows.max()),
@@ -138,6 +151,13 @@ def form_of(
         source=Mixed(0.0) if isinstance(plan.source, Mixed) else plan.source,
         history=min(plan.source.last or last, last) if isinstance(plan.source, Past) else 0,
     )
+
+
+def _real_share(plan: Plan) -> Any:
+    """Share of the weight that real rows have. `[generation]`"""
+    if plan.real_weight is None:
+        return plan.real_fraction
+    return np.where(plan.synthetic_size == 0, 1.0, plan.real_weight)
 
 
 def _stream(given: Real | Synthetic, rows: Any, births: int, by_rows: bool) -> Stream:

@@ -154,13 +154,15 @@ def step(
 ) -> tuple[Pool, Metrics]:
     """One generation: real data arrive, a fit, its metrics, and what the model generates."""
     pool = pools.add_real(task, form, world, pool, key, now)
-    model, data, n_real = _fit(task, form, world, pool, key, now)
+    inner, data, n_real = _fit(task, form, world, pool, key, now)
+    model = task.coordinates.compose(pool.frame, inner) if form.moving else inner  # pyright: ignore
     measured = {
         "real_fraction": n_real / jnp.maximum(now.drawn, 1),
         **task.measure(world, model),
     }
     pool = pools.remember(pool, model, form, now)
-    pool = _generate(task, form, world, pool, model, data, key, now)
+    pool, inner = pools.move(task, form, pool, model, inner, now)
+    pool = _generate(task, form, world, pool, inner, data, key, now)
     return pool, {name: jnp.asarray(measured[name], jnp.float32) for name in names}
 
 

@@ -27,11 +27,13 @@ class Pool(NamedTuple):
     """`[slot, row, ...]`, slots of the real stream first; None where no rows are kept."""
     history: Any
     """Models that rows may still come from, `[model, ...]`; None where there are none."""
+    frame: Any
+    """The model in whose coordinates all this is; None for those of the truth."""
 
 
 def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now: Columns) -> Pool:
     """A pool that holds the real data of generation 1."""
-    batch = real_batch(task, form, world, key, now)
+    batch = _real_batch(task, form, world, key, now)
     statistic = batch.statistic if form.statistic else None
     if statistic is not None and form.storage == "apart":
         statistic = (
@@ -43,7 +45,8 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
         shape = (form.slots, form.width)
         rows = jax.tree.map(lambda b: jnp.zeros((*shape, *b.shape[1:]), b.dtype), batch.rows)
         rows = _put(rows, batch.rows, jnp.zeros((), jnp.int32))
-    return Pool(statistic, rows, None)
+    frame = task.coordinates.start() if form.moving else None  # pyright: ignore
+    return Pool(statistic, rows, None, frame)
 
 
 def with_history(pool: Pool, model: Any, form: Form) -> Pool:
@@ -62,7 +65,7 @@ def add_real(
         return pool
 
     def added() -> Pool:
-        batch = real_batch(task, form, world, key, now)
+        batch = _real_batch(task, form, world, key, now)
         number = now.generation - 1
         statistic = pool.statistic
         if statistic is not None and form.storage == "total":
@@ -79,6 +82,43 @@ def add_real(
     return lax.cond(now.generation > 1, added, lambda: pool)
 
 
+def _real_batch(
+    task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now: Columns
+) -> Batch:
+    batch = real_batch(task, form, world, key, now)
+    return batch._replace(statistic=task.summand(batch.statistic)) if form.summed else batch
+
+
+def move(
+    task: AbstractTask, form: Form, pool: Pool, model: Model, inner: Model, now: Columns
+) -> tuple[Pool, Model]:
+    """The pool in coordinates of the newest model, from time to time, and this model in them.
+
+    Args:
+        task: what is learned.
+        form: the loop.
+        pool: the pool after the fit.
+        model: the newest model.
+        inner: the same in the coordinates of the pool.
+        now: the numbers of this generation.
+    """
+    coordinates = task.coordinates
+    if not form.moving or coordinates is None:
+        return pool, inner
+
+    def moved() -> tuple[Pool, Model]:
+        statistic, rows = pool.statistic, pool.rows
+        if statistic is not None:
+            statistic = tuple(
+                windows.move(window, lambda x: coordinates.move(inner, x)) for window in statistic
+            )
+        if rows is not None and form.storage != "latest":  # else the next batch takes their place
+            rows = coordinates.move(inner, rows)
+        return pool._replace(statistic=statistic, rows=rows, frame=model), coordinates.start()
+
+    return lax.cond(now.generation % form.synthetic.slots == 0, moved, lambda: (pool, inner))
+
+
 def add_synthetic(
     task: AbstractTask, form: Form, world: World, pool: Pool, batch: Batch, now: Columns
 ) -> Pool:
@@ -91,9 +131,8 @@ def add_synthetic(
         statistic = task.merge(world, (statistic, batch.statistic), None)
     elif statistic is not None:
         merge = _merging(task, world)
-        synthetic = windows.insert(
-            statistic[1], batch.statistic, number, form.synthetic.keep, merge
-        )
+        new = task.summand(batch.statistic) if form.summed else batch.statistic
+        synthetic = windows.insert(statistic[1], new, number, form.synthetic.keep, merge)
         statistic = (statistic[0], synthetic)
     if rows is not None:
         slot = 0 if form.storage == "latest" else form.real.slots + number % form.synthetic.slots

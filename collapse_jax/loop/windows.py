@@ -77,6 +77,13 @@ def insert(
     return Window(total, newest, _put(ring, statistic, place))
 
 
+def move(window: Window, moved: Callable[[Any], Any]) -> Window:
+    """The window in other coordinates, by a function that moves one statistic."""
+    newest = None if window.newest is None else moved(window.newest)
+    ring = None if window.ring is None else jax.vmap(moved)(window.ring)
+    return Window(moved(window.total), newest, ring)
+
+
 def _sums_to_the_end(ring: Any, merge: Merge) -> Any:
     """Each entry with all that follow it."""
     slots = jax.tree.leaves(ring)[0].shape[0]

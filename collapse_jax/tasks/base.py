@@ -1,7 +1,7 @@
 """What every task provides. Adding a task is writing one such class; see CONTRIBUTING.md."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
@@ -42,6 +42,22 @@ class Laws(NamedTuple):
 
     real: bool
     synthetic: bool
+
+
+class Coordinates(Protocol):
+    """Coordinates that move along with the models, where these may shrink without end."""
+
+    def start(self) -> Model:
+        """The model that has the coordinates at hand, in these coordinates."""
+        ...
+
+    def compose(self, outer: Model, inner: Model) -> Model:
+        """The model that is `inner` in the coordinates of `outer`."""
+        ...
+
+    def move(self, model: Model, data: Any) -> Any:
+        """A statistic or rows in the coordinates of a model that was fitted to them."""
+        ...
 
 
 class Variable(NamedTuple):
@@ -115,6 +131,22 @@ class AbstractTask(eqx.Module):
         `grows` tells whether training sets have different sizes. False where the statistic of a
         batch depends on the size of the set that it is part of.
         """
+
+    def summable(self, plan: "Plan") -> bool:
+        """Whether statistics have another form, in which it is quick to merge many of them.
+
+        Asked only where the coordinates at hand are good ones for all that is kept.
+        """
+        return False
+
+    def summand(self, statistic: Statistic) -> Statistic:
+        """A statistic in that form."""
+        return statistic
+
+    @property
+    def coordinates(self) -> Coordinates | None:
+        """Coordinates for chains that forget all they started from; None where it is no matter."""
+        return None
 
     @abstractmethod
     def world(self, key: Key[Array, ""], rows: bool, index: Int[Array, " n"] | None) -> World:

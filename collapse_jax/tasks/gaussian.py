@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
@@ -12,7 +13,13 @@ from collapse_jax.basics.annotations import Numbers, Table
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.axes import Axes, axes_of, whiten
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
-from collapse_jax.tasks.normal import Moments, Normal, checked_mean
+from collapse_jax.tasks.normal import (
+    AffineCoordinates,
+    Moments,
+    Normal,
+    SummedMoments,
+    checked_mean,
+)
 from collapse_jax.tasks.tables import sample_size, split
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
@@ -141,6 +148,17 @@ class Gaussian(AbstractTask):
     def additive(self, grows: bool) -> bool:
         return True
 
+    def summable(self, plan: Any) -> bool:
+        # With four times as many random rows as columns a covariance is well conditioned.
+        return self.train is None and bool(np.all(plan.effective_size >= 4 * self.dim))
+
+    def summand(self, statistic: Moments) -> SummedMoments:
+        return SummedMoments.of(statistic)
+
+    @property
+    def coordinates(self) -> AffineCoordinates:
+        return AffineCoordinates(self.dim)
+
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> None:
         return None  # the truth is the same in every chain
 
@@ -188,9 +206,14 @@ class Gaussian(AbstractTask):
         return Moments(total, model.transform(joint))
 
     def merge(
-        self, world: None, parts: tuple[Moments, Moments], scales: Float[Array, "2"] | None
-    ) -> Moments:
+        self,
+        world: None,
+        parts: tuple[Moments | SummedMoments, Moments | SummedMoments],
+        scales: Float[Array, "2"] | None,
+    ) -> Moments | SummedMoments:
         first, second = parts
+        if isinstance(first, SummedMoments) and isinstance(second, SummedMoments):
+            return first.merged(second, scales)
         sizes = (first.n, second.n)
         if scales is not None:
             sizes = (first.n * scales[0], second.n * scales[1])

@@ -98,6 +98,67 @@ class Moments(NamedTuple):
     normal: Normal
 
 
+class SummedMoments(NamedTuple):
+    """The same as plain arrays: quick to merge, and good while the covariance is well conditioned.
+
+    Which is a matter of coordinates: those of the truth, or of a model not long ago.
+    """
+
+    n: Float[Array, ""]
+    mean: Float[Array, " d"]
+    covariance: Float[Array, "d d"]
+
+    @classmethod
+    def of(cls, moments: Moments) -> "SummedMoments":
+        """From the other form."""
+        factor = moments.normal.factor
+        return cls(moments.n, moments.normal.mean, factor @ factor.T)
+
+    @property
+    def normal(self) -> Normal:
+        """The normal distribution with these moments."""
+        return Normal.from_factor(self.mean, linalg.cholesky(self.covariance))
+
+    def merged(self, other: "SummedMoments", scales: Float[Array, "2"] | None) -> "SummedMoments":
+        """Moments of both sets, whose weights are multiplied by the scales."""
+        sizes = (self.n, other.n)
+        if scales is not None:
+            sizes = (self.n * scales[0], other.n * scales[1])
+        total = sizes[0] + sizes[1]
+        share = sizes[1] / jnp.where(total > 0.0, total, 1.0)
+        gap = other.mean - self.mean
+        between = (share * (1.0 - share)) * gap[:, None] * gap
+        within = self.covariance + share * (other.covariance - self.covariance)
+        return SummedMoments(total, self.mean + share * gap, within + between)
+
+
+class AffineCoordinates(NamedTuple):
+    """Coordinates in which a model of the chain, and not the truth, is standard normal."""
+
+    dim: int
+
+    def start(self) -> Normal:
+        """The model that has the coordinates at hand: a standard normal."""
+        return Normal(jnp.zeros(self.dim), jnp.eye(self.dim), jnp.zeros(self.dim))
+
+    def compose(self, outer: Normal, inner: Normal) -> Normal:
+        """The model that is `inner` in the coordinates of `outer`."""
+        return outer.transform(inner)
+
+    def move(self, model: Normal, data: Any) -> Any:
+        """Summed moments, or rows `[..., d]`, in the coordinates of a model fitted to them.
+
+        Args:
+            model: the model, in the coordinates that the data have now.
+            data: the data.
+        """
+        inverse = linalg.triangular_inverse(model.factor)
+        if not isinstance(data, SummedMoments):
+            return (data - model.mean) @ inverse.T
+        mean = inverse @ (data.mean - model.mean)
+        return SummedMoments(data.n, mean, inverse @ data.covariance @ inverse.T)
+
+
 def checked_mean(mean: Any, dim: int) -> Any:
     """The mean, a number or a vector."""
     if checks.is_traced(mean):
