@@ -330,3 +330,52 @@ def test_dead_models_cover_no_tail():
     ds = cj.simulate(cj.Replace(), cj.Gaussian(1, 3), 400, 50, progress=False)
     assert np.all(ds.tail_coverage[:, -1] < 1e-6)
     assert set(np.unique(ds.hallucinated[:, -1])) <= {0.0, 1.0}  # all of it, or nothing
+
+
+WINDOW = cj.Workflow(cj.Real(keep=3), cj.Synthetic(keep=3))
+
+
+@pytest.mark.parametrize("n", [5, 20])
+def test_rows_follow_models_that_collapse(n):
+    """Variances fall by a factor of e^200 and more, in each direction at another rate."""
+    task = cj.Gaussian(dim=3, n_samples=n)
+    found = cj.simulate(
+        cj.Replace(), task, 400, 500, metrics=["log_det_ratio"], storage="rows", progress=False
+    ).log_det_ratio.values
+    assert_mean(found, theory.wishart.log_det_mean(n, 3, 400), rounding=1e-4)
+
+
+@pytest.mark.parametrize("n", [5, 20])
+def test_windows_follow_models_that_collapse(n):
+    task = cj.Gaussian(dim=3, n_samples=n)
+    law, rows = (
+        cj.simulate(
+            WINDOW, task, 400, seeds, metrics=["log_det_ratio"], storage=storage, progress=False
+        ).log_det_ratio.values
+        for storage, seeds in (("auto", range(1000)), ("rows", range(1000, 1500)))
+    )
+    for t in (4, 99, 399):
+        assert_same_law(law[:, t], rows[:, t], comparisons=3)
+
+
+def test_subsets_of_a_window_span_less_than_it():
+    """Fits to 3 of 15 rows have two directions; the rows kept have three."""
+    task = cj.Gaussian(dim=3, n_samples=5)
+    loop = cj.Workflow(cj.Real(keep=3), cj.Synthetic(keep=3), cj.Fit(n=3))
+    found = cj.simulate(loop, task, 20, 500, metrics=["trace_ratio"], progress=False).trace_ratio
+    expected = theory.expected(loop, task, 20)["trace_ratio"]
+    assert_mean(found.values, expected.values, rounding=1e-4)
+
+
+@pytest.mark.parametrize("source", [cj.Mixed(1.0), cj.Mixed(0.5)])
+def test_rows_of_the_truth_are_the_users(source):
+    """Rows of -1 and 1 have a mean square of 1, whichever they are; generated ones have not."""
+    rows = np.where(np.arange(80) % 2 == 0, -1.0, 1.0)[:, None]
+    task = cj.Gaussian(data=rows, n_samples=20, split_seed=1)
+    assert task.mean[0] == 0.0
+    loop = cj.Workflow(synthetic=cj.Synthetic(of=source))
+    ds = cj.simulate(loop, task, 4, 50, progress=False)
+    square = (ds.trace_ratio + ds.squared_error_mean).values
+    assert ds.trace_ratio.values[:, -1].std() > 0.0
+    of_users = np.isclose(square[:, 1:], 1.0, rtol=1e-4)
+    assert np.all(of_users) if source == cj.Mixed(1.0) else not np.any(of_users)

@@ -131,7 +131,10 @@ def form_of(
     laws = task.laws(plan)
     statistic = not by_rows and task.additive(grows=not steady)
     forgets = not real.every and real.keep is not None and synthetic.keep is not None
-    moves = forgets and isinstance(synthetic.of, Latest) and task.coordinates is not None
+    # All that is kept must lie where the models do, in full or at least in all directions.
+    spans = (fit.n is None and not weighted) or task.summable(plan)
+    known = isinstance(synthetic.of, Latest) and task.coordinates is not None
+    moves = forgets and spans and known
     # Where data of the truth, or not far from it, stay, what is kept is as wide as the truth.
     lasts = synthetic.keep is None or bool(np.all(_real_share(plan) >= _LASTING))
     summed = statistic and stored == "apart" and (moves or lasts) and task.summable(plan)
@@ -140,7 +143,7 @@ def form_of(
         statistic=statistic,
         rows=rows,
         summed=summed,
-        moving=moves and (summed or by_rows),
+        moving=moves and (by_rows or (statistic and stored == "apart")),
         real=_stream(real, plan.real_rows, last if real.every else 1, rows or not laws.real),
         synthetic=_stream(synthetic, plan.synthetic_rows, last, rows or not laws.synthetic),
         drawn=0 if plan.fit_rows is None else int(plan.fit_rows.max()),

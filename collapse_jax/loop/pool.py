@@ -1,6 +1,7 @@
 """The data kept from generation to generation, and what of them a generation is fitted to."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -106,17 +107,21 @@ def move(
     if not form.moving or coordinates is None:
         return pool, inner
 
-    def moved() -> tuple[Pool, Model]:
-        statistic, rows = pool.statistic, pool.rows
-        if statistic is not None:
-            statistic = tuple(
-                windows.move(window, lambda x: coordinates.move(inner, x)) for window in statistic
-            )
-        if rows is not None and form.storage != "latest":  # else the next batch takes their place
-            rows = coordinates.move(inner, rows)
-        return pool._replace(statistic=statistic, rows=rows, frame=model), coordinates.start()
-
-    return lax.cond(now.generation % form.synthetic.slots == 0, moved, lambda: (pool, inner))
+    # Fits to many rows change slowly, those to few at once.
+    when = now.generation % (form.synthetic.slots * (4 if form.summed else 1)) == 0
+    change = lax.cond(
+        when,
+        lambda: coordinates.change(inner),
+        lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(coordinates.change, inner)),
+    )
+    moved = partial(coordinates.move, change)
+    statistic, rows = pool.statistic, pool.rows
+    if statistic is not None:
+        statistic = tuple(windows.move(window, moved, when) for window in statistic)
+    if rows is not None and form.storage != "latest":  # else the next batch takes their place
+        rows = windows.move_each(rows, moved, when)
+    frame, inner = lax.cond(when, lambda: (model, coordinates.start()), lambda: (pool.frame, inner))
+    return pool._replace(statistic=statistic, rows=rows, frame=frame), inner
 
 
 def add_synthetic(

@@ -63,11 +63,7 @@ def insert(
         total = lax.cond(number == 0, lambda: statistic, lambda: merge(window.total, statistic))
         return Window(total, None, None)
     place = number % keep
-    ring = lax.cond(
-        (place == 0) & (number > 0),
-        lambda: _sums_to_the_end(window.ring, merge),
-        lambda: window.ring,
-    )
+    ring = _sums_to_the_end(window.ring, merge, (place == 0) & (number > 0))
     newest = lax.cond(place == 0, lambda: statistic, lambda: merge(window.newest, statistic))
     # Behind this place are sums of older batches, unless none are left or there never were any.
     older = (place < keep - 1) & (number >= keep)
@@ -77,15 +73,28 @@ def insert(
     return Window(total, newest, _put(ring, statistic, place))
 
 
-def move(window: Window, moved: Callable[[Any], Any]) -> Window:
+def move(window: Window, moved: Callable[[Any], Any], when: Any) -> Window:
     """The window in other coordinates, by a function that moves one statistic."""
-    newest = None if window.newest is None else moved(window.newest)
-    ring = None if window.ring is None else jax.vmap(moved)(window.ring)
-    return Window(moved(window.total), newest, ring)
+    total, newest = window.total, window.newest
+    total = lax.cond(when, lambda: moved(total), lambda: total)
+    if newest is not None:
+        newest = lax.cond(when, lambda: moved(newest), lambda: newest)
+    ring = None if window.ring is None else move_each(window.ring, moved, when)
+    return Window(total, newest, ring)
 
 
-def _sums_to_the_end(ring: Any, merge: Merge) -> Any:
-    """Each entry with all that follow it."""
+def move_each(slots: Any, moved: Callable[[Any], Any], when: Any) -> Any:
+    """Each slot in other coordinates. A branch would copy them all, also where nothing moves."""
+    n = jax.tree.leaves(slots)[0].shape[0]
+
+    def body(i: Any, slots: Any) -> Any:
+        return _put(slots, moved(jax.tree.map(lambda x: x[i], slots)), i)
+
+    return lax.fori_loop(0, jnp.where(when, n, 0), body, slots)
+
+
+def _sums_to_the_end(ring: Any, merge: Merge, when: Any) -> Any:
+    """Each entry with all that follow it. A branch would copy the ring in every generation."""
     slots = jax.tree.leaves(ring)[0].shape[0]
 
     def body(i, ring):
@@ -93,7 +102,7 @@ def _sums_to_the_end(ring: Any, merge: Merge) -> Any:
         entry, rest = (jax.tree.map(lambda x: x[k], ring) for k in (place, place + 1))  # noqa: B023
         return _put(ring, merge(entry, rest), place)
 
-    return lax.fori_loop(0, slots - 1, body, ring)
+    return lax.fori_loop(0, jnp.where(when, slots - 1, 0), body, ring)
 
 
 def _put(ring: Any, statistic: Any, place: Any) -> Any:

@@ -1,7 +1,7 @@
 """What every task provides. Adding a task is writing one such class; see CONTRIBUTING.md."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
@@ -44,6 +44,7 @@ class Laws(NamedTuple):
     synthetic: bool
 
 
+@runtime_checkable
 class Coordinates(Protocol):
     """Coordinates that move along with the models, where these may shrink without end."""
 
@@ -55,8 +56,12 @@ class Coordinates(Protocol):
         """The model that is `inner` in the coordinates of `outer`."""
         ...
 
-    def move(self, model: Model, data: Any) -> Any:
-        """A statistic or rows in the coordinates of a model that was fitted to them."""
+    def change(self, model: Model) -> PyTree:
+        """What is needed to go to the coordinates of a model, given in those at hand."""
+        ...
+
+    def move(self, change: PyTree, data: Any) -> Any:
+        """A statistic, or rows, to which that model was fitted, in its coordinates."""
         ...
 
 

@@ -19,6 +19,8 @@ from collapse_jax.tasks.normal import (
     Normal,
     SummedMoments,
     checked_mean,
+    moments_of,
+    standard_moments,
 )
 from collapse_jax.tasks.tables import sample_size, split
 
@@ -143,7 +145,8 @@ class Gaussian(AbstractTask):
         return 4 * self.dim**2
 
     def laws(self, plan: Any) -> Laws:
-        return Laws(real=self.train is None, synthetic=True)
+        # The truth's share of a mixture is drawn from the user's rows, where there are any.
+        return Laws(real=self.train is None, synthetic=self.train is None or plan.from_one_model)
 
     def additive(self, grows: bool) -> bool:
         return True
@@ -163,7 +166,7 @@ class Gaussian(AbstractTask):
         return None  # the truth is the same in every chain
 
     def real_statistic(self, world: None, key: Key[Array, ""], n: Size) -> Moments:
-        return self._standard_moments(key, n)
+        return standard_moments(key, n, self.dim)
 
     def sample_statistic(
         self,
@@ -174,7 +177,7 @@ class Gaussian(AbstractTask):
         *,
         temperature: Float[Array, ""] | None,
     ) -> Moments:
-        n, standard = self._standard_moments(key, n)
+        n, standard = standard_moments(key, n, self.dim)
         return Moments(n, model.widened(temperature).transform(standard))
 
     def extend_statistic(
@@ -190,7 +193,7 @@ class Gaussian(AbstractTask):
         # In coordinates in which the model is standard normal, the moments kept so far are 0 and a
         # multiple of I. Their sum with the new ones has condition number O(1) whatever the model,
         # so a Cholesky factor of it is accurate, and singular directions stay exactly singular.
-        n, fresh = self._standard_moments(key, n)
+        n, fresh = standard_moments(key, n, self.dim)
         if temperature is not None:
             fresh = fresh.scaled(jnp.sqrt(temperature))
         total = statistic.n + n
@@ -243,7 +246,7 @@ class Gaussian(AbstractTask):
         # without rows start from the same model.
         n_valid = n if size is None else size
         raw = draws.normal(jax.random.fold_in(key, _ROWS), (self.dim, n)).T
-        return self._standard_moments(key, n_valid).normal.rows_like(raw, n_valid)
+        return standard_moments(key, n_valid, self.dim).normal.rows_like(raw, n_valid)
 
     def sample_rows(
         self,
@@ -266,12 +269,8 @@ class Gaussian(AbstractTask):
         *,
         size: Size,
     ) -> Moments:
-        if valid is not None:
-            return self._moments_of(rows, valid)
-        n = rows.shape[0]
-        mean = rows.mean(axis=0)
-        factor = self._lower(rows - mean, n - 1, mean) / jnp.sqrt(n)
-        return Moments(jnp.asarray(n, jnp.float32), Normal.from_factor(mean, factor))
+        # The user's rows may be near to singular in any part of them, which a product would hide.
+        return moments_of(rows, valid, linalg.gram_lower if self.train is None else linalg.qr_lower)
 
     def fit(self, world: None, data: Data) -> Normal:
         normal = data.statistic.normal
@@ -303,39 +302,6 @@ class Gaussian(AbstractTask):
         nll = 0.5 * (self.dim * jnp.log(2.0 * jnp.pi) + quadratic) + jnp.sum(model.log_diag)
         singular = jnp.any(jnp.isneginf(model.log_diag))
         return jnp.where(singular, jnp.inf, nll + self.axes.log_volume)
-
-    def _standard_moments(self, key: Key[Array, ""], n: Size) -> Moments:
-        """Moments of `n` standard normal rows, drawn from their own law."""
-        n = jnp.asarray(n, jnp.float32)
-        rows = jnp.maximum(n, 1.0)  # an empty set has some moments or other, and no weight
-        log_diag, below, mean = draws.bartlett(key, n - 1.0, self.dim, rows, normals=self.dim)
-        live = jnp.isfinite(log_diag)
-        lower = below * jnp.exp(-jnp.where(live, log_diag, 0.0)) + jnp.eye(self.dim)
-        return Moments(n, Normal(mean / jnp.sqrt(rows), lower, log_diag))
-
-    def _moments_of(self, rows: Float[Array, "n d"], valid: Bool[Array, " n"]) -> Moments:
-        """Moments of some of the rows."""
-        n = jnp.sum(valid, dtype=jnp.float32)
-        count = jnp.maximum(n, 1.0)
-        rows = jnp.where(valid[:, None], rows, 0.0)
-        mean = jnp.sum(rows, axis=0) / count
-        centred = jnp.where(valid[:, None], rows - mean, 0.0)
-        factor = self._lower(centred, None, mean) / jnp.sqrt(count)
-        # Not more of them than a rank, which is no fixed number here.
-        first = jnp.cumsum(jnp.diag(factor) > 0.0) < n
-        factor = jnp.where(first, factor, 0.0)
-        return Moments(n, Normal.from_factor(mean, factor))
-
-    def _lower(
-        self, centred: Float[Array, "n d"], rank: int | None, mean: Float[Array, " d"]
-    ) -> Float[Array, "d d"]:
-        """Factor of the scatter of rows from which their mean has been taken.
-
-        The user's rows may be near to singular in any part of them, which the product would hide.
-        """
-        reference = jnp.sqrt(jnp.sum(centred**2, axis=0) + len(centred) * mean**2)
-        lower = linalg.gram_lower if self.train is None else linalg.qr_lower
-        return lower(centred, rank, reference)
 
 
 def _is_default(value: Any, default: float) -> bool:

@@ -1,13 +1,14 @@
 """Normal distributions in a form that survives thousands of generations."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.numerics import linalg
+from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import Size
 
 
@@ -145,18 +146,56 @@ class AffineCoordinates(NamedTuple):
         """The model that is `inner` in the coordinates of `outer`."""
         return outer.transform(inner)
 
-    def move(self, model: Normal, data: Any) -> Any:
-        """Summed moments, or rows `[..., d]`, in the coordinates of a model fitted to them.
+    def change(self, model: Normal) -> tuple[Array, Array]:
+        """What `move` needs to know of the model whose coordinates are wanted."""
+        return model.mean, linalg.triangular_inverse(model.factor)
 
-        Args:
-            model: the model, in the coordinates that the data have now.
-            data: the data.
-        """
-        inverse = linalg.triangular_inverse(model.factor)
-        if not isinstance(data, SummedMoments):
-            return (data - model.mean) @ inverse.T
-        mean = inverse @ (data.mean - model.mean)
-        return SummedMoments(data.n, mean, inverse @ data.covariance @ inverse.T)
+    def move(self, change: tuple[Array, Array], data: Any) -> Any:
+        """Moments of either form, or rows `[..., d]`, in other coordinates."""
+        center, inverse = change
+        if isinstance(data, SummedMoments):
+            covariance = inverse @ data.covariance @ inverse.T
+            return SummedMoments(data.n, inverse @ (data.mean - center), covariance)
+        if isinstance(data, Moments):
+            mean = inverse @ (data.normal.mean - center)
+            return Moments(data.n, Normal.from_factor(mean, inverse @ data.normal.factor))
+        return (data - center) @ inverse.T
+
+
+def standard_moments(key: Key[Array, ""], n: Size, dim: int) -> Moments:
+    """Moments of `n` standard normal rows, drawn from their own law."""
+    n = jnp.asarray(n, jnp.float32)
+    rows = jnp.maximum(n, 1.0)  # an empty set has some moments or other, and no weight
+    log_diag, below, mean = draws.bartlett(key, n - 1.0, dim, rows, normals=dim)
+    live = jnp.isfinite(log_diag)
+    lower = below * jnp.exp(-jnp.where(live, log_diag, 0.0)) + jnp.eye(dim)
+    return Moments(n, Normal(mean / jnp.sqrt(rows), lower, log_diag))
+
+
+def moments_of(
+    rows: Float[Array, "n d"], valid: Bool[Array, " n"] | None, lower: Callable[..., Array]
+) -> Moments:
+    """Moments of rows.
+
+    Args:
+        rows: the rows.
+        valid: which of them count; None for all.
+        lower: `linalg.qr_lower` or, where rows are no near combinations, `linalg.gram_lower`.
+    """
+    if valid is None:
+        n, rank = jnp.asarray(len(rows), jnp.float32), len(rows) - 1
+        mean = rows.mean(axis=0)
+        centred = rows - mean
+    else:
+        n, rank = jnp.sum(valid, dtype=jnp.float32), None
+        rows = jnp.where(valid[:, None], rows, 0.0)
+        mean = jnp.sum(rows, axis=0) / jnp.maximum(n, 1.0)
+        centred = jnp.where(valid[:, None], rows - mean, 0.0)
+    reference = jnp.sqrt(jnp.sum(centred**2, axis=0) + len(rows) * mean**2)
+    factor = lower(centred, rank, reference) / jnp.sqrt(jnp.maximum(n, 1.0))
+    if valid is not None:  # not more columns than a rank, which is no fixed number here
+        factor = jnp.where(jnp.cumsum(jnp.diag(factor) > 0.0) < n, factor, 0.0)
+    return Moments(n, Normal.from_factor(mean, factor))
 
 
 def checked_mean(mean: Any, dim: int) -> Any:
