@@ -197,7 +197,8 @@ def test_tables_read_alike_from_every_format(tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     np.save(tmp_path / "t.npy", frame[["a", "b"]].to_numpy())
     for name in ("t.csv", "t.parquet", "t.npy"):
-        np.testing.assert_array_equal(tables.read_table(tmp_path / name), [[1, 3], [2, 4.5]])
-    np.testing.assert_array_equal(tables.read_table(tmp_path / "t.csv", ["b", "a"])[0], [3, 1])
-    assert tables.read_table(tmp_path / "t.csv", ["c"]).tolist() == [["x"], ["y"]]
-    np.testing.assert_array_equal(tables.read_table(tmp_path / "t.npy", ["1"])[:, 0], [3, 4.5])
+        np.testing.assert_array_equal(tables.read_table(tmp_path / name).rows, [[1, 3], [2, 4.5]])
+    assert tables.read_table(tmp_path / "t.csv", ["b", "a"]).rows[0].tolist() == [3, 1]
+    labels = tables.read_table(tmp_path / "t.csv", ["c"], labels=True)
+    assert labels.rows.tolist() == [["x"], ["y"]]
+    assert tables.read_table(tmp_path / "t.npy", ["1"]).rows[:, 0].tolist() == [3, 4.5]

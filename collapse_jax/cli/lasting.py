@@ -1,8 +1,8 @@
 """`collapse-jax rerun` and `collapse-jax sweep`."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import File
@@ -16,19 +16,12 @@ _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
 _KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint")
 
 
-def run_again(
-    file: File,
-    data: File | None = None,
-    columns: Annotated[Sequence[str], "NAME ..."] = (),
-    target: Annotated[str | None, "NAME"] = None,
-) -> bool:
+def run_again(file: File, **reading: Any) -> bool:
     """Run a saved dataset again, and report the largest difference in each variable.
 
     Args:
         file: the dataset, as simulate or sweep saved it (.nc).
-        data: the table that the run learned from: .csv with a header line, .npy or .parquet.
-        columns: columns of the table that it used. Default all numeric ones.
-        target: the column that it predicted from the others.
+        reading: the table that the run learned from, and how it is read, as for simulate.
 
     Returns:
         whether the two are equal up to rounding.
@@ -51,7 +44,7 @@ def run_again(
             f"file must be a dataset of simulate or sweep, and {file} is none"
         ) from None
     kind = kind_of(settings_of(known_class(name))) or "TABLE"
-    again, differences = rerun(ds, read_data(kind, data, columns, target))
+    again, differences = rerun(ds, read_data(kind, **reading))
     table = rich.table.Table("variable", "largest difference", "equal up to rounding")
     for name, difference in differences.items():
         equal = "yes" if difference.only_rounding else "no"
