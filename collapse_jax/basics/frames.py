@@ -1,15 +1,12 @@
 """Tables of files as data frames that know where their rows are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from collapse_jax.basics import checks, delimited, files
 from collapse_jax.basics.delimited import Dialect
-
-if TYPE_CHECKING:  # loaded when a table is read, so that importing the package stays quick
-    import pandas as pd
 
 _SUFFIXES = (*delimited.SEPARATORS, ".npy", ".parquet")
 # What people write around digits; without it their numbers can be read.
@@ -21,7 +18,8 @@ class Frame(NamedTuple):
     """A table, and where its rows are."""
 
     path: str | Path
-    table: "pd.DataFrame"
+    table: Any
+    """A data frame."""
     lines: list[int]
     """Line of each row, none where the file has no lines."""
 
@@ -48,14 +46,15 @@ class Frame(NamedTuple):
 
         if pd.api.types.is_numeric_dtype(self.table[name]):
             return ""
-        everything = self.table[name].dropna().astype(str)
+        everything: Any = self.table[name].dropna().astype(str)
         cells = everything.drop_duplicates()
         plain = cells.str.replace(_AROUND_DIGITS, "", regex=True)
         plain = plain.str.replace(_MINUS, "-", regex=True)
-        alike = pd.to_numeric(plain, errors="coerce").notna()
+        alike: Any = pd.to_numeric(plain, errors="coerce").notna()
         if max(alike.mean(), everything.isin(cells[alike]).mean()) < 0.5:
             return f"text such as {cells.iloc[0]!r}"
-        strays = cells[pd.to_numeric(cells, errors="coerce").isna()]
+        numbers: Any = pd.to_numeric(cells, errors="coerce")
+        strays = cells[numbers.isna()]
         if len(strays):
             place = self.place(int(strays.index[0]), name)
             raise ValueError(
@@ -71,7 +70,7 @@ class Frame(NamedTuple):
 
         columns = []
         for name in names:
-            column = self.table[name]
+            column: Any = self.table[name]
             if not pd.api.types.is_numeric_dtype(column):
                 column = pd.to_numeric(column.astype(str).where(column.notna()))
             columns.append(column.to_numpy(np.float64, na_value=np.nan))
@@ -85,7 +84,7 @@ class Frame(NamedTuple):
         """
         import pandas as pd
 
-        missing = np.asarray(pd.isna(rows))
+        missing: Any = pd.isna(rows)
         if missing.any() and not drop_missing:
             row, column = map(int, np.argwhere(missing)[0])
             raise ValueError(
@@ -95,7 +94,7 @@ class Frame(NamedTuple):
         return ~missing.any(axis=1)
 
 
-def _kind(column: "pd.Series") -> str:
+def _kind(column: Any) -> str:
     """What a column holds that is neither numbers nor text."""
     from pandas.api import types
 

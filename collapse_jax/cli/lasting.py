@@ -10,6 +10,7 @@ from collapse_jax.cli.settings import settings_of
 from collapse_jax.cli.tables import kind_of, read_data
 from collapse_jax.cli.tasks import TASKS, find_kind
 from collapse_jax.cli.workflows import read_workflow
+from collapse_jax.cli.yaml_files import read_yaml
 from collapse_jax.loop.settings import NAMES
 
 _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
@@ -50,9 +51,15 @@ def run_again(file: File, **reading: Any) -> bool:
         equal = "yes" if difference.only_rounding else "no"
         table.add_row(name, f"{difference.largest:.3g}", equal)
     rich.print(table)
-    for name in ("collapse_jax_version", "jax_version", "jaxlib_version", "device"):
+    for name in (
+        "collapse_jax_version",
+        "stream_version",
+        "jax_version",
+        "jaxlib_version",
+        "device",
+    ):
         if ds.attrs.get(name) != again.attrs[name]:
-            print(f"{name}: {ds.attrs.get(name)} then, {again.attrs[name]} now")
+            print(f"{name}: {ds.attrs.get(name, 'unknown')} then, {again.attrs[name]} now")
     return all(difference.only_rounding for difference in differences.values())
 
 
@@ -71,6 +78,8 @@ def run_sweep(file: File) -> None:
     out = files.check_writable("out", config.pop("out"), (".nc",))
     entries = config.pop("workflows")
     entries = entries if isinstance(entries, list) else [entries]
+    if isinstance(config.get("metrics"), str):
+        config["metrics"] = [config["metrics"]]
     workflows = [read_workflow(entry) for entry in entries]
     task = _task_maker(config.pop("task"), config["over"])
     ds = sweep(workflows, task, **config)
@@ -89,7 +98,7 @@ def _read_config(path: str) -> dict[str, Any]:
 
     try:
         with open(path, encoding="utf-8") as file:
-            config = yaml.safe_load(file)
+            config = read_yaml(file.read())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"file must be readable YAML; {path} is not: {error}") from None
     if not isinstance(config, dict):

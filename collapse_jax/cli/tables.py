@@ -74,7 +74,7 @@ def with_data(kind: str | None) -> Callable[[Mapping[str, Any]], dict[str, Any]]
 
     It reads the same data once, however many tasks are made of them.
     """
-    read = functools.cache(functools.partial(read_data, kind))
+    read = functools.cache(functools.partial(read_data, kind or ""))
     names = [setting.name for setting in file_settings()]
 
     def replaced(given: Mapping[str, Any]) -> dict[str, Any]:
