@@ -119,6 +119,10 @@ def test_indices_and_identifiers_are_left_out_and_said():
     )
     asked = read_table("t.csv", ["PassengerId"], target="age")
     assert asked.rows.tolist() == [[17, 3], [12, 3], [15, 4]]
+    for name in ("Obs", "index", "user_id", "row.names"):
+        assert read_table(write(f"{name},a\n3,2\n1,3\n2,4\n")).names == ["a"]
+    for name in ("paid", "width", "idle"):
+        assert read_table(write(f"{name},a\n3,2\n1,3\n2,4\n")).names == [name, "a"]
     repeated = read_table(write("id,a\n1,2\n1,3\n2,4\n"))
     assert repeated.names == ["id", "a"]
 

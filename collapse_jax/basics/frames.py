@@ -50,11 +50,10 @@ class Frame(NamedTuple):
         cells = everything.drop_duplicates()
         plain = cells.str.replace(_AROUND_DIGITS, "", regex=True)
         plain = plain.str.replace(_MINUS, "-", regex=True)
-        alike: Any = pd.to_numeric(plain, errors="coerce").notna()
+        alike = _as_numbers(plain).notna()
         if max(alike.mean(), everything.isin(cells[alike]).mean()) < 0.5:
             return f"text such as {cells.iloc[0]!r}"
-        numbers: Any = pd.to_numeric(cells, errors="coerce")
-        strays = cells[numbers.isna()]
+        strays = cells[_as_numbers(cells).isna()]
         if len(strays):
             place = self.place(int(strays.index[0]), name)
             raise ValueError(
@@ -72,7 +71,7 @@ class Frame(NamedTuple):
         for name in names:
             column: Any = self.table[name]
             if not pd.api.types.is_numeric_dtype(column):
-                column = pd.to_numeric(column.astype(str).where(column.notna()))
+                column = _as_numbers(column.astype(str).where(column.notna()))
             columns.append(column.to_numpy(np.float64, na_value=np.nan))
         return np.column_stack(columns)
 
@@ -92,6 +91,13 @@ class Frame(NamedTuple):
                 f"{self.place(row, names[column])}; drop_missing leaves such rows out"
             )
         return ~missing.any(axis=1)
+
+
+def _as_numbers(cells: Any) -> Any:
+    """A series of numbers, NaN where a cell is none."""
+    import pandas as pd
+
+    return pd.to_numeric(cells, errors="coerce")
 
 
 def _kind(column: Any) -> str:

@@ -67,13 +67,11 @@ def rerun(
     runs = [simulate(**of_cell, **options) for of_cell in arguments]
     whole = combine(runs, axes) if axes else runs[0]
     try:
-        again = whole.sel({name: ds[name] for name in (*axes, "seed", "generation")})
+        part = whole.sel({name: ds[name] for name in (*axes, "seed", "generation")})
     except KeyError as error:
         raise ValueError(f"ds must hold a part of the run, and {error} is none") from None
-    return again, {
-        str(name): _difference(ds[name].transpose(*again[name].dims).values, again[name].values)
-        for name in again
-    }
+    again = part.transpose(*ds.dims)
+    return again, {str(name): _difference(ds[name].values, again[name].values) for name in ds}
 
 
 def _check_parts(ds: xr.Dataset, metrics: list[str], coordinates: list[str]) -> None:

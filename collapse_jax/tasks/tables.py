@@ -13,7 +13,7 @@ from collapse_jax.basics.frames import Frame, read_frame
 
 # Under such names, whole numbers that occur once are no measurements: Index, user_id, PassengerId.
 _OF_IDENTIFIERS = re.compile(
-    r"(?i:id|index|row|row[ _.]?(names?|numbers?))|.*[_ .](?i:id)|.*[a-z]I[dD]"
+    r"(?i:id|identifier|index|obs|row|row[ _.]?(names?|numbers?))|.*[_ .](?i:id)|.*[a-z]I[dD]"
 )
 _NO_NAME = re.compile(r"(Unnamed: \d+|__index_level_\d+__)?")
 
