@@ -70,7 +70,7 @@ def rerun(
         part = whole.sel({name: ds[name] for name in (*axes, "seed", "generation")})
     except KeyError as error:
         raise ValueError(f"ds must hold a part of the run, and {error} is none") from None
-    again = part.transpose(*ds.dims)
+    again = part.map(lambda found: found.transpose(*ds[found.name].dims), keep_attrs=True)
     return again, {str(name): _difference(ds[name].values, again[name].values) for name in ds}
 
 
