@@ -2,6 +2,7 @@
 
 import jaxtyping
 import numpy as np
+import pandas as pd
 import pytest
 
 import collapse_jax as cj
@@ -11,6 +12,8 @@ from collapse_jax.tasks import tables
 NAN = float("nan")
 ROWS = np.random.default_rng(0).standard_normal((40, 2))
 X, Y = ROWS, ROWS[:, 0]
+MASKED = np.ma.masked_array(ROWS, mask=np.arange(80).reshape(40, 2) == 6)
+DATES = np.full((40, 2), "2020-01-01", "datetime64[D]")
 
 
 def spoiled(row, column, value):
@@ -148,7 +151,32 @@ TABLE = [
     (lambda: cj.LinearRegression(data=(X, 0 * Y)), "noise must be given"),
     (lambda: cj.Categorical(data=[[1, 2], [3, 4]]), r"data must be labels \[rows\]"),
     (lambda: cj.Categorical(data=["a", "a"]), "two or more different labels"),
-    (lambda: cj.Categorical(data=[1.0, NAN]), "data must be finite, got nan at row 1"),
+    *(
+        (
+            lambda gone=gone: cj.Categorical(data=["a", "b", gone]),
+            "got 1, the first at row 2; leave",
+        )
+        for gone in (None, NAN, pd.NA, pd.NaT)
+    ),
+    (lambda: cj.Categorical(data=[1.0, NAN]), "no missing labels, got 1, the first at row 1"),
+    (lambda: cj.Categorical(data=pd.Series(["a", None, "b"])), "no missing labels, got 1"),
+    (lambda: cj.Categorical(data=[1.0, np.inf]), "data must be finite, got inf at row 1"),
+    (lambda: cj.Categorical(data=MASKED[:, 0]), "no masked entries, got 1, the first at row 3"),
+    (lambda: cj.Categorical(data=X[:, 0] * 1j), "data must not be complex numbers, got .*complex"),
+    (lambda: cj.Categorical(data=DATES[:, 0]), "data must not be dates or times, got .*datetime64"),
+    (lambda: cj.Gaussian(data=MASKED), "no masked entries, got 1, the first at row 3, column 0"),
+    (lambda: cj.Gaussian(data=X * 1j), "data must not be complex numbers, got an array of complex"),
+    (lambda: cj.Gaussian(data=DATES), "data must not be dates or times, got .*datetime64"),
+    (lambda: cj.Gaussian(data=DATES - DATES), "data must not be dates or times, got .*timedelta64"),
+    (lambda: cj.Gaussian(data=X.astype(str)), "data must be an array of numbers, got"),
+    (
+        lambda: cj.Gaussian(data=pd.DataFrame({"a": [1.0, None]})),
+        "finite, got nan at row 1, column",
+    ),
+    (lambda: cj.Gaussian(data=[[1.0], [pd.NA]]), "data must be finite, got nan at row 1, column 0"),
+    (lambda: cj.KernelDensity(data=MASKED), "no masked entries, got 1, the first at row 3, column"),
+    (lambda: cj.LinearRegression(data=(X, MASKED[:, 0])), r"data\[1\] must have no masked entries"),
+    (lambda: cj.Gaussian(mean=1j), "mean must not be complex numbers, got an array of complex128"),
     (lambda: cj.Categorical(data=["a", "b"], n_samples=3), "n_samples must not exceed the 2"),
     (lambda: cj.Categorical(data=["a", "b"], probabilities=[0.5, 0.5]), "cannot be given together"),
     (lambda: cj.collapse_time(simulate()), "variable must be one of .*, got 'entropy'"),
@@ -190,14 +218,13 @@ def test_unreadable_tables(tmp_path):
 
 
 def test_tables_read_alike_from_every_format(tmp_path):
-    import pandas as pd
-
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.5], "c": ["x", "y"]})
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
     np.save(tmp_path / "t.npy", frame[["a", "b"]].to_numpy())
     for name in ("t.csv", "t.parquet", "t.npy"):
-        np.testing.assert_array_equal(tables.read_table(tmp_path / name), [[1, 3], [2, 4.5]])
-    np.testing.assert_array_equal(tables.read_table(tmp_path / "t.csv", ["b", "a"])[0], [3, 1])
-    assert tables.read_table(tmp_path / "t.csv", ["c"]).tolist() == [["x"], ["y"]]
-    np.testing.assert_array_equal(tables.read_table(tmp_path / "t.npy", ["1"])[:, 0], [3, 4.5])
+        np.testing.assert_array_equal(tables.read_table(tmp_path / name).rows, [[1, 3], [2, 4.5]])
+    assert tables.read_table(tmp_path / "t.csv", ["b", "a"]).rows[0].tolist() == [3, 1]
+    labels = tables.read_table(tmp_path / "t.csv", ["c"], labels=True)
+    assert labels.rows.tolist() == [["x"], ["y"]]
+    assert tables.read_table(tmp_path / "t.npy", ["1"]).rows[:, 0].tolist() == [3, 4.5]

@@ -245,6 +245,12 @@ def test_sweeps_on_the_command_line(command, tmp_path):
     )
     assert len(os.listdir("cells")) == 2
     for old, new, message in (
+        (
+            "metrics: [entropy]",
+            "metrics: entropi",
+            "metrics must be one of .*did you mean 'entropy",
+        ),
+        ("n_outcomes: 4", "probabilities: [1e-3, 0.5]", "must sum to 1, got a sum of 0.501"),
         ("seeds: 2", "", "seeds must be given in sweep.yaml"),
         ("seeds", "seed", "entry of sweep.yaml must be one of .*did you mean 'seeds'"),
         ("n_samples", "n_sample", "entry of over must be one of .*did you mean 'n_samples'"),

@@ -67,7 +67,7 @@ def collect(ds: Runs, theory: Theory = True) -> list[Run]:
     if not datasets:
         raise ValueError("ds must hold at least one dataset")
     for dataset in datasets:
-        _check(dataset)
+        check_chains(dataset)
     configs = [json.loads(dataset.attrs.get("config", "{}")) for dataset in datasets]
     settings = [_settings(config.get("task", {})) for config in configs]
     workflows = [dataset.attrs.get("workflow", "") for dataset in datasets]
@@ -101,14 +101,22 @@ def title(runs: Sequence[Run]) -> str:
     return ": ".join(filter(None, [", ".join(filter(None, names)), ", ".join(common)]))
 
 
-def _check(ds: Any) -> None:
-    if not isinstance(ds, xr.Dataset):
+def check_chains(ds: Any) -> None:
+    """Refuse what holds no chains, or those of several runs.
+
+    Raises:
+        TypeError: for what is no dataset.
+        ValueError: where the dimensions are not those of one run.
+    """
+    if not isinstance(ds, xr.Dataset | xr.DataArray):
         raise TypeError(f"ds must hold xarray datasets, got {type(ds).__name__}")
-    if not {"seed", "generation"} <= set(ds.dims):
-        raise ValueError(
-            "ds must have the dimensions 'seed' and 'generation', as simulate returns them, got "
-            f"{', '.join(map(repr, ds.dims)) or 'none'}"
-        )
+    if {"seed", "generation"} == set(ds.dims):
+        return
+    found = ", ".join(map(repr, ds.dims)) or "none"
+    raise ValueError(
+        "ds must have the dimensions 'seed' and 'generation', as simulate returns them, got "
+        f"{found}; give chains and no means over them, and of a sweep one cell: ds.sel(...)"
+    )
 
 
 def _labels(workflows: list[str], settings: list[dict[str, str]]) -> list[str]:

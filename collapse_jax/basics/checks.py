@@ -57,10 +57,11 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
 
 
 def finite_array(name: str, value: Any, ndim: int | tuple[int, ...]) -> np.ndarray:
-    """`value` as a float64 array of a permitted rank, without NaN and infinities."""
+    """`value` as a float64 array of a permitted rank, with all entries there and finite."""
     ndims = (ndim,) if isinstance(ndim, int) else ndim
+    refuse_lossy(name, value)
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = _as_numbers(np.asarray(value))
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be an array of numbers, got {_short(value)}") from None
     if array.ndim not in ndims:
@@ -68,14 +69,49 @@ def finite_array(name: str, value: Any, ndim: int | tuple[int, ...]) -> np.ndarr
         raise ValueError(f"{name} must have {ranks} dimensions, got shape {array.shape}")
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
-        first = tuple(int(i) for i in bad[0])
-        where = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column"), first, strict=False))
-        where = f" at {where}" if where else ""
         raise ValueError(
-            f"{name} must be finite, got {array[first]}{where}"
+            f"{name} must be finite, got {array[tuple(bad[0])]}{_place(bad[0])}"
             + (f" ({len(bad)} such entries)" if len(bad) > 1 else "")
         )
     return array
+
+
+def refuse_lossy(name: str, value: Any) -> None:
+    """Refuse masked entries, complex numbers and dates, which a cast would lose without a word."""
+    if np.ma.is_masked(value):
+        masked = np.argwhere(np.ma.getmaskarray(value))
+        raise ValueError(
+            f"{name} must have no masked entries, got {len(masked)}, the first{_place(masked[0])}; "
+            "leave such rows out"
+        )
+    try:
+        dtype = np.asarray(value).dtype
+    except (TypeError, ValueError):  # no array at all
+        return
+    if dtype.kind in "cmM":
+        kind = "complex numbers" if dtype.kind == "c" else "dates or times"
+        raise TypeError(f"{name} must not be {kind}, got an array of {dtype}")
+
+
+def missing_entries(value: Any) -> np.ndarray:
+    """Where an array or a sequence holds None, NaN, or pandas' NA or NaT."""
+    import pandas as pd  # slow to import
+
+    return np.asarray(pd.isna(value if hasattr(value, "dtype") else np.asarray(value, object)))
+
+
+def _as_numbers(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind in "USV":
+        raise TypeError("text")
+    if array.dtype.kind == "O":
+        array = np.where(missing_entries(array), np.nan, array)
+    return array.astype(np.float64)
+
+
+def _place(index: Iterable[int]) -> str:
+    named = zip(("row", "column"), index, strict=False)
+    where = ", ".join(f"{axis} {int(i)}" for axis, i in named)
+    return f" at {where}" if where else ""
 
 
 def _short(value: Any) -> str:

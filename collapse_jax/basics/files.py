@@ -1,15 +1,36 @@
 """Files that are either whole or not there."""
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from collapse_jax.basics import checks
+
+
+@contextlib.contextmanager
+def readable(name: str, path: str | Path) -> Iterator[None]:
+    """Refuse a file where another library cannot read it, each of which says so in its own way.
+
+    Args:
+        name: name of the argument, for the error message.
+        path: the file.
+
+    Raises:
+        ValueError: for whatever is raised within.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise ValueError(f"{name} must be a readable file, and there is no file {path}") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{name} must be a readable file; {path} is not: {reason}") from None
 
 
 def check_writable(name: str, path: str | Path, suffixes: Sequence[str]) -> Path:

@@ -1,8 +1,8 @@
 """`collapse-jax rerun` and `collapse-jax sweep`."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import File
@@ -10,25 +10,19 @@ from collapse_jax.cli.settings import settings_of
 from collapse_jax.cli.tables import kind_of, read_data
 from collapse_jax.cli.tasks import TASKS, find_kind
 from collapse_jax.cli.workflows import read_workflow
+from collapse_jax.cli.yaml_files import read_yaml
 from collapse_jax.loop.settings import NAMES
 
 _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
 _KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint")
 
 
-def run_again(
-    file: File,
-    data: File | None = None,
-    columns: Annotated[Sequence[str], "NAME ..."] = (),
-    target: Annotated[str | None, "NAME"] = None,
-) -> bool:
+def run_again(file: File, **reading: Any) -> bool:
     """Run a saved dataset again, and report the largest difference in each variable.
 
     Args:
         file: the dataset, as simulate or sweep saved it (.nc).
-        data: the table that the run learned from: .csv with a header line, .npy or .parquet.
-        columns: columns of the table that it used. Default all numeric ones.
-        target: the column that it predicted from the others.
+        reading: the table that the run learned from, and how it is read, as for simulate.
 
     Returns:
         whether the two are equal up to rounding.
@@ -51,15 +45,21 @@ def run_again(
             f"file must be a dataset of simulate or sweep, and {file} is none"
         ) from None
     kind = kind_of(settings_of(known_class(name))) or "TABLE"
-    again, differences = rerun(ds, read_data(kind, data, columns, target))
+    again, differences = rerun(ds, read_data(kind, **reading))
     table = rich.table.Table("variable", "largest difference", "equal up to rounding")
     for name, difference in differences.items():
         equal = "yes" if difference.only_rounding else "no"
         table.add_row(name, f"{difference.largest:.3g}", equal)
     rich.print(table)
-    for name in ("collapse_jax_version", "jax_version", "jaxlib_version", "device"):
+    for name in (
+        "collapse_jax_version",
+        "stream_version",
+        "jax_version",
+        "jaxlib_version",
+        "device",
+    ):
         if ds.attrs.get(name) != again.attrs[name]:
-            print(f"{name}: {ds.attrs.get(name)} then, {again.attrs[name]} now")
+            print(f"{name}: {ds.attrs.get(name, 'unknown')} then, {again.attrs[name]} now")
     return all(difference.only_rounding for difference in differences.values())
 
 
@@ -78,6 +78,8 @@ def run_sweep(file: File) -> None:
     out = files.check_writable("out", config.pop("out"), (".nc",))
     entries = config.pop("workflows")
     entries = entries if isinstance(entries, list) else [entries]
+    if isinstance(config.get("metrics"), str):
+        config["metrics"] = [config["metrics"]]
     workflows = [read_workflow(entry) for entry in entries]
     task = _task_maker(config.pop("task"), config["over"])
     ds = sweep(workflows, task, **config)
@@ -96,7 +98,7 @@ def _read_config(path: str) -> dict[str, Any]:
 
     try:
         with open(path, encoding="utf-8") as file:
-            config = yaml.safe_load(file)
+            config = read_yaml(file.read())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"file must be readable YAML; {path} is not: {error}") from None
     if not isinstance(config, dict):

@@ -15,7 +15,8 @@ from collapse_jax.basics.annotations import File, Folder
 from collapse_jax.cli.corpora import corpus_settings, train_tokenizer
 from collapse_jax.cli.lasting import run_again, run_sweep
 from collapse_jax.cli.parser import HelpShown, parse
-from collapse_jax.cli.settings import settings_of
+from collapse_jax.cli.settings import Setting, settings_of
+from collapse_jax.cli.tables import file_settings
 from collapse_jax.cli.tasks import TASKS, Kind, find_kind
 from collapse_jax.cli.workflows import make_workflow, workflow_settings
 
@@ -80,7 +81,7 @@ def _run(arguments: list[str]) -> int:
     elif command == "sweep":
         _call(run_sweep, "sweep", following)
     elif command == "rerun":
-        return 0 if _call(run_again, "rerun", following) else _FAILED
+        return 0 if _call(run_again, "rerun", following, file_settings()) else _FAILED
     elif following[:1] != ["train"]:
         if following[:1] in (["-h"], ["--help"]):
             return _list("tokenizer COMMAND", "Tokenizers.", {"train": "train byte pairs"})
@@ -101,9 +102,14 @@ def _list(usage: str, description: str, entries: Mapping[str, str]) -> int:
     return 0
 
 
-def _call(function: Callable[..., Any], command: str, words: Sequence[str]) -> Any:
+def _call(
+    function: Callable[..., Any],
+    command: str,
+    words: Sequence[str],
+    others: Sequence[Setting] = (),
+) -> Any:
     """Run a command whose options are the arguments of a function, `file` without a name."""
-    settings = settings_of(function)
+    settings = [*settings_of(function), *others]
     positional = [setting for setting in settings if setting.name == "file"]
     options = [setting for setting in settings if setting.name != "file"]
     program, description = f"{PROGRAM} {command}", _first_line(function)

@@ -52,10 +52,11 @@ def find_kind(name: Any) -> Kind:
 
     cls = getattr(tasks, _CLASSES[name])
     arguments = settings_of(cls)
+    replaced = with_data(kind_of(arguments))
     return Kind(
         (cls.__doc__ or "").partition("\n")[0],
         with_files(arguments),
-        lambda given: cls(**with_data(given, kind_of(arguments))),
+        lambda given: cls(**replaced(given)),
         {},
         [],
     )

@@ -19,6 +19,9 @@ def label(
 ) -> xr.Dataset:
     """A dataset of metrics `[seed, generation]`."""
     variables = {**SIZES, **task.variables}
+    outcomes = getattr(task, "outcomes", None)
+    if outcomes is not None:
+        attrs = {**attrs, "outcomes": json.dumps(outcomes, ensure_ascii=False)}
     n_generations = next(iter(values.values())).shape[1]
     return xr.Dataset(
         {

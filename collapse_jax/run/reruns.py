@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from collapse_jax.basics import checks
 from collapse_jax.records.config import arguments_of
 from collapse_jax.run.simulation import simulate
 from collapse_jax.run.sweeps import combine
@@ -19,7 +20,7 @@ class Difference(NamedTuple):
     """How far two runs of the same chains are apart in one variable."""
 
     largest: float
-    """Largest absolute difference; infinite where only one of the two is finite."""
+    """Largest absolute difference; infinite where only one of the two is finite. NaN equals NaN."""
     relative: float
     """Largest difference relative to the value and the variable's typical size."""
 
@@ -35,7 +36,8 @@ def rerun(
     """Run a dataset's chains again, and compare.
 
     Args:
-        ds: a dataset from `simulate` or `sweep`, or one read back from a file.
+        ds: a dataset from `simulate` or `sweep`, or one read back from a file; or some variables,
+            seeds, generations or settings of one.
         data: the user's own data, where the task was made from such.
         options: further arguments of `simulate`, for instance `progress`.
 
@@ -43,7 +45,8 @@ def rerun(
         the new dataset, and how far it is from `ds` by variable.
 
     Raises:
-        ValueError: for a dataset that does not say how it was made, and for missing or other data.
+        ValueError: for a dataset that does not say how it was made or holds something else, such as
+            a mean over chains, and for missing or other data.
 
     Example:
         >>> import collapse_jax as cj
@@ -52,20 +55,45 @@ def rerun(
         0.0
     """
     try:
-        config, seeds = json.loads(ds.attrs["config"]), ds["seed"].values.tolist()
-        cells = [arguments_of(run, seeds, data) for run in config.get("runs", [config])]
+        config = json.loads(ds.attrs["config"])
     except (KeyError, json.JSONDecodeError):
         raise ValueError(
             "ds must be a dataset of simulate or sweep, which says how it was made"
         ) from None
-    runs = [simulate(**arguments, **options) for arguments in cells]
-    again = combine(runs, config["over"]) if "over" in config else runs[0]
-    return again, {str(name): _difference(ds[name].values, again[name].values) for name in again}
+    cells, axes = config.get("runs", [config]), config.get("over", {})
+    _check_parts(ds, config["metrics"], [*axes, "seed", "generation"])
+    seeds = np.atleast_1d(ds["seed"].values).tolist()
+    arguments = [arguments_of({**run, "metrics": list(ds)}, seeds, data) for run in cells]
+    runs = [simulate(**of_cell, **options) for of_cell in arguments]
+    whole = combine(runs, axes) if axes else runs[0]
+    try:
+        part = whole.sel({name: ds[name] for name in (*axes, "seed", "generation")})
+    except KeyError as error:
+        raise ValueError(f"ds must hold a part of the run, and {error} is none") from None
+    again = part.map(lambda found: found.transpose(*ds[found.name].dims), keep_attrs=True)
+    return again, {str(name): _difference(ds[name].values, again[name].values) for name in ds}
+
+
+def _check_parts(ds: xr.Dataset, metrics: list[str], coordinates: list[str]) -> None:
+    """Refuse a dataset that holds something else than a part of a run."""
+    for name in ds:
+        checks.one_of("variables of ds", name, metrics)
+    if not list(ds):
+        raise ValueError(f"ds must hold variables of the run: {', '.join(metrics)}")
+    for name in coordinates:
+        if name not in ds.coords:
+            raise ValueError(
+                f"ds must say which {name} its values are of, and has no coordinate {name!r}; a "
+                "mean over chains cannot be run again"
+            )
+        if not ds[name].size:
+            raise ValueError(f"ds must hold at least one {name}")
 
 
 def _difference(old: np.ndarray, new: np.ndarray) -> Difference:
+    same = (old == new) | (np.isnan(old) & np.isnan(new))
     with np.errstate(invalid="ignore"):
-        distance = np.where(old == new, 0.0, np.abs(old.astype(float) - new))
+        distance = np.where(same, 0.0, np.abs(old.astype(float) - new))
     distance = np.where(np.isnan(distance), np.inf, distance)
     sizes = np.abs(old[np.isfinite(old)])
     typical = float(np.median(sizes)) if sizes.size else 0.0

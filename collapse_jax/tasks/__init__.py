@@ -5,6 +5,7 @@ from collapse_jax.tasks.categorical import Categorical
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.tasks.kernel_density import KernelDensity
 from collapse_jax.tasks.linear_regression import LinearRegression
+from collapse_jax.tasks.tables import Table, read_table
 
 __all__ = [
     "AbstractTask",
@@ -14,5 +15,7 @@ __all__ = [
     "KernelDensity",
     "Laws",
     "LinearRegression",
+    "Table",
     "Variable",
+    "read_table",
 ]

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Num
@@ -34,8 +35,9 @@ class Categorical(AbstractTask):
             given). Default 10.
         n_samples: draws per generation. Default 100, with `data` all labels.
         probabilities: true probabilities `[n_outcomes]`, summing to 1.
-        data: real labels `[rows]`, of any type that can be sorted. Generation 1 draws `n_samples`
-            of them without replacement; the truth is their frequencies.
+        data: real labels `[rows]`: names or numbers, none of them missing. Generation 1 draws
+            `n_samples` of them without replacement; the truth is their frequencies. A run's
+            dataset lists the different ones, in their order, in its attribute `outcomes` (JSON).
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type).
@@ -52,6 +54,8 @@ class Categorical(AbstractTask):
     n_samples: int
     probabilities: Any
     labels: Array | None
+    outcomes: tuple[str, ...] | None = eqx.field(static=True)
+    """Names of the outcomes, in their order, where they are labels of the user's own."""
 
     variables: ClassVar[dict[str, Variable]] = {
         "entropy": Variable("entropy of the model", "nat"),
@@ -73,10 +77,11 @@ class Categorical(AbstractTask):
     ):
         if data is not None and probabilities is not None:
             raise ValueError("probabilities cannot be given together with data")
-        self.labels = None
+        self.labels = self.outcomes = None
         if data is not None:
             names, labels = np.unique(_checked_labels(data), return_inverse=True)
             self.labels = jnp.asarray(labels, jnp.int32)
+            self.outcomes = tuple(map(str, names.tolist()))
             self.probabilities = np.bincount(labels) / len(labels)
             self.n_samples = sample_size(n_samples, len(labels))
             implied = len(names)
@@ -211,7 +216,15 @@ def _entropy(p: Float[Array, " k"]) -> Float[Array, ""]:
 
 
 def _checked_labels(data: Any) -> np.ndarray:
+    checks.refuse_lossy("data", data)
     labels = np.asarray(data)
+    missing = np.argwhere(checks.missing_entries(data))
+    if len(missing):
+        row = int(missing[0][0])
+        raise ValueError(
+            f"data must have no missing labels, got {len(missing)}, the first at row {row}; leave "
+            "them out (labels[pandas.notna(labels)]), or give them a name of their own"
+        )
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or len(labels) < 2:

@@ -1,13 +1,21 @@
 """The user's own data: tables read from files, and their split into training and test rows."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.delimited import Dialect
+from collapse_jax.basics.frames import Frame, read_frame
 
-SUFFIXES = (".csv", ".npy", ".parquet")
+# Under such names, whole numbers that occur once are no measurements: Index, user_id, PassengerId.
+_OF_IDENTIFIERS = re.compile(
+    r"(?i:id|identifier|index|obs|row|row[ _.]?(names?|numbers?))|.*[_ .](?i:id)|.*[a-z]I[dD]"
+)
+_NO_NAME = re.compile(r"(Unnamed: \d+|__index_level_\d+__)?")
 
 
 class Split(NamedTuple):
@@ -54,45 +62,148 @@ def sample_size(n_samples: Any, available: int, minimum: int = 1) -> int:
     return n_samples
 
 
-def read_table(path: str | Path, columns: list[str] | None = None) -> np.ndarray:
-    """Read a table of numbers (or of labels) from a file.
+class Table(NamedTuple):
+    """Columns of a file, and what became of the others."""
+
+    names: list[str]
+    rows: np.ndarray
+    """`[rows, columns]`"""
+    left_out: dict[str, str]
+    """Why each other column is not used."""
+    n_incomplete: int
+    """Rows that were left out because a value was missing."""
+    remarks: dict[str, str]
+    """What is worth knowing of columns that are used."""
+
+    @property
+    def report(self) -> str:
+        """Which columns are used, which are not, and why."""
+        used = _explained({name: self.remarks.get(name, "") for name in self.names})
+        parts = [f"{len(self.rows)} rows", f"columns used: {used}"]
+        if self.left_out:
+            parts.append(f"left out: {_explained(self.left_out)}")
+        if self.n_incomplete:
+            parts.append(f"rows left out for missing values: {self.n_incomplete}")
+        return "; ".join(parts)
+
+
+def read_table(
+    path: str | Path,
+    columns: Annotated[Sequence[str], "NAME ..."] = (),
+    *,
+    target: Annotated[str | None, "NAME"] = None,
+    drop: Annotated[Sequence[str], "NAME ..."] = (),
+    sep: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
+    header: bool | None = None,
+    na_values: Sequence[str] = (),
+    drop_missing: bool = False,
+    labels: bool = False,
+) -> Table:
+    r"""Read a table of numbers, or a column of labels, from a file.
+
+    What may be read in several ways is refused, with the argument that says what is meant.
 
     Args:
-        path: a `.csv` file with a header line, an `.npy` array, or a `.parquet` file.
-        columns: names of the columns to keep, in this order (for `.npy`: their numbers). Default
-            all numeric columns.
+        path: a `.csv` or `.tsv` file, perhaps with `.gz` behind it, a `.parquet` file, an `.npy`
+            array, or `-` for text on the standard input.
+        columns: columns of the table to use; those of .npy and of tables without a header are
+            called 0, 1, 2, ... Default all that hold numbers, but for those without a name and
+            for identifiers (whole numbers, each once, under a name such as id or index).
+        target: a column to use beside the others, as the last one.
+        drop: columns of the table not to use.
+        sep: the character between fields, a blank for any white space. Default a comma, in .tsv a
+            tab.
+        decimal: the decimal mark.
+        encoding: the encoding of the text.
+        header: whether the first line has the names of the columns. Default yes, with an error
+            where it may be data.
+        na_values: what stands for a missing value, beside nothing, NA, nan and the like.
+        drop_missing: leave out rows with a missing value in a column that is used.
+        labels: read one column, of labels of any kind.
 
     Returns:
-        the table. `[rows, columns]`
+        the columns that are used, and why the others are not.
 
     Raises:
-        ValueError: for an unreadable file, an unknown column or an empty table.
-    """
-    import pandas as pd
+        ValueError: for an unreadable file or one with several meanings, for unknown columns,
+            columns of text and columns that are numbers but for some cells, for missing values and
+            empty tables.
 
-    path = Path(path)
-    checks.one_of("the suffix of data", path.suffix.lower(), SUFFIXES)
-    try:
-        if path.suffix.lower() == ".npy":
-            array = np.load(path, allow_pickle=False)
-            array = array.reshape(-1, 1) if array.ndim == 1 else array
-            frame = pd.DataFrame(array)
-            frame.columns = [str(c) for c in frame.columns]
-        elif path.suffix.lower() == ".csv":
-            frame = pd.read_csv(path)
-        else:
-            frame = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise ValueError(f"data must be a readable file, and there is no file {path}") from None
-    except Exception as error:  # every library has its own way to say that it cannot read a file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"data must be a readable file; {path} is not: {reason}") from None
-    if columns is None:
-        frame = frame.select_dtypes("number") if len(frame.columns) > 1 else frame
-    else:
-        for name in columns:
-            checks.one_of("columns", name, [str(c) for c in frame.columns])
-        frame = frame[list(columns)]
-    if frame.empty:
-        raise ValueError(f"data must have at least one row and one numeric column; {path} has none")
-    return frame.to_numpy()
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "t.csv"
+        >>> _ = path.write_text("id;width;colour\n7;1,5;red\n9;2,5;blue\n")
+        >>> table = read_table(path, sep=";", decimal=",")
+        >>> table.rows.tolist(), table.left_out
+        ([[1.5], [2.5]], {'id': 'an identifier', 'colour': "text such as 'red'"})
+    """
+    given, dropped, missing = (_listed(names) for names in (columns, drop, na_values))
+    frame = read_frame(path, Dialect(sep, decimal, encoding, header, tuple(missing)))
+    wanted = _wanted(frame, given, dropped, target)
+    reasons = {} if labels else {n: _why_not(frame, n, bool(given) or n == target) for n in wanted}
+    names = [name for name in wanted if not reasons.get(name)]
+    absent = {name: "not asked for" for name in frame.names if name not in wanted}
+    absent |= dict.fromkeys(dropped, "dropped")
+    absent |= {name: reason for name, reason in reasons.items() if reason}
+    if labels and len(names) != 1:
+        raise ValueError(f"columns must name the one column of labels, of {len(names)}")
+    if frame.table.empty or not names or names == [target]:
+        found = _explained(absent) or "nothing"
+        raise ValueError(
+            f"data must have at least one row and one numeric column; {path} has none, but {found}"
+        )
+    rows = frame.table[names].to_numpy() if labels else frame.numbers(names)
+    complete = frame.complete(names, rows, drop_missing)
+    remarks = {target: "the target"} if target is not None else {}
+    if not labels:
+        counting = [name for name, v in zip(names, rows.T, strict=True) if _counts(v)]
+        remarks = dict.fromkeys(counting, "counts the rows") | remarks
+    return Table(names, rows[complete], absent, int(np.sum(~complete)), remarks)
+
+
+def _listed(names: str | Sequence[Any]) -> list[str]:
+    return [names] if isinstance(names, str) else [str(name) for name in names]
+
+
+def _explained(columns: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({text})" if text else name for name, text in columns.items())
+
+
+def _counts(values: np.ndarray) -> bool:
+    return len(values) > 2 and values[0] in (0, 1) and bool(np.all(np.diff(values) == 1))
+
+
+def _wanted(frame: Frame, given: list[str], dropped: list[str], target: str | None) -> list[str]:
+    """The columns that are asked for, the target last."""
+    known = frame.names
+    targets = [] if target is None else [target]
+    for argument, names in (("columns", given), ("drop", dropped), ("target", targets)):
+        for name in names:
+            checks.one_of(argument, name, known)
+    for name in dropped:
+        if name in (*given, *targets):
+            raise ValueError(f"drop must not hold columns that are to be used, got {name!r}")
+    others = [name for name in given or known if name not in (*dropped, *targets)]
+    if not others and target is not None:
+        raise ValueError(f"columns must hold another one than the target {target!r}")
+    return [*others, *targets]
+
+
+def _why_not(frame: Frame, name: str, asked_for: bool) -> str:
+    """Why a column is not used; nothing where it is."""
+    reason = frame.why_no_numbers(name)
+    if asked_for and reason:
+        raise ValueError(f"columns must hold numbers; {name!r} of {frame.path} holds {reason}")
+    if reason or asked_for:
+        return reason
+    if _NO_NAME.fullmatch(name):
+        return "without a name"
+    return "an identifier" if _identifies(name, frame.numbers([name])[:, 0]) else ""
+
+
+def _identifies(name: str, values: np.ndarray) -> bool:
+    if not _OF_IDENTIFIERS.fullmatch(name) or np.any(values != np.round(values)):
+        return False
+    return len(np.unique(values)) == len(values)

@@ -1,0 +1,162 @@
+"""Parts of datasets, datasets of older versions and infinite values run again and compare."""
+
+import json
+
+import jaxtyping
+import numpy as np
+import pytest
+import xarray as xr
+
+import collapse_jax as cj
+from collapse_jax.cli import program
+from collapse_jax.run import reruns
+
+TASK = cj.Categorical(4, 9)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs the command line in an empty folder; its exit code and both of its streams."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.chdir(tmp_path)
+
+    def run(text):
+        code = program.main(text.split())
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def save(ds, path):
+    ds.to_netcdf(path, engine="h5netcdf")
+
+
+PARTS = {
+    "variables": lambda ds: ds[["entropy", "collision"]],
+    "generations": lambda ds: ds.sel(generation=[2, 5]),
+    "the last generation": lambda ds: ds.isel(generation=-1),
+    "seeds": lambda ds: ds.sel(seed=[3, 1]),
+    "one seed": lambda ds: ds.sel(seed=2),
+    "another order": lambda ds: ds.transpose("generation", "seed"),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_parts_of_a_dataset_run_again(kind):
+    ds = PARTS[kind](cj.simulate(cj.Accumulate(), TASK, 5, 4, progress=False))
+    again, differences = cj.rerun(ds, progress=False)
+    assert list(differences) == list(ds)
+    assert all(difference.only_rounding for difference in differences.values())
+    xr.testing.assert_allclose(again, ds)
+    other = ds.assign(entropy=ds.entropy + 1.0)
+    assert cj.rerun(other, progress=False)[1]["entropy"].largest == pytest.approx(1.0, rel=1e-5)
+
+
+def test_parts_of_a_sweep_run_again():
+    over = {"n_samples": [5, 8]}
+    ds = cj.sweep([cj.Replace(), cj.Accumulate()], TASK, over, 3, 2, progress=False)
+    part = ds.sel(workflow="Accumulate", n_samples=[8])[["entropy"]]
+    again, differences = cj.rerun(part, progress=False)
+    assert {name: found.largest for name, found in differences.items()} == {"entropy": 0.0}
+    xr.testing.assert_equal(again, part)
+
+
+def test_what_is_no_part_of_a_run_is_refused():
+    ds = cj.simulate(cj.Replace(), TASK, 3, 2, progress=False)
+    for part, message in (
+        (ds.mean("seed", keep_attrs=True), "no coordinate 'seed'; a mean over chains cannot be"),
+        (ds.mean("generation", keep_attrs=True), "no coordinate 'generation'"),
+        (ds.assign(twice=2 * ds.entropy), "variables of ds must be one of .*, got 'twice'"),
+        (ds[[]], "ds must hold variables of the run: n_train"),
+        (ds.isel(seed=[]), "ds must hold at least one seed"),
+        (ds.assign_coords(generation=[1, 2, 4]), "ds must hold a part of the run"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cj.rerun(part, progress=False)
+
+
+def test_infinite_and_missing_values_equal_themselves():
+    """Few rows of a constant subset: the log-determinant is minus infinity, the NLL infinite."""
+    rows = np.concatenate([np.zeros(60), np.ones(3)])[:, None]
+    task = cj.Gaussian(data=rows, n_samples=6)
+    ds = cj.simulate(cj.Replace(), task, 3, 8, progress=False)
+    assert np.isinf(ds.nll).any()
+    found = cj.rerun(ds, rows, progress=False)[1]
+    assert all(difference.largest == 0.0 for difference in found.values())
+    old, new = np.array([np.nan, np.inf, 1.0]), np.array([np.nan, np.inf, 1.0])
+    assert reruns._difference(old, new) == (0.0, 0.0)
+    for other in (np.nan, np.inf, 2.0):
+        assert not reruns._difference(old, np.array([np.nan, np.inf, other])).only_rounding
+    assert not reruns._difference(old, np.array([0.0, np.inf, 1.0])).only_rounding
+
+
+def test_files_of_the_first_version_open(command):
+    """Version 0.1.0 wrote no stream version, and gave each part its class."""
+    now = cj.simulate(cj.Replace(), cj.Categorical(2, 9), 4, 5, metrics=["entropy"], progress=False)
+    task = {"type": "Categorical", "n_outcomes": 2, "n_samples": 9, "probabilities": [0.5, 0.5]}
+    config = {
+        "workflow": {"type": "Replace"},
+        "task": {**task, "data": None},
+        "n_generations": 4,
+        "metrics": ["entropy"],
+        "storage": "auto",
+    }
+    attrs = {"config": json.dumps(config), "workflow": "Replace", "task": "Categorical"}
+    attrs |= {"collapse_jax_version": "0.1.0", "jax_version": "0.10.2", "jaxlib_version": "0.10.2"}
+    attrs |= {"backend": "cpu", "device": "cpu", "n_devices": 1, "n_processes": 1}
+    save(now.drop_attrs(deep=False).assign_attrs(attrs, wall_seconds=2.0), "old.nc")
+    code, out, err = command("rerun old.nc")
+    assert (code, err) == (0, "")
+    assert "stream_version: unknown then, 2 now" in out
+    old = xr.load_dataset("old.nc", engine="h5netcdf")
+    assert cj.verdict(old[["entropy"]].rename(entropy="entropy_ratio")).answer
+    assert cj.summary(old) is not None
+    assert len(cj.plot(old).axes)
+
+
+def test_label_names_are_kept(command):
+    data = ["b", "\u00e4", "b", "a", "a", "b"]
+    ds = cj.simulate(cj.Replace(), cj.Categorical(data=data), 2, 2, progress=False)
+    save(ds, "labels.nc")
+    loaded = xr.load_dataset("labels.nc", engine="h5netcdf")
+    assert json.loads(loaded.attrs["outcomes"]) == ["a", "b", "\u00e4"]
+    numbers = cj.Categorical(data=np.array([3, 1, 3]))
+    assert numbers.outcomes == ("1", "3")
+    assert "outcomes" not in cj.simulate(cj.Replace(), TASK, 2, 2, progress=False).attrs
+
+
+def test_a_table_is_read_again_in_the_same_way(command):
+    """Every option by which the run read its table serves the rerun, and is needed there."""
+    generator = np.random.default_rng(0)
+    rows = [f"{i * 7};{x:.3f};?;{y:.3f}" for i, (x, y) in enumerate(generator.normal(size=(30, 2)))]
+    text = "\n".join(["id;x;gone;y", *rows, "1000;?;?;1.5"]).replace(".", ",")
+    with open("table.csv", "w", encoding="latin-1") as file:
+        file.write(text)
+    reading = "--data table.csv --target y --sep ; --decimal , --na-values ? --drop-missing"
+    reading += " --drop gone --encoding latin-1 --header"
+    options = "--workflow replace --generations 2 --seeds 2 --out run.nc"
+    code, _, err = command(f"simulate linear-regression {reading} {options}")
+    assert code == 0
+    assert err == (
+        "table.csv: 30 rows; columns used: x, y (the target); left out: gone (dropped), "
+        "id (an identifier); rows left out for missing values: 1\n"
+    )
+    code, _, again = command(f"rerun run.nc {reading}")
+    assert (code, again) == (0, err)
+    code, _, err = command(f"rerun run.nc {reading.replace('--drop-missing', '')}")
+    assert code == 2
+    assert "got 1, the first in line 32, column 'x' of table.csv" in err
+    assert "target can only be chosen together with data" in command("rerun run.nc --target y")[2]
+
+
+def test_verdicts_are_of_chains():
+    ds = cj.simulate(cj.Replace(), TASK, 5, 4, progress=False)
+    for part, found in (
+        (ds.mean("seed"), "'generation'"),
+        (ds.isel(generation=0), "'seed'"),
+        (ds.expand_dims("workflow"), "'workflow', 'seed', 'generation'"),
+        (ds.mean(["seed", "generation"]), "none"),
+    ):
+        for judge in (cj.verdict, cj.summary, cj.plot, cj.diagnose):
+            with pytest.raises(ValueError, match=f"dimensions 'seed' and .*, got {found}; give"):
+                judge(part)
