@@ -79,10 +79,14 @@ class Bandwidth(eqx.Module):
         of_spread = star + rest == OF_SPREAD
         if first in RULES and (of_spread or not star):
             return cls(1.0, first, of_spread)
-        factor = _number(first) if of_spread else None
-        if factor is None:
+        try:
+            if not of_spread:
+                raise ValueError
+            factor = float(first)
+        except ValueError:
             checks.one_of("bandwidth", given, _NAMES)  # which it is not
-        return cls(factor, None, of_spread)
+            raise
+        return cls(checks.positive_number("bandwidth over the spread", factor), None, of_spread)
 
     def scaled(self, exponent: int, spread: float) -> "Bandwidth":
         """The same in units of the device.
@@ -104,9 +108,18 @@ class Bandwidth(eqx.Module):
             hint = f"; '{self.rule}{OF_SPREAD}' follows the spread" if self.of_size else ""
             raise ValueError(
                 f"bandwidth must be between {_LEAST:g} and {_MOST:g} times the spread of the data, "
-                f"got {factor / spread:.3g} times{hint}"
+                f"got {self.written(0)}, which is {factor / spread:.3g} times{hint}"
             )
         return eqx.tree_at(lambda b: b.factor, self, factor)
+
+    def written(self, exponent: int) -> Any:
+        """As the user would write it, in whose units the device's has this exponent."""
+        name = OF_SPREAD if self.of_spread else ""
+        if self.rule is not None:
+            return self.rule + name
+        if self.of_spread:
+            return f"{self.factor!r}{name}"
+        return math.ldexp(self.factor, exponent)
 
     @property
     def of_size(self) -> bool:
@@ -127,11 +140,3 @@ class Bandwidth(eqx.Module):
 def lost(bandwidth: Float[Array, ""]) -> Bool[Array, ""]:
     """Whether the spread has vanished or exploded, so that no density is left."""
     return (bandwidth <= _POINT) | (bandwidth >= _PLANE)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number > 0.0 else None

@@ -105,7 +105,6 @@ class KernelDensity(AbstractTask):
     """
 
     n_samples: int
-    bandwidth: Any
     noise: Any
     smoothing: Bandwidth
     log_unit: np.ndarray | Array
@@ -151,7 +150,6 @@ class KernelDensity(AbstractTask):
         self.dataset = checks.one_of("dataset", dataset, toys.DIMENSIONS)
         self.kernel = checks.one_of("kernel", kernel, KERNELS)
         smoothing = Bandwidth.read(bandwidth)
-        self.bandwidth = bandwidth if isinstance(bandwidth, str) else smoothing.factor
         self.noise = checks.positive_number("noise", noise, zero_allowed=True)
         self.shared_centers = bool(shared_centers)
         self.test_fraction, self.split_seed = test_fraction, split_seed
@@ -172,6 +170,11 @@ class KernelDensity(AbstractTask):
             self.log_unit = np.array([made.exponent * math.log(2.0)])
             self.smoothing = smoothing.scaled(made.exponent, 1.0)
             self.train, self.test = (jnp.asarray(part, jnp.float32) for part in made[:2])
+
+    @property
+    def bandwidth(self) -> Any:
+        """The bandwidth in units of the data, or the name of its rule."""
+        return self.smoothing.written(round(float(self.log_unit[0]) / math.log(2.0)))
 
     @property
     def population(self) -> int | None:
