@@ -23,6 +23,7 @@ KERNELS = ("gaussian", "tophat")
 
 _TAIL = 0.05  # share of the real rows, those in the sparsest regions
 _REACH = 0.99  # share of the real rows that have another one within the radius
+_ROUNDING = 1e-5  # relative, of distances between whole numbers, which are all the same
 _FAINT = 0.1  # density of a covered row, in test rows per ball of that radius
 
 
@@ -290,7 +291,7 @@ class KernelDensity(AbstractTask):
 
         radius, sparse = jnp.quantile(world.spacing, jnp.array([_REACH, 1.0 - _TAIL]))
         within = log_density + log_ball + self.dim * jnp.log(radius) + math.log(self.n_test)
-        in_tail = world.spacing >= sparse
+        in_tail = world.spacing >= (1.0 - _ROUNDING) * sparse
         covered = in_tail & (within >= math.log(_FAINT))
 
         # The same random numbers in all generations, so that these differ by their models alone.
