@@ -391,3 +391,41 @@ def test_two_test_rows_are_enough_for_all_metrics(dataset):
     task = cj.KernelDensity(dataset, n_samples=5, n_test=2)
     ds = cj.simulate(cj.Replace(), task, 2, 5, metrics=list(task.variables), progress=False)
     assert all(bool(np.all(np.isfinite(ds[name]))) for name in ds)
+
+
+def drawn_chain(rng, data, n, bandwidth, source, generations):
+    """Mean negative log-densities of one chain in which every row is drawn, by NumPy."""
+    train, test = split(data, 0.25, 0)
+    rows = train[rng.permutation(len(train))[:n]]
+    models, found = [train], []
+    for _ in range(generations):
+        models.append(rows)
+        gaps = (test - rows.T) / bandwidth
+        log_density = logsumexp(-0.5 * gaps**2, axis=1) - np.log(n * bandwidth * np.sqrt(2 * np.pi))
+        found.append(-log_density.mean())
+        if isinstance(source, cj.Past):
+            recent = models if source.last is None else models[-source.last :]
+            first = len(models) - len(recent)
+            chosen = first + rng.integers(len(recent), size=n)
+        else:
+            chosen = np.where(rng.random(n) < source.truth_share, 0, len(models) - 1)
+        picked = [models[m][rng.integers(len(models[m])), 0] for m in chosen]
+        noise = bandwidth * rng.standard_normal(n)
+        rows = (picked + np.where(chosen == 0, 0.0, noise))[:, None]
+    return found
+
+
+@pytest.mark.parametrize("source", [cj.Past(), cj.Past(last=2), cj.Mixed(0.3)])
+def test_rows_of_the_past_and_of_the_truth_are_those_of_a_plain_loop(source):
+    data, n, generations = NORMAL[:40, :1], 5, 4
+    rng = np.random.default_rng(0)
+    twin = [drawn_chain(rng, data, n, 0.5, source, generations) for _ in range(4000)]
+    task = cj.KernelDensity(data=data, n_samples=n, bandwidth=0.5)
+    ours = chains(cj.Workflow(synthetic=cj.Synthetic(of=source)), task, generations, 4000)
+    assert_mean(ours - np.array(twin), 0.0)  # independent chains, so that pairs do as well
+
+
+def test_temperatures_are_refused():
+    workflow = cj.Workflow(synthetic=cj.Synthetic(temperature=0.5))
+    with pytest.raises(ValueError, match=r"temperature"):
+        chains(workflow, cj.KernelDensity(n_samples=5), 2, 1)
