@@ -1,10 +1,13 @@
 """Kernel densities and toy data sets against scikit-learn, and chains against a plain loop."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+from scipy.special import gammaln, logsumexp
 from sklearn import datasets as sk
 from sklearn.neighbors import KernelDensity as SklearnKernelDensity
 from statistics_helpers import assert_mean, assert_same_law
@@ -16,8 +19,10 @@ from collapse_jax.loop.batches import first_rows
 from collapse_jax.loop.form import columns_of, form_of
 from collapse_jax.loop.generation import make_world, step
 from collapse_jax.numerics.kernels import _exp2, log_kernel_sums
+from collapse_jax.run.compiled import traceable
 from collapse_jax.tasks import Data, toys
 from collapse_jax.tasks.places import Places
+from collapse_jax.tasks.tables import split
 
 WORKFLOWS = {
     "replace": cj.Replace(),
@@ -53,7 +58,7 @@ def test_nll_agrees_with_sklearn(kernel, bandwidth, dim):
         exact = -estimator.score_samples(test).mean()
     task = cj.KernelDensity(bandwidth=bandwidth, kernel=kernel, data=np.tile(rows, (2, 1)))
     world = task.world(jax.random.key(0), rows=True, index=None)
-    unit = np.float32(np.exp(-task.log_unit))  # a power of two: the task's coordinates
+    unit = np.float32(np.exp(-task.log_unit[0]))  # a power of two: the task's coordinates
     world = world._replace(test=jnp.asarray(unit * test), spacing=jnp.ones(len(test)))
 
     @jax.jit
@@ -69,7 +74,7 @@ def test_bandwidth_rules_are_those_of_sklearn(rule, dim):
     rows = np.random.default_rng(0).standard_normal((37, dim))
     expected = SklearnKernelDensity(bandwidth=rule).fit(rows).bandwidth_
     task = cj.KernelDensity(data=np.tile(rows, (2, 1)), bandwidth=rule)
-    found = task._bandwidth_of(jnp.asarray(37)) * np.exp(task.log_unit)
+    found = task.smoothing.of(jnp.asarray(37), dim) * np.exp(task.log_unit[0])
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -195,7 +200,7 @@ class MomentsOfRows(cj.KernelDensity):
         valid = (jnp.arange(len(model.rows)) < n)[:, None]
         mean = jnp.sum(valid * model.rows, axis=0) / n
         variance = jnp.sum(valid * (model.rows - mean) ** 2, axis=0) / n
-        unit = jnp.exp(2.0 * self.log_unit)  # back from the task's coordinates
+        unit = jnp.exp(2.0 * self.log_unit[0])  # back from the task's coordinates
         return {"nll": unit * jnp.sum(variance), "mean": unit * jnp.sum(mean**2)}
 
 
@@ -291,3 +296,136 @@ def test_one_mode_or_unknown_ones_cannot_be_entangled():
     assert "entangled" in cj.KernelDensity("circles").variables
     assert "entangled" not in cj.KernelDensity("swiss_roll").variables
     assert "entangled" not in cj.KernelDensity(data=np.eye(9)).variables
+
+
+@eqx.filter_jit
+def measured(task, key):
+    """Metrics of the fit to all training rows, and what the model generates."""
+    world = task.world(key, rows=True, index=None)
+    model = fitted(task, world, task.train)
+    return task.measure(world, model), task._generate(model, world.probe_key, 64)
+
+
+def exact_metrics(train, test, bandwidth, probes):
+    """In float64, by SciPy's neighbours."""
+    n, dim = train.shape
+
+    def log_density(at):
+        squared = cdist(at / bandwidth, train / bandwidth, "sqeuclidean")
+        log_sum = logsumexp(-0.5 * squared, axis=1)
+        return log_sum - np.log(n) - dim * (0.5 * np.log(2 * np.pi) + np.log(bandwidth))
+
+    places = np.unique(test, axis=0)  # no two of which differ by rounding only
+    apart = cKDTree(places).query(places, k=2)[0][:, 1].round(5)
+    spacing = apart[cKDTree(places).query(test)[1]]
+    radius, sparse = np.quantile(spacing, [0.99, 0.95])
+    ball = dim / 2 * np.log(np.pi) - gammaln(dim / 2 + 1) + dim * np.log(radius)
+    tail = test[spacing >= sparse * (1 - 1e-9)]
+    return {
+        "nll": -log_density(test).mean(),
+        "variance_ratio": probes.var(0, ddof=1).sum() / test.var(0, ddof=1).sum(),
+        "tail_coverage": np.mean(log_density(tail) + ball + np.log(len(test)) >= np.log(0.1)),
+        "hallucinated": np.mean(cKDTree(test).query(probes)[0] > radius),
+    }
+
+
+NORMAL = np.random.default_rng(0).standard_normal((200, 2))
+WHOLE = np.random.default_rng(0).poisson(3.0, (200, 2)).astype(float)
+
+
+@pytest.mark.parametrize("rows", [NORMAL, WHOLE], ids=["normal", "whole"])
+@pytest.mark.parametrize("shift", [0.0, 1e9])
+@pytest.mark.parametrize("scale", [1e-200, 1e-25, 1e-12, 1e-6, 1.0, 1e6, 1e17, 2e30, 1e290])
+def test_metrics_have_no_units(rows, scale, shift):
+    data = (rows + shift) * scale
+    made = traceable(cj.KernelDensity(data=data, bandwidth=0.3 * scale))
+    found, probes = measured(made, jax.random.key(0))
+    # SciPy in units of its own, since its squares of 1e-200 are 0; shifted rows are rounded.
+    train, test = (part - data.mean(axis=0) / scale for part in split(data / scale, 0.25, 0))
+    exponent = round(float(made.log_unit[0]) / np.log(2.0))
+    own = np.ldexp(np.asarray(probes, np.float64), exponent) / scale
+    exact = exact_metrics(train, test, 0.3, own)
+    assert found.pop("nll") == pytest.approx(exact.pop("nll") + 2 * np.log(scale), rel=3e-6)
+    for name, value in exact.items():
+        assert found[name] == pytest.approx(value, rel=2e-6), name
+
+
+GNP = np.array(  # of the table "longley"
+    [
+        *(234289, 259426, 258054, 284599, 328975, 346999, 365385, 363112),
+        *(397469, 419180, 442769, 444546, 482704, 502601, 518173, 554894),
+    ],
+    float,
+)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("rows", "bandwidth"), [(NORMAL[:, :1], 1e-6), (GNP, 0.1), (NORMAL, 1e-9), (GNP, 1e-8)]
+)
+def test_tiny_bandwidths_are_numbers(rows, bandwidth):
+    found = chains(cj.Replace(), cj.KernelDensity(data=rows, bandwidth=bandwidth), 3, 4)
+    train, test = split(rows, 0.25, 0)
+    nearest = cKDTree(train).query(test)[0] / bandwidth
+    np.testing.assert_allclose(found[:, 0], 0.5 * np.mean(nearest**2), rtol=1e-4)
+    assert np.all(np.isfinite(found))
+
+
+@pytest.mark.parametrize("bandwidth", [1.0, "scott*spread", "0.1*spread"])
+def test_ties_are_neither_lost_nor_made_up(bandwidth):
+    rng = np.random.default_rng(0)
+    tables = {
+        "ages": np.round(40.0 + 10.0 * rng.standard_normal((400, 1))),
+        "cylinders": np.repeat([4.0, 6.0, 8.0], [11, 7, 14])[:, None],
+        "counts": rng.poisson(2.0, (300, 1)).astype(float),
+    }
+    for name, rows in tables.items():
+        task = cj.KernelDensity(data=rows, bandwidth=bandwidth)
+        metrics = ["hallucinated", "tail_coverage"]
+        ds = cj.simulate(cj.Replace(), task, 1, 20, metrics=metrics, progress=False)
+        assert float(ds.hallucinated.mean()) < 0.05, name
+        assert float(ds.tail_coverage.mean()) > 0.95, name
+
+
+@pytest.mark.parametrize("dataset", list(toys.DIMENSIONS))
+def test_two_test_rows_are_enough_for_all_metrics(dataset):
+    task = cj.KernelDensity(dataset, n_samples=5, n_test=2)
+    ds = cj.simulate(cj.Replace(), task, 2, 5, metrics=list(task.variables), progress=False)
+    assert all(bool(np.all(np.isfinite(ds[name]))) for name in ds)
+
+
+def drawn_chain(rng, data, n, bandwidth, source, generations):
+    """Mean negative log-densities of one chain in which every row is drawn, by NumPy."""
+    train, test = split(data, 0.25, 0)
+    rows = train[rng.permutation(len(train))[:n]]
+    models, found = [train], []
+    for _ in range(generations):
+        models.append(rows)
+        gaps = (test - rows.T) / bandwidth
+        log_density = logsumexp(-0.5 * gaps**2, axis=1) - np.log(n * bandwidth * np.sqrt(2 * np.pi))
+        found.append(-log_density.mean())
+        if isinstance(source, cj.Past):
+            recent = models if source.last is None else models[-source.last :]
+            first = len(models) - len(recent)
+            chosen = first + rng.integers(len(recent), size=n)
+        else:
+            chosen = np.where(rng.random(n) < source.truth_share, 0, len(models) - 1)
+        picked = [models[m][rng.integers(len(models[m])), 0] for m in chosen]
+        noise = bandwidth * rng.standard_normal(n)
+        rows = (picked + np.where(chosen == 0, 0.0, noise))[:, None]
+    return found
+
+
+@pytest.mark.parametrize("source", [cj.Past(), cj.Past(last=2), cj.Mixed(0.3)])
+def test_rows_of_the_past_and_of_the_truth_are_those_of_a_plain_loop(source):
+    data, n, generations = NORMAL[:40, :1], 5, 4
+    rng = np.random.default_rng(0)
+    twin = [drawn_chain(rng, data, n, 0.5, source, generations) for _ in range(4000)]
+    task = cj.KernelDensity(data=data, n_samples=n, bandwidth=0.5)
+    ours = chains(cj.Workflow(synthetic=cj.Synthetic(of=source)), task, generations, 4000)
+    assert_mean(ours - np.array(twin), 0.0)  # independent chains, so that pairs do as well
+
+
+def test_temperatures_are_refused():
+    workflow = cj.Workflow(synthetic=cj.Synthetic(temperature=0.5))
+    with pytest.raises(ValueError, match=r"temperature"):
+        chains(workflow, cj.KernelDensity(n_samples=5), 2, 1)

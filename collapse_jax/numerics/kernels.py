@@ -1,13 +1,72 @@
 """Sums of kernels, the whole cost of kernel density estimation."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 _LOG2_E = 1.4426950408889634
 _LANES = 16  # rows are padded to a multiple of this, so that no loop has a scalar remainder
 # 2**f on [-1/2, 1/2], lowest power first, by Chebyshev interpolation; relative error 1e-7.
 _EXP2 = (1.00000007545, 0.693147188026, 0.240221074853, 0.0555035711, 0.0096760319, 0.0013390863)
+
+
+class KernelSums(NamedTuple):
+    """Logarithms of the sum of kernels, at each test row, and of the rows' weights."""
+
+    log_sums: Float[Array, " m"]
+    log_weight: Float[Array, ""]
+
+    @classmethod
+    def of_rows(
+        cls,
+        test: Float[Array, "m d"],
+        rows: Float[Array, "n d"],
+        valid: Bool[Array, " n"] | None,
+        bandwidth: Float[Array, ""],
+        kernel: str,
+    ) -> "KernelSums":
+        """Those of some of the rows, each of weight 1. There may be none."""
+        n = jnp.asarray(len(rows), jnp.float32)
+        if valid is not None:
+            n = jnp.sum(valid, dtype=jnp.float32)
+            rows = jnp.where(valid[:, None], rows, jnp.inf)  # no kernel reaches from there
+        log_sums = log_kernel_sums(test, rows, bandwidth, kernel)
+        return cls(jnp.where(n > 0.0, log_sums, -jnp.inf), jnp.log(n))
+
+    @classmethod
+    def of_many(
+        cls,
+        test: Float[Array, "m d"],
+        rows: Float[Array, "n d"],
+        valid: Bool[Array, " n"],
+        bandwidth: Float[Array, ""],
+        kernel: str,
+        *,
+        at_a_time: int,
+    ) -> "KernelSums":
+        """The same of so many rows that not all distances can be kept at once."""
+        spare = -len(rows) % at_a_time
+        rows = jnp.pad(rows, ((0, spare), (0, 0))).reshape(-1, at_a_time, rows.shape[1])
+        valid = jnp.pad(valid, (0, spare)).reshape(-1, at_a_time)
+
+        def add(total, part):
+            rows, valid = part
+            return total.merge(cls.of_rows(test, rows, valid, bandwidth, kernel), None), None
+
+        first = cls.of_rows(test, rows[0], valid[0], bandwidth, kernel)
+        return lax.scan(add, first, (rows[1:], valid[1:]))[0]
+
+    def merge(self, other: "KernelSums", scales: Float[Array, "2"] | None) -> "KernelSums":
+        """Those of both sets of rows, whose weights are multiplied by `scales`."""
+        first, second = self, other
+        if scales is not None:
+            logs = jnp.log(scales)
+            first = KernelSums(*(x + logs[0] for x in first))
+            second = KernelSums(*(x + logs[1] for x in second))
+        return KernelSums(*map(jnp.logaddexp, first, second))
 
 
 def block_size(n: int) -> int:
@@ -58,14 +117,39 @@ def _log_tophat_sums(test, rows, bandwidth):
     return jnp.log(jnp.sum(inside, axis=1, dtype=jnp.float32))
 
 
+@jax.custom_jvp
 def _log_gaussian_sums(test, rows, bandwidth):
-    # Scaled so that the kernel is a power of two of the squared distance.
-    scale = jnp.sqrt(0.5 * _LOG2_E) / bandwidth
-    squared = squared_distances(scale * test, scale * rows)
+    squared = _scaled_distances(test, rows, bandwidth)
     nearest = jnp.min(squared, axis=1)
     # A product with ones, because XLA's CPU compiler does not vectorise the sum.
     total = _exp2(nearest[:, None] - squared) @ jnp.ones(rows.shape[0])
     return (jnp.log2(total) - nearest) / _LOG2_E
+
+
+@_log_gaussian_sums.defjvp
+def _log_gaussian_slopes(primals, tangents):
+    """Each row's share in the sum times the slope of its own logarithm.
+
+    Bits of powers have no derivative, and rows at infinity no finite one.
+    """
+    test, rows, bandwidth = primals
+    test_dot, rows_dot, bandwidth_dot = tangents
+    squared = _scaled_distances(test, rows, bandwidth)
+    kernels = jnp.exp2(jnp.min(squared, axis=1, keepdims=True) - squared)
+    shares = jnp.where(jnp.isfinite(squared), kernels, 0.0)
+    shares = shares / jnp.maximum(jnp.sum(shares, axis=1, keepdims=True), 1.0)
+    slope = jnp.zeros_like(squared)
+    for k in range(rows.shape[1]):
+        gap = (test[:, k, None] - jnp.where(jnp.isfinite(rows[:, k]), rows[:, k], 0.0)) / bandwidth
+        moved = test_dot[:, k, None] - rows_dot[None, :, k] - gap * bandwidth_dot
+        slope = slope - gap * moved / bandwidth
+    return _log_gaussian_sums(test, rows, bandwidth), jnp.sum(shares * slope, axis=1)
+
+
+def _scaled_distances(test, rows, bandwidth):
+    """Squared, and scaled so that the kernel is a power of two of them."""
+    scale = jnp.sqrt(0.5 * _LOG2_E) / bandwidth
+    return squared_distances(scale * test, scale * rows)
 
 
 def squared_distances(a: Float[Array, "m d"], b: Float[Array, "n d"]) -> Float[Array, "m n"]:

@@ -12,18 +12,18 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.numerics import draws
-from collapse_jax.numerics.kernels import block_size, log_kernel_sums
+from collapse_jax.numerics.kernels import KernelSums, block_size
 from collapse_jax.tasks import support, toys
+from collapse_jax.tasks.bandwidths import Bandwidth, Spread, lost
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.places import Places
 from collapse_jax.tasks.tables import sample_size, split
 
 KERNELS = ("gaussian", "tophat")
-RULES = ("scott", "silverman")
-
 
 _TAIL = 0.05  # share of the real rows, those in the sparsest regions
 _REACH = 0.99  # share of the real rows that have another one within the radius
+_ROUNDING = 1e-5  # relative, of distances between whole numbers, which are all the same
 _FAINT = 0.1  # density of a covered row, in test rows per ball of that radius
 
 
@@ -44,13 +44,6 @@ _VARIABLES = {
     "hallucinated": Variable("share of generated data outside the real data's support", "1"),
     "entangled": Variable("share of generated data between two modes", "1"),
 }
-
-
-class KernelSums(NamedTuple):
-    """Logarithms of the sum of kernels, at each test row, and of the rows' weights."""
-
-    log_sums: Float[Array, " m"]
-    log_weight: Float[Array, ""]
 
 
 class KernelModel(NamedTuple):
@@ -83,11 +76,14 @@ class KernelDensity(AbstractTask):
     Args:
         dataset: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`, as scikit-learn draws them.
         n_samples: rows per generation. Default 100, with `data` all training rows.
-        bandwidth: a positive number, or scikit-learn's rule `"scott"` or `"silverman"`, which
-            depends on the size of the training set and the dimension only, not on the data's
-            spread.
+        bandwidth: a positive number in units of the data; scikit-learn's rule `"scott"` or
+            `"silverman"`, which depends on the size of the training set and the dimension only; or
+            `"scott*spread"`, `"silverman*spread"` or for instance `"0.5*spread"`, which are scaled
+            by the spread of each generation's training set, the root of the mean of its columns'
+            variances (of divisor n - 1). In one dimension that is `scipy.stats.gaussian_kde`, which
+            in more has kernels of the shape of the covariance, and these are round.
         kernel: `"gaussian"` or `"tophat"`.
-        n_test: size of the held-out real test set (with `data` its test rows).
+        n_test: size of the held-out real test set, at least 2 (with `data` its test rows).
         noise: standard deviation of the data set's noise (blobs have their own).
         shared_centers: whether training and test blobs have the same centres. The published code
             draws them independently, so that its blobs curves measure the distance of two unrelated
@@ -110,9 +106,10 @@ class KernelDensity(AbstractTask):
     """
 
     n_samples: int
-    bandwidth: Any
     noise: Any
-    log_unit: float
+    smoothing: Bandwidth
+    log_unit: np.ndarray | Array
+    """An array, so that the fingerprint of the user's data tells units apart. `[1]`"""
     train: Array | None
     test: Array | None
     dim: int = eqx.field(static=True)
@@ -140,7 +137,9 @@ class KernelDensity(AbstractTask):
         dataset: Annotated[str, "{blobs,circles,moons,swiss_roll}"] = "moons",
         n_samples: int | Array | None = None,
         *,
-        bandwidth: Annotated[Any, "FLOAT|{scott,silverman}"] = 0.1,
+        bandwidth: Annotated[
+            Any, "FLOAT|FLOAT*spread|{scott,silverman,scott*spread,silverman*spread}"
+        ] = 0.1,
         kernel: Literal["gaussian", "tophat"] = "gaussian",
         n_test: int = 500,
         noise: Number = 0.05,
@@ -151,34 +150,32 @@ class KernelDensity(AbstractTask):
     ):
         self.dataset = checks.one_of("dataset", dataset, toys.DIMENSIONS)
         self.kernel = checks.one_of("kernel", kernel, KERNELS)
-        self.bandwidth = (
-            checks.one_of("bandwidth", bandwidth, RULES)
-            if isinstance(bandwidth, str)
-            else checks.positive_number("bandwidth", bandwidth)
-        )
+        smoothing = Bandwidth.read(bandwidth)
         self.noise = checks.positive_number("noise", noise, zero_allowed=True)
         self.shared_centers = bool(shared_centers)
         self.test_fraction, self.split_seed = test_fraction, split_seed
+        least = 2 if smoothing.of_spread else 1
         if data is None:
             self.dim = toys.DIMENSIONS[dataset]
-            self.n_samples = checks.whole_number(
-                "n_samples", 100 if n_samples is None else n_samples
-            )
-            self.n_test = checks.whole_number("n_test", n_test)
-            self.log_unit, self.train, self.test = 0.0, None, None
+            n_samples = 100 if n_samples is None else n_samples
+            self.n_samples = checks.whole_number("n_samples", n_samples, least)
+            self.n_test = checks.whole_number("n_test", n_test, 2)
+            self.log_unit, self.train, self.test = np.zeros(1), None, None
+            self.smoothing = smoothing.scaled(0, toys.spread(self.noise))
         else:
             rows = checks.finite_array("data", data, ndim=2)
-            train, test = split(rows, test_fraction, split_seed)
+            made = support.centred(rows, split(rows, test_fraction, split_seed))
             self.dim = rows.shape[1]
-            self.n_samples = sample_size(n_samples, len(train))
-            self.n_test = len(test)
-            # Centred and scaled, by a power of two that rounds nothing, for float32 holds 7 digits.
-            train, test = (part - rows.mean(axis=0) for part in (train, test))
-            spread = float(np.max(np.std(train, axis=0)))
-            exponent = math.frexp(spread)[1] if spread > 0.0 else 0
-            self.log_unit = exponent * math.log(2.0)
-            train, test = (np.ldexp(part, -exponent) for part in (train, test))
-            self.train, self.test = jnp.asarray(train, jnp.float32), jnp.asarray(test, jnp.float32)
+            self.n_samples = sample_size(n_samples, len(made.train), least)
+            self.n_test = len(made.test)
+            self.log_unit = np.array([made.exponent * math.log(2.0)])
+            self.smoothing = smoothing.scaled(made.exponent, 1.0)
+            self.train, self.test = (jnp.asarray(part, jnp.float32) for part in made[:2])
+
+    @property
+    def bandwidth(self) -> Any:
+        """The bandwidth in units of the data, or the name of its rule."""
+        return self.smoothing.written(round(float(self.log_unit[0]) / math.log(2.0)))
 
     @property
     def population(self) -> int | None:
@@ -199,7 +196,7 @@ class KernelDensity(AbstractTask):
         return Laws(real=False, synthetic=False)
 
     def additive(self, grows: bool) -> bool:
-        return not (grows and isinstance(self.bandwidth, str))
+        return not (grows and self.smoothing.of_size)
 
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> KernelWorld:
         # All keys in one call: calls, not draws, are what takes long to compile.
@@ -214,15 +211,11 @@ class KernelDensity(AbstractTask):
     def merge(
         self,
         world: KernelWorld,
-        parts: tuple[KernelSums, KernelSums],
+        parts: tuple[KernelSums | Spread, KernelSums | Spread],
         scales: Float[Array, "2"] | None,
-    ) -> KernelSums:
+    ) -> KernelSums | Spread:
         first, second = parts
-        if scales is not None:
-            logs = jnp.log(scales)
-            first = KernelSums(*(x + logs[0] for x in first))
-            second = KernelSums(*(x + logs[1] for x in second))
-        return KernelSums(*map(jnp.logaddexp, first, second))
+        return first.merge(second, scales)  # pyright: ignore[reportArgumentType]
 
     def real_rows(
         self, world: KernelWorld, key: Key[Array, ""], n: int, *, size: Any, index: Any
@@ -261,16 +254,34 @@ class KernelDensity(AbstractTask):
         valid: Bool[Array, " n"] | None,
         *,
         size: Size,
-    ) -> KernelSums:
-        n = jnp.asarray(len(rows), jnp.float32)
-        if valid is not None:
-            n = jnp.sum(valid, dtype=jnp.float32)
-            rows = jnp.where(valid[:, None], rows, jnp.inf)  # no kernel reaches from there
-        log_sums = log_kernel_sums(world.test, rows, self._bandwidth_of(size), self.kernel)
-        return KernelSums(jnp.where(n > 0.0, log_sums, -jnp.inf), jnp.log(n))
+    ) -> KernelSums | Spread:
+        if self.smoothing.of_spread:
+            return Spread.of_rows(rows, valid)
+        bandwidth = self.smoothing.of(size, self.dim)
+        return KernelSums.of_rows(world.test, rows, valid, bandwidth, self.kernel)
 
     def fit(self, world: KernelWorld, data: Data) -> KernelModel:
-        return KernelModel(data.rows, data.places, self._bandwidth_of(data.size), data.statistic)
+        if not self.smoothing.of_spread:
+            bandwidth = self.smoothing.of(data.size, self.dim)
+            return KernelModel(data.rows, data.places, bandwidth, data.statistic)
+        bandwidth = self.smoothing.of(data.size, self.dim, data.statistic)
+        return KernelModel(data.rows, data.places, bandwidth, self._sums(world, data, bandwidth))
+
+    def _sums(self, world: KernelWorld, data: Data, bandwidth: Float[Array, ""]) -> KernelSums:
+        """Sums over the whole training set, whose spread has to be known before."""
+        places, number = data.places, jnp.arange(len(data.rows))
+        rows = data.rows[places.rows(jnp.minimum(number, places.total - 1))]
+        kept, real = number < places.total, number < places.real_size
+
+        def sums(valid):
+            parts = (rows, valid, bandwidth, self.kernel)
+            return KernelSums.of_many(world.test, *parts, at_a_time=self.n_samples)
+
+        if places.real_weight is None:
+            return sums(kept)
+        weights = jnp.stack([places.real_weight, 1.0 - places.real_weight])
+        sizes = jnp.stack([places.real_size, places.synthetic_size])
+        return sums(real).merge(sums(kept & ~real), weights / jnp.maximum(sizes, 1))
 
     def measure(self, world: KernelWorld, model: KernelModel) -> dict[str, Float[Array, ""]]:
         log_ball = 0.5 * self.dim * math.log(math.pi) - math.lgamma(0.5 * self.dim + 1.0)
@@ -280,14 +291,17 @@ class KernelDensity(AbstractTask):
 
         radius, sparse = jnp.quantile(world.spacing, jnp.array([_REACH, 1.0 - _TAIL]))
         within = log_density + log_ball + self.dim * jnp.log(radius) + math.log(self.n_test)
-        in_tail = world.spacing >= sparse
+        in_tail = world.spacing >= (1.0 - _ROUNDING) * sparse
         covered = in_tail & (within >= math.log(_FAINT))
 
         # The same random numbers in all generations, so that these differ by their models alone.
         probes = self._generate(model, world.probe_key, support.PROBES)
         distance = jnp.sort(support.distances(probes, world.test, self._mode_sizes), axis=1)
+        nll = self.dim * self.log_unit[0] - jnp.mean(log_density)
+        if self.smoothing.of_spread:
+            nll = jnp.where(lost(model.bandwidth), jnp.inf, nll)
         metrics = {
-            "nll": self.dim * self.log_unit - jnp.mean(log_density),
+            "nll": nll,
             "variance_ratio": _total_variance(probes) / _total_variance(world.test),
             "tail_coverage": jnp.sum(covered) / jnp.sum(in_tail),
             "hallucinated": jnp.mean(distance[:, 0] > radius),
@@ -305,13 +319,6 @@ class KernelDensity(AbstractTask):
     @property
     def _has_modes(self) -> bool:
         return sum(size > 0 for size in self._mode_sizes) > 1
-
-    def _bandwidth_of(self, n_train: Size) -> Float[Array, ""]:
-        """Bandwidth for a training set of this size; the rules are those of scikit-learn."""
-        if not isinstance(self.bandwidth, str):
-            return jnp.asarray(self.bandwidth, jnp.float32) * jnp.exp(-self.log_unit)
-        n = n_train if self.bandwidth == "scott" else n_train * (self.dim + 2.0) / 4.0
-        return jnp.asarray(n, jnp.float32) ** (-1.0 / (self.dim + 4.0)) * jnp.exp(-self.log_unit)
 
 
 def _total_variance(rows: Float[Array, "n d"]) -> Float[Array, ""]:

@@ -1,6 +1,7 @@
 """Where real data are: nearest neighbours among them, for tails, modes and hallucinations."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +9,36 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from collapse_jax.numerics.kernels import squared_distances
+from collapse_jax.tasks.tables import Split
 
 PROBES = 64
 """Rows that a model generates to be compared with real ones."""
 _BLOCK = 16  # rows at a time, so that the distances of many chains stay in the cache
+
+
+class Centred(NamedTuple):
+    """Rows of the user's in units of the device, for float32 holds 7 digits."""
+
+    train: np.ndarray
+    test: np.ndarray
+    exponent: int
+    """Of the power of two that is the unit, so that scaling rounds nothing."""
+
+
+def centred(rows: np.ndarray, parts: Split) -> Centred:
+    """Both parts of a table, less its mean, and scaled to a spread of about 1.
+
+    Raises:
+        ValueError: if all rows are the same.
+    """
+    largest = int(np.frexp(np.max(np.abs(rows)))[1])  # squares of large numbers are no numbers
+    mean = np.ldexp(rows, -largest).mean(axis=0)
+    train, test = (np.ldexp(part, -largest) - mean for part in parts)
+    spread = float(np.max(np.std(train, axis=0))) or float(np.max(np.std(test, axis=0)))
+    if spread == 0.0:
+        raise ValueError(f"data must have rows that differ, got {len(rows)} times {rows[0]}")
+    exponent = int(np.frexp(spread)[1])
+    return Centred(np.ldexp(train, -exponent), np.ldexp(test, -exponent), largest + exponent)
 
 
 def spacing(rows: Float[Array, "m d"]) -> Float[Array, " m"]:

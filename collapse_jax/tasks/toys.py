@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.basics import checks
 from collapse_jax.numerics import draws
 
 DIMENSIONS = {"blobs": 2, "circles": 2, "moons": 2, "swiss_roll": 3}
@@ -14,6 +15,20 @@ DIMENSIONS = {"blobs": 2, "circles": 2, "moons": 2, "swiss_roll": 3}
 _N_CENTERS = 3
 _CENTER_BOX = 10.0
 _INNER_RADIUS = 0.8
+_MOST_NOISE = 1e15
+
+
+def spread(noise: Any) -> float:
+    """About that of a data set, in float32.
+
+    Raises:
+        ValueError: for noise whose square float32 cannot hold.
+    """
+    if checks.is_traced(noise):
+        return 1.0
+    if noise > _MOST_NOISE:
+        raise ValueError(f"noise must be at most {_MOST_NOISE:g}, got {noise:g}")
+    return max(1.0, noise)
 
 
 def blob_centers(key: Key[Array, ""]) -> Float[Array, "3 2"]:

@@ -61,6 +61,38 @@ def replace_moments(n_samples: int, n_generations: int, *, bandwidth: Number) ->
     return KernelMoments(1 + (t - 1) * h2 - variance, variance + h2, variance)
 
 
+def spread_moments(n_samples: int, n_generations: int, *, factor: Number) -> KernelMoments:
+    """Moments under Replace with a bandwidth scaled by the spread of each training set.
+
+    The variance shrinks or grows geometrically, by 1 - 1/n + c^2 a generation: with
+    `"0.5*spread"` c is 0.5, and with `"scott*spread"` n^(-1/(d + 4)).
+
+    Args:
+        n_samples: rows n per generation, at least 2.
+        n_generations: number of generations T.
+        factor: c, the bandwidth over the root of the training rows' variance, of divisor n - 1.
+
+    Returns:
+        The moments of generations 1..T.
+
+    Raises:
+        ValueError: if a size is below 1 or the factor negative.
+
+    Example:
+        >>> result = spread_moments(10, 30, factor=0.5)
+        >>> print(result.covariance[[9, 29]].round(4), result.mean_error[[9, 29]].round(4))
+        [ 4.0456 66.2118] [ 2.0304 43.4745]
+    """
+    n = check_count("n_samples", n_samples)
+    t, c2 = generations(n_generations), check_number("factor", factor) ** 2
+    covariance = (1 - 1 / n + c2) ** t
+    return KernelMoments(
+        np.cumsum(np.concatenate([[1.0], covariance[:-1]])) / n,
+        covariance,
+        (1 - 1 / n) * np.concatenate([[1.0], covariance[:-1]]),
+    )
+
+
 def accumulate_moments(n_samples: int, n_generations: int, *, bandwidth: Number) -> KernelMoments:
     """Moments under Accumulate; the variance grows like h^2 log t.
 

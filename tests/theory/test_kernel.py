@@ -80,3 +80,19 @@ def test_replace_saturates_while_its_mean_walks():
 def test_rejects(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_bandwidths_scaled_by_the_spread_agree_with_simulation(rng, brute_force):
+    # 6 generations x 2 statistics = 12 comparisons
+    n, factor = 6, 0.4
+    rows = rng.exponential(size=(100_000, n)) - 1
+    mean_error, covariance = [], []
+    for _ in range(6):
+        bandwidth = factor * rows.std(axis=1, ddof=1, keepdims=True)
+        mean_error.append(rows.mean(axis=1) ** 2)
+        covariance.append(rows.var(axis=1) + bandwidth[:, 0] ** 2)
+        picked = np.take_along_axis(rows, rng.integers(n, size=rows.shape), axis=1)
+        rows = picked + bandwidth * rng.standard_normal(rows.shape)
+    exact = kernel.spread_moments(n, 6, factor=factor)
+    brute_force.check_means(np.stack(mean_error, 1), exact.mean_error)
+    brute_force.check_means(np.stack(covariance, 1), exact.covariance)

@@ -1,0 +1,95 @@
+"""Gradients of chains with respect to every numeric field of a task, against differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+
+KEY = jax.random.key(1, impl="threefry2x32")
+ROWS = np.random.default_rng(0).standard_normal((40, 2))
+
+
+def moons(**options):
+    return cj.KernelDensity("moons", n_samples=12, n_test=20, **options)
+
+
+# Each with the value of the field, and the metrics that are smooth in it: shares of rows jump.
+FIELDS = {
+    "KernelDensity bandwidth": (lambda x: moons(bandwidth=x), 0.4, ("nll", "variance_ratio")),
+    "KernelDensity bandwidth, data": (
+        lambda x: cj.KernelDensity(data=ROWS, bandwidth=x),
+        0.4,
+        ("nll", "variance_ratio"),
+    ),
+    "KernelDensity noise": (
+        lambda x: moons(bandwidth=0.4, noise=x),
+        0.1,
+        ("nll", "variance_ratio"),
+    ),
+    "KernelDensity noise, spread": (
+        lambda x: moons(bandwidth="0.5*spread", noise=x),
+        0.1,
+        ("nll", "variance_ratio"),
+    ),
+    "KernelDensity tophat": (
+        lambda x: moons(bandwidth=x, kernel="tophat"),
+        0.4,
+        ("variance_ratio",),
+    ),
+    "Gaussian mean": (lambda x: cj.Gaussian(2, 20, mean=x), 0.7, None),
+    "Gaussian covariance": (lambda x: cj.Gaussian(2, 20, covariance=x), 1.5, None),
+    "Gaussian covariance, d=1": (lambda x: cj.Gaussian(1, 20, covariance=x), 1.5, None),
+    "Gaussian variances": (
+        lambda x: cj.Gaussian(2, 20, covariance=x * jnp.array([1.0, 2.0])),
+        1.5,
+        None,
+    ),
+    "Gaussian covariance matrix": (
+        lambda x: cj.Gaussian(2, 20, covariance=x * jnp.array([[1.0, 0.3], [0.3, 2.0]])),
+        1.5,
+        None,
+    ),
+    "LinearRegression noise": (lambda x: cj.LinearRegression(3, n_samples=20, noise=x), 0.5, None),
+    "LinearRegression noise, fresh": (
+        lambda x: cj.LinearRegression(3, n_samples=20, noise=x, design="fresh"),
+        0.5,
+        None,
+    ),
+    "Categorical probabilities": (
+        lambda x: cj.Categorical(3, 20, probabilities=jnp.stack([x, 0.5 - x, jnp.array(0.5)])),
+        0.2,
+        None,
+    ),
+}
+WORKFLOWS = {
+    "replace": cj.Replace(),
+    "accumulate": cj.Accumulate(),
+    "subsample": cj.AccumulateSubsample(),
+    "weight": cj.Workflow(cj.Real(every=True), fit=cj.Fit(real_weight=0.3)),
+}
+
+
+def _marked(field, workflow):
+    """One workflow is enough for every day."""
+    return pytest.param(
+        field, workflow, marks=[] if workflow == "replace" else [pytest.mark.thorough]
+    )
+
+
+@pytest.mark.parametrize(("field", "workflow"), [_marked(f, w) for f in FIELDS for w in WORKFLOWS])
+def test_gradients_are_finite_and_those_of_differences(field, workflow):
+    make, value, names = FIELDS[field]
+
+    @jax.jit
+    def last(x):
+        found = cj.rollout(WORKFLOWS[workflow], make(x), 3, KEY, metrics=names)
+        return {name: values[-1] for name, values in found.items()}
+
+    slopes = jax.jacrev(last)(value)
+    step = 0.01 * value
+    above, below = last(value + step), last(value - step)
+    for name, slope in slopes.items():
+        difference = (above[name] - below[name]) / (2 * step)
+        assert float(slope) == pytest.approx(float(difference), rel=0.01, abs=1e-3), name
