@@ -14,13 +14,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
-from collapse_jax.numerics import masses
 from collapse_jax.numerics.draws import log_chi_square, to_normals, to_uniform, words
 
 _INVERTED = 12.0  # means below are inverted
 _TERMS = 48  # a count of mean 12 exceeds that with probability 4e-15
 _EXPANDED = 4096.0  # means from here on are expanded around the normal law
 _WHOLE = 2.0**24  # whole numbers below are exact in float32
+_STEPS = 4
 _PROPOSALS = 2
 
 
@@ -46,14 +46,14 @@ class _Law(NamedTuple):
     skewness: Float[Array, " m"]
     kurtosis: Float[Array, " m"]
     """Excess over the normal law's."""
-    share: Float[Array, " m"]
-    """Probability of success of a single trial; 0 for Poisson laws."""
     largest: Float[Array, " m"]
     log_none: Float[Array, " m"]
     """Logarithm of the probability of zero."""
     slope: Float[Array, " m"]
     """The probability of k is that of k - 1 times `slope + offset / k`."""
     offset: Float[Array, " m"]
+    log_mass: Callable[[Float[Array, "..."]], Float[Array, "..."]]
+    """Logarithm of the probability of a count up to a constant, for means that are moderate."""
 
 
 def poisson(key: Key[Array, ""], rate: Float[Array, " m"]) -> Count:
@@ -71,18 +71,13 @@ def poisson(key: Key[Array, ""], rate: Float[Array, " m"]) -> Count:
         0.0
     """
     zero, root = jnp.zeros_like(rate), jnp.sqrt(jnp.maximum(rate, 1e-30))
-    law = _Law(
-        rate,
-        rate,
-        skewness=1.0 / root,
-        kurtosis=1.0 / root**2,
-        share=zero,
-        largest=jnp.full_like(rate, jnp.inf),
-        log_none=-rate,
-        slope=zero,
-        offset=rate,
-    )
-    return _draw(key, law, lambda k: masses.poisson(k, law.mean))
+
+    def log_mass(k):
+        return (k - rate) - _log_factorial(k, rate)
+
+    infinite = jnp.full_like(rate, jnp.inf)
+    law = _Law(rate, rate, 1.0 / root, 1.0 / root**2, infinite, -rate, zero, rate, log_mass)
+    return _draw(key, law)
 
 
 def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m"]) -> Count:
@@ -100,22 +95,24 @@ def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m
         >>> binomial(jax.random.key(0), jnp.array([5.0]), jnp.array([0.0])).number.item()
         0.0
     """
-    rest = 1.0 - share
-    variance = n * share * rest
-    safe = jnp.maximum(variance, 1e-30)
-    odds = share / rest
+    mean, rest, odds = n * share, 1.0 - share, share / (1.0 - share)
+    safe = jnp.maximum(mean * rest, 1e-30)
+
+    def log_mass(k):
+        return -_log_factorial(k, mean) - _log_factorial(n - k, n * rest, mean - k)
+
     law = _Law(
-        n * share,
-        variance,
+        mean,
+        mean * rest,
         skewness=(rest - share) / jnp.sqrt(safe),
         kurtosis=(1.0 - 6.0 * share * rest) / safe,
-        share=share,
         largest=n,
         log_none=n * jnp.log1p(-share),
         slope=-odds,
         offset=(n + 1.0) * odds,
+        log_mass=log_mass,
     )
-    return _draw(key, law, lambda k: masses.binomial(k, n, share))
+    return _draw(key, law)
 
 
 def log_gamma(key: Key[Array, ""], shape: Float[Array, " m"]) -> Float[Array, " m"]:
@@ -158,58 +155,74 @@ def _expansion(
     )
 
 
-def _draw(
-    key: Key[Array, ""], law: _Law, log_mass: Callable[[Float[Array, "..."]], Float[Array, "..."]]
-) -> Count:
+def _log_factorial(
+    k: Float[Array, "..."], unit: Float[Array, " m"], beyond: Float[Array, "..."] | None = None
+) -> Float[Array, "..."]:
+    """`log(k! / unit**k)`, up to `k` and a constant, by Stirling's formula.
+
+    `beyond` is `k - unit`, where that is known with more digits.
+    """
+    beyond = k - unit if beyond is None else beyond
+    inverse = 1.0 / (k + 1.0)
+    lacking = inverse * (1.0 / 12.0 - inverse * inverse / 360.0)
+    return (k + 0.5) * jnp.log1p((beyond + 1.0) / unit) + lacking
+
+
+def _draw(key: Key[Array, ""], law: _Law) -> Count:
     """A draw of each law, by the way that suits its mean."""
-    m = law.mean.shape[0]
-    drawn = words(key, (2, m))
-    few = _inverted(law, to_uniform(drawn[0]))
-    moderate = (law.mean >= _INVERTED) & (law.mean < _EXPANDED)
-    number = jnp.where(moderate, _rejected(key, law, log_mass, ~moderate), few)
-    many = law.mean >= _EXPANDED
+    drawn = words(key, (2, law.mean.shape[0]))
+    few, many = law.mean < _INVERTED, law.mean >= _EXPANDED
+    small = _inverted(law, to_uniform(drawn[0]), few)
+    number = jnp.where(few, small, _rejected(key, law, few | many))
     # A count is the nearest whole number to a continuous variable; Sheppard's 1/12 is its variance.
     deviation = jnp.sqrt(jnp.maximum(law.variance - 1.0 / 12.0, 0.0))
-    shift = deviation * _expansion(to_normals(drawn)[:m], law.skewness, law.kurtosis)
+    normal = to_normals(drawn)[: law.mean.shape[0]]
+    shift = deviation * _expansion(normal, law.skewness, law.kurtosis)
     rounded = jnp.clip(jnp.round(law.mean + shift), 0.0, law.largest)
     number = jnp.where(many, rounded, number)
     return Count(number, jnp.where(law.mean < _WHOLE, number - law.mean, shift))
 
 
-def _inverted(law: _Law, uniform: Float[Array, " m"]) -> Float[Array, " m"]:
-    """How many steps of the distribution function a uniform draw is above."""
-    mass = jnp.exp(law.log_none)
-    below = mass
-    number = jnp.zeros_like(uniform)
-    for k in range(1, _TERMS + 1):
-        number = number + (uniform > below)
-        mass = mass * jnp.maximum(law.slope + law.offset / k, 0.0)
-        below = below + mass
-    return jnp.minimum(number, law.largest)
-
-
-def _rejected(
-    key: Key[Array, ""],
-    law: _Law,
-    log_mass: Callable[[Float[Array, "..."]], Float[Array, "..."]],
-    done: Bool[Array, " m"],
+def _inverted(
+    law: _Law, uniform: Float[Array, " m"], wanted: Bool[Array, " m"]
 ) -> Float[Array, " m"]:
+    """How many steps of the distribution function a uniform draw is above."""
+    uniform = jnp.where(wanted, uniform, 0.0)
+
+    def climb(state):
+        k, number, mass, below = state
+        for _ in range(_STEPS):
+            number = jnp.where(uniform > below, k, number)
+            mass = mass * jnp.maximum(law.slope + law.offset / k, 0.0)
+            below, k = below + mass, k + 1.0
+        return k, number, mass, below
+
+    def above(state):
+        return jnp.any(uniform > state[3]) & (state[0] <= _TERMS)
+
+    mass = jnp.exp(law.log_none)
+    start = (jnp.ones(()), jnp.zeros_like(uniform), mass, mass)
+    return jnp.minimum(lax.while_loop(above, climb, start)[1], law.largest)
+
+
+def _rejected(key: Key[Array, ""], law: _Law, done: Bool[Array, " m"]) -> Float[Array, " m"]:
     """Draws by transformed rejection, a few proposals at a time, where they are not done."""
     m = law.mean.shape[0]
-    deviation = jnp.sqrt(law.variance)
+    deviation = jnp.sqrt(jnp.where(done, 1.0, law.variance))
     b = 1.15 + 2.53 * deviation
-    a = -0.0873 + 0.0248 * b + 0.01 * law.share
-    mode = jnp.minimum(jnp.floor(law.mean + law.share), law.largest)
-    log_height = jnp.log((2.83 + 5.1 / b) * deviation) + log_mass(mode)
+    share = 1.0 - law.variance / jnp.maximum(law.mean, 1e-30)
+    a = -0.0873 + 0.0248 * b + 0.01 * share
+    height = (2.83 + 5.1 / b) * deviation
+    log_most = law.log_mass(jnp.floor(law.mean + share))
 
     def attempt(state):
         trial, number, done = state
-        drawn = to_uniform(words(jax.random.fold_in(key, trial), (2, _PROPOSALS, m)))
-        u = drawn[0] - 0.5
-        room = 0.5 - jnp.abs(u)
-        k = jnp.floor((2.0 * a / room + b) * u + law.mean + 0.5)
-        log_v = jnp.log(drawn[1]) - jnp.log(a / (room * room) + b) + log_height
-        accepted = (k >= 0.0) & (k <= law.largest) & (log_v <= log_mass(k))
+        drawn = to_uniform(words(jax.random.fold_in(key, trial), (2, _PROPOSALS * m)))
+        u, v = drawn.reshape(2, _PROPOSALS, m)
+        room = 0.5 - jnp.abs(u - 0.5)
+        k = jnp.floor((2.0 * a / room + b) * (u - 0.5) + law.mean + 0.5)
+        log_v = jnp.log(v * height / (a / (room * room) + b)) + log_most
+        accepted = (k >= 0.0) & (k <= law.largest) & (log_v <= law.log_mass(jnp.maximum(k, 0.0)))
         for i in range(_PROPOSALS):
             number = jnp.where(accepted[i] & ~done, k[i], number)
             done = done | accepted[i]
