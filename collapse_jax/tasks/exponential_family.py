@@ -1,6 +1,6 @@
 """Maximum likelihood for the mean of an exponential family with one parameter."""
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +13,9 @@ from collapse_jax.numerics.families import Family, Kind, pooled
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.tables import sample_size, split
 
+FamilyName: TypeAlias = Literal[
+    "poisson", "exponential", "bernoulli", "geometric", "gamma", "binomial", "negative_binomial"
+]
 # What each is a special case of, and the argument that says which.
 _KINDS: dict[str, tuple[Kind, str | None]] = {
     "poisson": ("poisson", None),
@@ -82,6 +85,7 @@ class ExponentialFamily(AbstractTask):
     shape: Any
     size: Any
     data_mean: Any
+    data_variance: Any
     train: Array | None
     test_mean: Any
     test_nll: Any
@@ -99,15 +103,7 @@ class ExponentialFamily(AbstractTask):
 
     def __init__(
         self,
-        family: Literal[
-            "poisson",
-            "exponential",
-            "bernoulli",
-            "geometric",
-            "gamma",
-            "binomial",
-            "negative_binomial",
-        ] = "poisson",
+        family: FamilyName = "poisson",
         mean: Number = None,
         n_samples: int | Array | None = None,
         *,
@@ -122,11 +118,12 @@ class ExponentialFamily(AbstractTask):
         self.size = self._checked_parameter("size", size)
         self.test_fraction, self.split_seed = test_fraction, split_seed
         if data is None:
-            self.mean, self.data_mean = self._checked_mean(mean), None
+            self.mean = self._checked_mean(mean)
             self.n_samples = checks.whole_number(
                 "n_samples", 100 if n_samples is None else n_samples
             )
-            self.train = self.test_mean = self.test_nll = None
+            self.train = self.data_mean = self.data_variance = None
+            self.test_mean = self.test_nll = None
         else:
             if mean is not None:
                 raise ValueError("mean cannot be given together with data")
@@ -155,7 +152,7 @@ class ExponentialFamily(AbstractTask):
                 f"mean must be between {low:g} and {high:g} for {self.family}, got {mean:g}"
             )
         known = not (checks.is_traced(mean) or checks.is_traced(self.copies))
-        if self.kind == "binomial" and known and not mean < self.copies:
+        if self.kind == "binomial" and known and mean >= self.copies:
             raise ValueError(
                 f"mean must be below {self.copies} for {self.family}, the largest value, "
                 f"got {mean:g}"
@@ -166,7 +163,7 @@ class ExponentialFamily(AbstractTask):
         rows = _checked_rows(data, self)
         train, test = split(rows, self.test_fraction, self.split_seed)
         self.n_samples = sample_size(n_samples, len(train))
-        self.data_mean = float(train.mean())
+        self.data_mean, self.data_variance = float(train.mean()), float(train.var())
         if self.data_mean <= 0.0 or (self.kind == "binomial" and self.data_mean >= self.copies):
             raise ValueError(
                 f"data must have training rows of different values for {self.family}, "
@@ -181,15 +178,13 @@ class ExponentialFamily(AbstractTask):
         from scipy import stats  # slow to import
 
         m, k = self.true_mean, self.copies
+        if self.kind == "gamma":
+            return -float(np.mean(stats.gamma.logpdf(rows, k, scale=m / k)))
         if self.kind == "poisson":
-            logs = stats.poisson.logpmf(rows, m)
-        elif self.kind == "gamma":
-            logs = stats.gamma.logpdf(rows, k, scale=m / k)
-        elif self.kind == "binomial":
-            logs = stats.binom.logpmf(rows, k, m / k)
-        else:
-            logs = stats.nbinom.logpmf(rows, k, k / (k + m))
-        return -float(np.mean(logs))
+            return -float(np.mean(stats.poisson.logpmf(rows, m)))
+        if self.kind == "binomial":
+            return -float(np.mean(stats.binom.logpmf(rows, k, m / k)))
+        return -float(np.mean(stats.nbinom.logpmf(rows, k, k / (k + m))))
 
     @property
     def kind(self) -> Kind:
@@ -205,6 +200,11 @@ class ExponentialFamily(AbstractTask):
     def true_mean(self) -> Any:
         """Mean of a row of the truth, or of the training rows."""
         return self.mean if self.data_mean is None else self.data_mean
+
+    @property
+    def entropy(self) -> Float[Array, ""]:
+        """Entropy of a row of the true model, or of that of the training rows' mean, in nats."""
+        return self._truth.entropy()
 
     @property
     def population(self) -> int | None:
@@ -240,7 +240,7 @@ class ExponentialFamily(AbstractTask):
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> Float[Array, ""]:
         # The true model's `nll`, which no chain need work out again.
         if self.test_nll is None:
-            return self._truth.entropy()
+            return self.entropy
         return jnp.asarray(self.test_nll, jnp.float32)
 
     def real_statistic(self, world: Any, key: Key[Array, ""], n: Size) -> Sample:
