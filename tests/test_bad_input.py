@@ -53,7 +53,7 @@ TABLE = [
     (lambda: simulate(task="Gausian"), "task must be one of .*did you mean 'Gaussian'"),
     (lambda: simulate(task=cj.Gaussian), r"task must be an instance.*write Gaussian\(\)"),
     (lambda: simulate(workflow=cj.Gaussian()), "workflow must be one of Replace, Accumulate"),
-    (lambda: simulate(task=None or cj.Replace()), "task must be one of Categorical, Gaussian"),
+    (lambda: simulate(task=None or cj.Replace()), "task must be one of Categorical, Exponential"),
     (
         lambda: simulate(cj.AccumulateSubsample(), cj.Gaussian(2, 1000), memory_limit=10_000),
         "memory_limit .* need [0-9,]+ bytes; reduce n_samples or n_generations",

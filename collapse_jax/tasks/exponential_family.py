@@ -146,16 +146,11 @@ class ExponentialFamily(AbstractTask):
         if mean is None:
             return 0.5 * self.copies if self.kind == "binomial" else 1.0
         mean = checks.positive_number("mean", mean)
-        low, high = (1e-30, 1e30) if self.kind == "gamma" else (1e-30, 1e9)
-        if not checks.is_traced(mean) and not low <= mean <= high:
+        traced = checks.is_traced(mean) or checks.is_traced(self.copies)
+        largest = self.copies if self.kind == "binomial" else 1e9
+        if not traced and not 1e-30 <= mean < largest:
             raise ValueError(
-                f"mean must be between {low:g} and {high:g} for {self.family}, got {mean:g}"
-            )
-        known = not (checks.is_traced(mean) or checks.is_traced(self.copies))
-        if self.kind == "binomial" and known and mean >= self.copies:
-            raise ValueError(
-                f"mean must be below {self.copies} for {self.family}, the largest value, "
-                f"got {mean:g}"
+                f"mean must be at least 1e-30 and below {largest:g} for {self.family}, got {mean:g}"
             )
         return mean
 

@@ -18,7 +18,8 @@ def extinction(
 
     The sum of a batch is Poisson with the sum before it as its mean, a branching process; its
     generating function is iterated. Geometric and negative binomial rows multiply that mean by a
-    gamma variable of mean 1, over which is integrated numerically, to 1e-7 for gamma shapes of 2 or more.
+    gamma variable of mean 1, over which is integrated numerically: to 1e-7 for sizes times r of 2
+    or more.
 
     Args:
         mean: true mean of a row.
