@@ -119,9 +119,8 @@ class ExponentialFamily(AbstractTask):
         self.test_fraction, self.split_seed = test_fraction, split_seed
         if data is None:
             self.mean = self._checked_mean(mean)
-            self.n_samples = checks.whole_number(
-                "n_samples", 100 if n_samples is None else n_samples
-            )
+            n_samples = 100 if n_samples is None else n_samples
+            self.n_samples = checks.whole_number("n_samples", n_samples)
             self.train = self.data_mean = self.data_variance = None
             self.test_mean = self.test_nll = None
         else:
@@ -227,7 +226,10 @@ class ExponentialFamily(AbstractTask):
         return Family(self.kind, self.copies, self.true_mean)
 
     def laws(self, plan: Any) -> Laws:
-        return Laws(real=self.train is None, synthetic=True)
+        # Past models and mixtures have rows of the truth, which are the user's.
+        own = self.train is not None
+        among = plan.truth_share is not None or hasattr(plan.source, "last")
+        return Laws(real=not own, synthetic=not (own and among))
 
     def additive(self, grows: bool) -> bool:
         return True
