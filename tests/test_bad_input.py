@@ -88,6 +88,7 @@ TABLE = [
         lambda: cj.Gaussian(dim=2, mean=[0.0, 0.0, 0.0]),
         r"mean must be a number or have shape \(2,\)",
     ),
+    (lambda: cj.ExponentialFamily("poison"), "family must be one of .*did you mean 'poisson'"),
     (lambda: cj.Gaussian(estimator="mel"), "estimator must be one of .*did you mean 'mle'"),
     (lambda: cj.KernelDensity("moon"), "dataset must be one of .*did you mean 'moons'"),
     (lambda: cj.KernelDensity(kernel="gausian"), "kernel must be one of .*did you mean 'gaussian'"),

@@ -230,7 +230,6 @@ def test_data_are_measured_on_test_rows():
 @pytest.mark.parametrize(
     ("family", "arguments", "message"),
     [
-        ("poison", {}, "family must be one of .*did you mean 'poisson'"),
         ("poisson", {"mean": -1.0}, "mean must be a finite positive number, got -1"),
         ("bernoulli", {"mean": 1.0}, "mean must be .* below 1 for bernoulli, got 1"),
         ("gamma", {}, "shape must be given for gamma"),

@@ -126,7 +126,6 @@ class ExponentialFamily(AbstractTask):
         else:
             if mean is not None:
                 raise ValueError("mean cannot be given together with data")
-            self.mean = None
             self._set_data(data, n_samples)
 
     def _checked_parameter(self, name: str, value: Any) -> Any:
@@ -154,7 +153,7 @@ class ExponentialFamily(AbstractTask):
         return mean
 
     def _set_data(self, data: Any, n_samples: Any) -> None:
-        rows = _checked_rows(data, self)
+        self.mean, rows = None, _checked_rows(data, self)
         train, test = split(rows, self.test_fraction, self.split_seed)
         self.n_samples = sample_size(n_samples, len(train))
         self.data_mean, self.data_variance = float(train.mean()), float(train.var())
