@@ -58,10 +58,6 @@ TASKS: dict[str, Callable[[], Any]] = {
     "KernelDensity h=0.1": lambda: cj.KernelDensity("moons", 20, bandwidth=0.1, n_test=50),
     "KernelDensity scott": lambda: cj.KernelDensity("moons", 20, bandwidth="scott", n_test=50),
     "KernelDensity data": lambda: cj.KernelDensity(data=rows(), bandwidth=0.5),
-    "ExponentialFamily poisson": lambda: cj.ExponentialFamily(n_samples=20),
-    "ExponentialFamily gamma": lambda: cj.ExponentialFamily("gamma", n_samples=20, shape=0.5),
-    "ExponentialFamily bernoulli": lambda: cj.ExponentialFamily("bernoulli", n_samples=90),
-    "ExponentialFamily data": lambda: cj.ExponentialFamily(data=np.arange(20) % 7),
     "LanguageModel": lambda: cj.LanguageModel(n_samples=16, n_test=8, sample_batch=16),
 }
 ROWS = "Gaussian d=3, rows"
