@@ -18,7 +18,13 @@ from collapse_jax.report.tables import summary
 from collapse_jax.run.reruns import rerun
 from collapse_jax.run.simulation import simulate
 from collapse_jax.run.sweeps import sweep
-from collapse_jax.tasks import Categorical, Gaussian, KernelDensity, LinearRegression
+from collapse_jax.tasks import (
+    Categorical,
+    ExponentialFamily,
+    Gaussian,
+    KernelDensity,
+    LinearRegression,
+)
 
 if TYPE_CHECKING:
     from collapse_jax.language import corpora as corpus
@@ -30,6 +36,7 @@ __all__ = [
     "AccumulateSubsample",
     "Categorical",
     "Diagnosis",
+    "ExponentialFamily",
     "Fit",
     "Gaussian",
     "KernelDensity",

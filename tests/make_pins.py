@@ -68,6 +68,7 @@ COST_TASKS: dict[str, Callable[[], Any]] = {
     "LinearRegression": lambda: cj.LinearRegression(dim=10),
     "Categorical": cj.Categorical,
     "KernelDensity": lambda: cj.KernelDensity("moons", n_samples=100),
+    "ExponentialFamily": cj.ExponentialFamily,
 }
 COSTS = ("flops", "bytes accessed", "transcendentals")
 _COST_SEEDS, _COST_GENERATIONS = 8, 10

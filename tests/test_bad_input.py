@@ -56,7 +56,7 @@ TABLE = [
     (lambda: simulate(task="Gausian"), "task must be one of .*did you mean 'Gaussian'"),
     (lambda: simulate(task=cj.Gaussian), r"task must be an instance.*write Gaussian\(\)"),
     (lambda: simulate(workflow=cj.Gaussian()), "workflow must be one of Replace, Accumulate"),
-    (lambda: simulate(task=None or cj.Replace()), "task must be one of Categorical, Gaussian"),
+    (lambda: simulate(task=None or cj.Replace()), "task must be one of Categorical, Exponential"),
     (
         lambda: simulate(cj.AccumulateSubsample(), cj.Gaussian(2, 1000), memory_limit=10_000),
         "memory_limit .* need [0-9,]+ bytes; reduce n_samples or n_generations",
@@ -91,6 +91,7 @@ TABLE = [
         lambda: cj.Gaussian(dim=2, mean=[0.0, 0.0, 0.0]),
         r"mean must be a number or have shape \(2,\)",
     ),
+    (lambda: cj.ExponentialFamily("poison"), "family must be one of .*did you mean 'poisson'"),
     (lambda: cj.Gaussian(estimator="mel"), "estimator must be one of .*did you mean 'mle'"),
     (lambda: cj.KernelDensity("moon"), "dataset must be one of .*did you mean 'moons'"),
     (lambda: cj.KernelDensity(kernel="gausian"), "kernel must be one of .*did you mean 'gaussian'"),

@@ -20,6 +20,7 @@ METRICS = {
     "Gaussian": ["squared_error_mean", "trace_ratio"],
     "Categorical": ["collision", "squared_error", "n_extinct"],
     "LinearRegression": ["test_error"],
+    "ExponentialFamily": ["squared_error"],
 }
 
 
@@ -43,6 +44,24 @@ def random_categorical(rng):
         task = cj.Categorical(data=labels, n_samples=n)
     else:
         task = cj.Categorical(probabilities=rng.dirichlet(np.full(k, 2.0)), n_samples=n)
+    return task, random_workflow(rng, T, tempered=False, sizes=(2, 20))
+
+
+FAMILIES = {
+    "poisson": {},
+    "exponential": {},
+    "bernoulli": {"mean": 0.3},
+    "geometric": {},
+    "gamma": {"shape": 0.6},
+    "binomial": {"size": 3},
+    "negative_binomial": {"size": 2.5},
+}
+
+
+def random_family(rng):
+    family = list(FAMILIES)[rng.integers(len(FAMILIES))]
+    n = int(rng.integers(4, 20))
+    task = cj.ExponentialFamily(family, n_samples=n, **FAMILIES[family])
     return task, random_workflow(rng, T, tempered=False, sizes=(2, 20))
 
 
@@ -93,6 +112,19 @@ def check_case(case):
         with pytest.raises(ValueError, match=r"real\.n must not exceed the .* training rows"):
             cj.simulate(workflow, task, T, 2, progress=False)
         return
+    check(workflow, task)
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_random_compositions_of_families(case):
+    task, workflow = random_family(np.random.default_rng([4, case]))
+    check(workflow, task)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("case", range(4, 60))
+def test_more_random_compositions_of_families(case):
+    task, workflow = random_family(np.random.default_rng([4, case]))
     check(workflow, task)
 
 

@@ -24,6 +24,7 @@ TASKS = [
     cj.KernelDensity("blobs", n_samples=10, n_test=20),
     cj.LinearRegression(dim=3, n_samples=10),
     cj.Categorical(5, 10),
+    cj.ExponentialFamily("geometric", n_samples=10),
 ]
 ids = {"ids": lambda x: name_of(x) if isinstance(x, cj.Workflow) else type(x).__name__}
 every_workflow = pytest.mark.parametrize("workflow", WORKFLOWS, **ids)

@@ -13,6 +13,7 @@ _CLASSES = {
     "kde": "KernelDensity",
     "linear-regression": "LinearRegression",
     "categorical": "Categorical",
+    "exponential-family": "ExponentialFamily",
 }
 TASKS = (*_CLASSES, "lm")
 

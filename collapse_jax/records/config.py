@@ -27,7 +27,13 @@ from collapse_jax.records.values import (
 
 KNOWN: dict[str, type] = {
     cls.__name__: cls
-    for cls in (tasks.Categorical, tasks.Gaussian, tasks.KernelDensity, tasks.LinearRegression)
+    for cls in (
+        tasks.Categorical,
+        tasks.ExponentialFamily,
+        tasks.Gaussian,
+        tasks.KernelDensity,
+        tasks.LinearRegression,
+    )
 }
 _LANGUAGE = {
     "LanguageModel": "language.task",

@@ -2,6 +2,7 @@
 
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Variable
 from collapse_jax.tasks.categorical import Categorical
+from collapse_jax.tasks.exponential_family import ExponentialFamily
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.tasks.kernel_density import KernelDensity
 from collapse_jax.tasks.linear_regression import LinearRegression
@@ -11,6 +12,7 @@ __all__ = [
     "AbstractTask",
     "Categorical",
     "Data",
+    "ExponentialFamily",
     "Gaussian",
     "KernelDensity",
     "Laws",

@@ -8,8 +8,8 @@ the formulas, each usable alone, in NumPy and SciPy and double precision:
 - `moments`: the same for weights of your own, batch by batch;
 - `gaussian`: closed-form moments of the three workflows; `wishart`: determinants, spreads and
   likelihoods under Replace; `risk`: universal large-sample ratios; `mixing`: real data mixed in;
-- `regression`, `kernel`, `categorical`: the other tasks; `wright_fisher`: categorical models under
-  Replace, exactly, and their single outcomes;
+- `regression`, `kernel`, `categorical`, `families`: the other tasks; `wright_fisher`: categorical
+  models under Replace, exactly, and their single outcomes;
 - `predictions`: what is known per task and plan, the layer below `expected`.
 
 Generations are counted t = 1..T, and generation 1 is fitted to real data. Numbers out of range
@@ -18,6 +18,7 @@ raise `ValueError`, arguments of the wrong type `TypeError`.
 
 from collapse_jax.theory import (
     categorical,
+    families,
     gaussian,
     kernel,
     mixing,
@@ -38,6 +39,7 @@ __all__ = [
     "Prediction",
     "categorical",
     "expected",
+    "families",
     "gaussian",
     "kernel",
     "mixing",

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.theory._checks import check_count
+from collapse_jax.theory.families import predict_family
 from collapse_jax.theory.plans import plan_of
 from collapse_jax.theory.predictions import (
     Prediction,
@@ -136,6 +137,22 @@ def categorical_theory(task: Any, workflow: Any, n_generations: int) -> Predicti
     )
 
 
+def family_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
+    """Theory of `ExponentialFamily` tasks; see `families.predict_family`."""
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None:
+        return {}
+    return predict_family(
+        plan,
+        kind=task.kind,
+        mean=float(task.true_mean),
+        copies=float(task.copies),
+        entropy=float(task.entropy),
+        variance=task.data_variance,
+        population=task.population,
+    )
+
+
 @functools.cache
 def _built_in() -> dict[type, Theory]:
     from collapse_jax import tasks  # here, so that the formulas load without JAX
@@ -144,6 +161,7 @@ def _built_in() -> dict[type, Theory]:
         tasks.Gaussian: gaussian_theory,
         tasks.LinearRegression: regression_theory,
         tasks.Categorical: categorical_theory,
+        tasks.ExponentialFamily: family_theory,
     }
 
 

@@ -31,9 +31,10 @@ SIZES = {"n_train", "real_fraction"}
         tasks.Gaussian(dim=1, n_samples=30, estimator="unbiased"),
         tasks.LinearRegression(dim=3, n_samples=40, noise=0.5),
         tasks.Categorical(n_samples=20, probabilities=[0.5, 0.25, 0.25]),
+        tasks.ExponentialFamily("gamma", n_samples=20, shape=2.0),
         tasks.KernelDensity(n_samples=20),
     ],
-    ids=["gaussian", "unbiased", "regression", "categorical", "kernel"],
+    ids=["gaussian", "unbiased", "regression", "categorical", "gamma", "kernel"],
 )
 def test_dataset(workflow, task):
     ds = expected(workflow, task, 6)

@@ -1,0 +1,232 @@
+"""Random sums, at a cost that does not depend on how much is added: counts and gamma variables.
+
+A count is drawn by inverting its distribution function where its mean is small, by rejection where
+it is moderate, and by a normal draw corrected for skewness and kurtosis where it is large. The last
+is off by about 1e-6 in distribution; counts beyond 2**24, which float32 does not resolve, are kept
+as their distance from the mean.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Key
+
+from collapse_jax.numerics.draws import log_chi_square, to_normals, to_uniform, words
+
+_INVERTED = 12.0  # means below are inverted
+_TERMS = 48  # a count of mean 12 exceeds that with probability 4e-15
+_EXPANDED = 4096.0  # means from here on are expanded around the normal law
+_WHOLE = 2.0**24  # whole numbers below are exact in float32
+_STEPS = 4
+_PROPOSALS = 2
+
+
+class Count(NamedTuple):
+    """A count that is drawn, and its distance from its mean, which keeps more digits if large."""
+
+    number: Float[Array, " m"]
+    excess: Float[Array, " m"]
+
+    def log_relative(self, mean: Float[Array, " m"]) -> Float[Array, " m"]:
+        """Logarithm of the count relative to its mean; -inf for a count of zero."""
+        safe = jnp.where(mean > 0.0, mean, 1.0)
+        far = jnp.log(self.number / safe)
+        near = jnp.log1p(jnp.maximum(self.excess / safe, -0.75))
+        return jnp.where(self.number < 0.5 * mean, far, jnp.where(mean > 0.0, near, -jnp.inf))
+
+
+class _Law(NamedTuple):
+    """A law of counts: what the three ways of drawing need to know of it."""
+
+    mean: Float[Array, " m"]
+    variance: Float[Array, " m"]
+    skewness: Float[Array, " m"]
+    kurtosis: Float[Array, " m"]
+    """Excess over the normal law's."""
+    largest: Float[Array, " m"]
+    log_none: Float[Array, " m"]
+    """Logarithm of the probability of zero."""
+    slope: Float[Array, " m"]
+    """The probability of k is that of k - 1 times `slope + offset / k`."""
+    offset: Float[Array, " m"]
+    log_mass: Callable[[Float[Array, "..."]], Float[Array, "..."]]
+    """Logarithm of the probability of a count up to a constant, for means that are moderate."""
+
+
+def poisson(key: Key[Array, ""], rate: Float[Array, " m"]) -> Count:
+    """Poisson draws.
+
+    Args:
+        key: the key of the draws.
+        rate: their means, zero allowed. `[m]`
+
+    Source:
+        Hormann, J. Stat. Comput. Simul. 46:101, 1993 (BTRS, whose limit for many trials this is).
+
+    Example:
+        >>> poisson(jax.random.key(0), jnp.array([0.0])).number.item()
+        0.0
+    """
+    zero, root = jnp.zeros_like(rate), jnp.sqrt(jnp.maximum(rate, 1e-30))
+
+    def log_mass(k):
+        return (k - rate) - _log_factorial(k, rate)
+
+    infinite = jnp.full_like(rate, jnp.inf)
+    law = _Law(rate, rate, 1.0 / root, 1.0 / root**2, infinite, -rate, zero, rate, log_mass)
+    return _draw(key, law)
+
+
+def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m"]) -> Count:
+    """Binomial draws.
+
+    Args:
+        key: the key of the draws.
+        n: numbers of trials, whole numbers as floats, zero allowed. `[m]`
+        share: probabilities of success, at most 1/2. `[m]`
+
+    Source:
+        Hormann, J. Stat. Comput. Simul. 46:101, 1993 (BTRS).
+
+    Example:
+        >>> binomial(jax.random.key(0), jnp.array([5.0]), jnp.array([0.0])).number.item()
+        0.0
+    """
+    mean, rest, odds = n * share, 1.0 - share, share / (1.0 - share)
+    safe = jnp.maximum(mean * rest, 1e-30)
+
+    def log_mass(k):
+        return -_log_factorial(k, mean) - _log_factorial(n - k, n * rest, mean - k)
+
+    law = _Law(
+        mean,
+        mean * rest,
+        skewness=(rest - share) / jnp.sqrt(safe),
+        kurtosis=(1.0 - 6.0 * share * rest) / safe,
+        largest=n,
+        log_none=n * jnp.log1p(-share),
+        slope=-odds,
+        offset=(n + 1.0) * odds,
+        log_mass=log_mass,
+    )
+    return _draw(key, law)
+
+
+def log_gamma(key: Key[Array, ""], shape: Float[Array, " m"]) -> Float[Array, " m"]:
+    """Logarithms of gamma draws of mean 1.
+
+    Args:
+        key: the key of the draws.
+        shape: their shapes; 0 gives `-inf`. `[m]`
+
+    Source:
+        Marsaglia & Tsang, ACM TOMS 26:363, 2000; shapes below 1 by its section 6.
+
+    Example:
+        >>> log_gamma(jax.random.key(0), jnp.array([0.0])).item()
+        -inf
+    """
+    below = shape < 1.0
+    safe = jnp.maximum(shape, 1e-6)
+    log_square, normal = log_chi_square(
+        key, 2.0 * jnp.where(below, safe + 1.0, safe), normals=shape.shape[0]
+    )
+    uniform = to_uniform(words(jax.random.fold_in(key, 1), shape.shape))
+    boost = jnp.where(below, jnp.log(uniform) / safe, 0.0)
+    exact = log_square - jnp.log(2.0 * safe) + boost
+    root = jnp.sqrt(safe)
+    expanded = jnp.log1p(jnp.maximum(_expansion(normal, 2.0 / root, 6.0 / safe) / root, -0.75))
+    found = jnp.where(shape < _EXPANDED, exact, expanded)
+    return jnp.where(shape > 0.0, found, -jnp.inf)
+
+
+def _expansion(
+    z: Float[Array, " m"], skewness: Float[Array, " m"], kurtosis: Float[Array, " m"]
+) -> Float[Array, " m"]:
+    """Cornish and Fisher's: a standardised draw of these cumulants from a standard normal one."""
+    square = z * z
+    return z + (
+        skewness * (square - 1.0) / 6.0
+        + kurtosis * z * (square - 3.0) / 24.0
+        - skewness**2 * z * (2.0 * square - 5.0) / 36.0
+    )
+
+
+def _log_factorial(
+    k: Float[Array, "..."], unit: Float[Array, " m"], beyond: Float[Array, "..."] | None = None
+) -> Float[Array, "..."]:
+    """`log(k! / unit**k)`, up to `k` and a constant, by Stirling's formula.
+
+    `beyond` is `k - unit`, where that is known with more digits.
+    """
+    beyond = k - unit if beyond is None else beyond
+    inverse = 1.0 / (k + 1.0)
+    lacking = inverse * (1.0 / 12.0 - inverse * inverse / 360.0)
+    return (k + 0.5) * jnp.log1p((beyond + 1.0) / unit) + lacking
+
+
+def _draw(key: Key[Array, ""], law: _Law) -> Count:
+    """A draw of each law, by the way that suits its mean."""
+    drawn = words(key, (2, law.mean.shape[0]))
+    few, many = law.mean < _INVERTED, law.mean >= _EXPANDED
+    small = _inverted(law, to_uniform(drawn[0]), few)
+    number = jnp.where(few, small, _rejected(key, law, few | many))
+    # A count is the nearest whole number to a continuous variable; Sheppard's 1/12 is its variance.
+    deviation = jnp.sqrt(jnp.maximum(law.variance - 1.0 / 12.0, 0.0))
+    normal = to_normals(drawn)[: law.mean.shape[0]]
+    shift = deviation * _expansion(normal, law.skewness, law.kurtosis)
+    rounded = jnp.clip(jnp.round(law.mean + shift), 0.0, law.largest)
+    number = jnp.where(many, rounded, number)
+    return Count(number, jnp.where(law.mean < _WHOLE, number - law.mean, shift))
+
+
+def _inverted(
+    law: _Law, uniform: Float[Array, " m"], wanted: Bool[Array, " m"]
+) -> Float[Array, " m"]:
+    """How many steps of the distribution function a uniform draw is above."""
+    uniform = jnp.where(wanted, uniform, 0.0)
+
+    def climb(state):
+        k, number, mass, below = state
+        for _ in range(_STEPS):
+            number = jnp.where(uniform > below, k, number)
+            mass = mass * jnp.maximum(law.slope + law.offset / k, 0.0)
+            below, k = below + mass, k + 1.0
+        return k, number, mass, below
+
+    def above(state):
+        return jnp.any(uniform > state[3]) & (state[0] <= _TERMS)
+
+    mass = jnp.exp(law.log_none)
+    start = (jnp.ones(()), jnp.zeros_like(uniform), mass, mass)
+    return jnp.minimum(lax.while_loop(above, climb, start)[1], law.largest)
+
+
+def _rejected(key: Key[Array, ""], law: _Law, done: Bool[Array, " m"]) -> Float[Array, " m"]:
+    """Draws by transformed rejection, a few proposals at a time, where they are not done."""
+    m = law.mean.shape[0]
+    deviation = jnp.sqrt(jnp.where(done, 1.0, law.variance))
+    b = 1.15 + 2.53 * deviation
+    share = 1.0 - law.variance / jnp.maximum(law.mean, 1e-30)
+    a = -0.0873 + 0.0248 * b + 0.01 * share
+    height = (2.83 + 5.1 / b) * deviation
+    log_most = law.log_mass(jnp.floor(law.mean + share))
+
+    def attempt(state):
+        trial, number, done = state
+        drawn = to_uniform(words(jax.random.fold_in(key, trial), (2, _PROPOSALS * m)))
+        u, v = drawn.reshape(2, _PROPOSALS, m)
+        room = 0.5 - jnp.abs(u - 0.5)
+        k = jnp.floor((2.0 * a / room + b) * (u - 0.5) + law.mean + 0.5)
+        log_v = jnp.log(v * height / (a / (room * room) + b)) + log_most
+        accepted = (k >= 0.0) & (k <= law.largest) & (log_v <= law.log_mass(jnp.maximum(k, 0.0)))
+        for i in range(_PROPOSALS):
+            number = jnp.where(accepted[i] & ~done, k[i], number)
+            done = done | accepted[i]
+        return trial + 1, number, done
+
+    start = (jnp.ones((), jnp.int32), jnp.zeros(m), done)
+    return lax.while_loop(lambda state: ~jnp.all(state[2]), attempt, start)[1]

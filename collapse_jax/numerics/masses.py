@@ -1,0 +1,118 @@
+"""Probabilities of counts, without cancellation in single precision, and their entropies."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+_EACH = 512  # counts below are summed one by one
+_NODES = 2048  # of the integral over those above
+
+
+def poisson(k: Float[Array, "..."], rate: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Logarithm of a Poisson probability, without cancellation.
+
+    Source:
+        Loader, Fast and accurate computation of binomial probabilities, 2000.
+    """
+    some = jnp.maximum(k, 0.5)
+    mass = -_deviance(k, rate) - _stirling(some) - 0.5 * jnp.log(2.0 * jnp.pi * some)
+    return jnp.where(k > 0.0, mass, -rate)
+
+
+def binomial(
+    k: Float[Array, "..."], n: Float[Array, "..."], share: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """Logarithm of a binomial probability, without cancellation; `n` need not be whole.
+
+    Source:
+        Loader, Fast and accurate computation of binomial probabilities, 2000.
+    """
+    return _successes(k, n - k, n, share, 1.0 - share)
+
+
+def negative_binomial(
+    k: Float[Array, "..."], size: Float[Array, "..."], mean: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """Logarithm of a negative binomial probability, without cancellation.
+
+    Source:
+        Loader, Fast and accurate computation of binomial probabilities, 2000.
+    """
+    total, both = size + k, size + mean
+    mass = _successes(k, size, total, mean / both, size / both) + jnp.log(size / total)
+    return jnp.where(k > 0.0, mass, -size * jnp.log1p(mean / size))
+
+
+def entropy(
+    log_mass: Callable[[Float[Array, "..."]], Float[Array, "..."]],
+    mean: Float[Array, ""],
+    variance: Float[Array, ""],
+    decay: Float[Array, ""],
+    largest: Float[Array, ""],
+) -> Float[Array, ""]:
+    """Entropy of a law of counts, in nats.
+
+    Small counts are summed one by one, the others integrated on a logarithmic scale.
+
+    Args:
+        log_mass: logarithm of the probability of a count.
+        mean: its mean.
+        variance: its variance.
+        decay: by what the logarithm of the probability falls per count, far above the mean.
+        largest: the largest possible count.
+
+    Example:
+        >>> two = entropy(lambda k: jnp.where(k < 2, jnp.log(0.5), -jnp.inf), 0.5, 0.25, 1.0, 1.0)
+        >>> print(two.round(4))
+        0.6931
+    """
+    reach = 12.0 * jnp.sqrt(variance)
+    low = jnp.maximum(mean - reach, _EACH - 0.5)
+    high = jnp.maximum(jnp.minimum(mean + reach + 30.0 / decay, largest + 0.5), low)
+    step = jnp.log(high / low) / _NODES
+    nodes = low * jnp.exp(step * (jnp.arange(_NODES) + 0.5))
+    small = jnp.arange(_EACH, dtype=jnp.float32)
+    k = jnp.concatenate([small, nodes])
+    weight = jnp.concatenate([jnp.where(small <= largest, 1.0, 0.0), step * nodes])
+    log_p = jnp.where(weight > 0.0, log_mass(k), -jnp.inf)
+    mass = weight * jnp.exp(log_p)
+    return -jnp.sum(jnp.where(mass > 0.0, mass * log_p, 0.0)) / jnp.sum(mass)
+
+
+def _successes(
+    k: Float[Array, "..."],
+    others: Float[Array, "..."],
+    n: Float[Array, "..."],
+    share: Float[Array, "..."],
+    rest: Float[Array, "..."],
+) -> Float[Array, "..."]:
+    """Binomial in terms that keep their digits where a share is near to 0 or 1."""
+    deviance = _deviance(k, n * share) + _deviance(others, n * rest)
+    inside = (k > 0.0) & (others > 0.0)
+    a, b = jnp.where(inside, k, 1.0), jnp.where(inside, others, 1.0)
+    total = jnp.where(inside, n, 2.0)
+    middle = _stirling(total) - _stirling(a) - _stirling(b)
+    middle = middle - 0.5 * jnp.log(2.0 * jnp.pi * a * (b / total))
+    possible = (k >= 0.0) & (others >= 0.0)
+    return jnp.where(possible, jnp.where(inside, middle, 0.0) - deviance, -jnp.inf)
+
+
+def _deviance(k: Float[Array, "..."], mean: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`k log(k / mean) + mean - k`, of the order of the square of `k - mean`."""
+    mean = jnp.maximum(mean, 1e-30)
+    t = (k - mean) / mean
+    series = t * t * (0.5 - t * (1.0 / 6.0 - t * (1.0 / 12.0 - t * 0.05)))
+    ratio = jnp.maximum(k, 1e-30) / mean
+    direct = jnp.where(k > 0.0, k * jnp.log(ratio) + mean - k, mean)
+    return jnp.where(jnp.abs(t) < 0.05, mean * series, direct)
+
+
+def _stirling(k: Float[Array, "..."]) -> Float[Array, "..."]:
+    """What Stirling's formula for the logarithm of `k!` lacks."""
+    k = jnp.maximum(k, 1e-6)
+    square = 1.0 / (k * k)
+    series = (1.0 / 12.0 - square * (1.0 / 360.0 - square / 1260.0)) / k
+    direct = lax.lgamma(k + 1.0) - (k + 0.5) * jnp.log(k) + k - 0.5 * jnp.log(2.0 * jnp.pi)
+    return jnp.where(k < 4.0, direct, series)

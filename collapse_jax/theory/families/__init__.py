@@ -1,0 +1,19 @@
+"""Exponential families of one parameter, fitted by their mean: exact errors, and extinction.
+
+The variance of a row is a quadratic function of its mean, V(mu) = a + b mu + c mu^2, so that second
+moments close: in any loop that is fair on average, E V(mu_t) is V(mu_0) plus c times the squared
+error of the mean. With it, `errors` follows the error through every plan that `recursion` can read.
+`survival` has the laws of extinction.
+"""
+
+from collapse_jax.theory.families.errors import Curve, curve_of, mean_error, predict_family
+from collapse_jax.theory.families.survival import binomial_extinction, extinction
+
+__all__ = [
+    "Curve",
+    "binomial_extinction",
+    "curve_of",
+    "extinction",
+    "mean_error",
+    "predict_family",
+]
