@@ -58,6 +58,8 @@ TASKS: dict[str, Callable[[], Any]] = {
     "KernelDensity h=0.1": lambda: cj.KernelDensity("moons", 20, bandwidth=0.1, n_test=50),
     "KernelDensity scott": lambda: cj.KernelDensity("moons", 20, bandwidth="scott", n_test=50),
     "KernelDensity data": lambda: cj.KernelDensity(data=rows(), bandwidth=0.5),
+    "ExponentialFamily poisson": lambda: cj.ExponentialFamily("poisson", 2.0, 20),
+    "ExponentialFamily gamma": lambda: cj.ExponentialFamily("gamma", 2.0, 20, shape=2.0),
     "LanguageModel": lambda: cj.LanguageModel(n_samples=16, n_test=8, sample_batch=16),
 }
 ROWS = "Gaussian d=3, rows"

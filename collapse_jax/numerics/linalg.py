@@ -175,9 +175,10 @@ def orthonormal(
             there can be.
     """
     n, d = rows.shape
+    few = rank is not None and not isinstance(rank, int)  # they may be
     rank = n if rank is None else rank
     rows = jnp.where(jnp.arange(d) < rank, rows, 0.0)
-    for lower in (qr_lower, gram_lower):  # the first leaves rounding errors where rows are few
+    for lower in (qr_lower if few else gram_lower, gram_lower):  # again, for rounding errors
         rows = rows @ triangular_inverse(lower(rows)).T
     return rows
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.numerics import draws, linalg
 
@@ -22,6 +22,20 @@ class Design(NamedTuple):
     """Orthonormal basis of the row space; columns beyond the rank are zero."""
     spread: Float[Array, "d d"]
     """`S` with `S S' = (X'X)^+`, so that `S z` has the law of `X^+ eps` for unit noise."""
+
+
+class KnownRows(NamedTuple):
+    """Rows of a design that is known, by their number, with their labels."""
+
+    index: Int[Array, " n"]
+    y: Float[Array, " n"]
+
+
+class FreshRows(NamedTuple):
+    """Rows of a design drawn anew in each generation, with their labels."""
+
+    x: Float[Array, "n d"]
+    y: Float[Array, " n"]
 
 
 def wishart_factor(key: Key[Array, ""], n: Any, dim: int) -> Float[Array, "d d"]:

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Pair
@@ -14,6 +14,8 @@ from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
 from collapse_jax.tasks.designs import (
     Design,
+    FreshRows,
+    KnownRows,
     design_of,
     lower_of,
     rows_of,
@@ -45,20 +47,6 @@ class LeastSquares(NamedTuple):
     """With one shared design the number of copies of it, otherwise X'X."""
     coefficients: Float[Array, " d"]
     """Least-squares solution, of minimum norm where it is not unique."""
-
-
-class KnownRows(NamedTuple):
-    """Rows of a design that is known, by their number, with their labels."""
-
-    index: Int[Array, " n"]
-    y: Float[Array, " n"]
-
-
-class FreshRows(NamedTuple):
-    """Rows of a design drawn anew in each generation, with their labels."""
-
-    x: Float[Array, "n d"]
-    y: Float[Array, " n"]
 
 
 class LinearRegression(AbstractTask):
@@ -247,11 +235,10 @@ class LinearRegression(AbstractTask):
             weights = [scales[0] * weights[0], scales[1] * weights[1]]
         weight = weights[0] + weights[1]
         gap = second.coefficients - first.coefficients
-        step = (
-            weights[1] / jnp.where(weight == 0.0, 1.0, weight) * gap
-            if weight.ndim == 0
-            else linalg.minimum_norm_solver(weight)(weights[1] @ gap)
-        )
+        if weight.ndim == 0:
+            step = weights[1] / jnp.where(weight == 0.0, 1.0, weight) * gap
+        else:
+            step = linalg.minimum_norm_solver(weight)(weights[1] @ gap)
         return LeastSquares(weight, first.coefficients + step)
 
     def real_rows(
@@ -259,17 +246,16 @@ class LinearRegression(AbstractTask):
     ) -> KnownRows | FreshRows:
         if self.train_x is not None:
             return KnownRows(index, self.train_y[index])
-        valid = jnp.arange(n) < (n if size is None else size)
+        rows = n if size is None else size
         if world.x is not None:
             index = jnp.resize(world.order, (n,))
-            x = jnp.where(valid[:, None], world.x[index], 0.0)
+            x = jnp.where((jnp.arange(n) < rows)[:, None], world.x[index], 0.0)
             factor = lower_of(x)
         else:
             index, design_key = None, jax.random.fold_in(key, 1)
-            factor = wishart_factor(design_key, n if size is None else size, self.dim)
+            factor = wishart_factor(design_key, rows, self.dim)
             x = rows_of(factor, design_key, n, size)
-        # The part of the noise that the fit sees is that which would be drawn where no rows are,
-        # so that loops with and without rows start from the same model.
+        # What the fit sees of the noise is what would be drawn where no rows are.
         basis = x @ design_of(factor).spread
         seen = draws.normal(key, (self.dim,))
         noise = draws.normal(jax.random.fold_in(key, 2), (n,))
@@ -304,17 +290,16 @@ class LinearRegression(AbstractTask):
         x, y = world.x[rows.index] if isinstance(rows, KnownRows) else rows.x, rows.y
         if valid is not None:
             x, y = jnp.where(valid[:, None], x, 0.0), jnp.where(valid, y, 0.0)
-        # The user's design may be near to singular in any part of it, which the product would hide.
-        lower = linalg.gram_lower if self.train_x is None else linalg.qr_lower
-        design = design_of(lower(x, reference=jnp.linalg.norm(x, axis=0)))
-
-        def solve(b: Float[Array, " d"]) -> Float[Array, " d"]:
-            return design.spread @ (design.spread.T @ b)
-
+        if self.train_x is None and len(x) >= 4 * self.dim:  # well conditioned
+            gram = x.T @ x
+            solve = linalg.minimum_norm_solver(gram)
+        else:  # by the same factor, and so of the same rank, as the shared design
+            gram, _, spread = design_of(lower_of(x))
+            solve = lambda b: spread @ (spread.T @ b)  # noqa: E731
         coefficients = solve(x.T @ y)
         # One step of refinement; residuals of rows are more accurate than the normal equations'.
         coefficients = coefficients + solve(x.T @ (y - x @ coefficients))
-        return LeastSquares(design.gram, coefficients)
+        return LeastSquares(gram, coefficients)
 
     def fit(self, world: RegressionWorld, data: Data) -> Float[Array, " d"]:
         return data.statistic.coefficients
