@@ -255,3 +255,15 @@ def test_temperature_is_refused():
     workflow = cj.Workflow(synthetic=cj.Synthetic(temperature=0.5))
     with pytest.raises(ValueError, match="temperature"):
         run(workflow, make("poisson"), 2, 2)
+
+
+@pytest.mark.parametrize("mean", [0.5, 3.0, 5.0, 11.5])
+def test_inverted_counts_have_no_wild_tail(mean):
+    """The greatest uniform draws, which a sum in float32 may never reach."""
+    rate, zero = jnp.full(3, mean), jnp.zeros(3)
+    law = counts._Law(rate, rate, zero, zero, zero + jnp.inf, -rate, zero, rate, lambda k: k)
+    uniform = 1.0 - jnp.array([2.0**-24, 2.0**-23, 1e-3], jnp.float32)
+    found = np.asarray(counts._inverted(law, uniform, jnp.ones(3, bool)))
+    exact = stats.poisson.ppf(np.asarray(uniform, np.float64), mean)
+    assert found[2] == exact[2]
+    assert np.all(np.abs(found - exact) <= 3)

@@ -62,6 +62,24 @@ def test_metrics_agree_with_scipy(d):
     assert got["nll"] == pytest.approx(nll, rel=1e-3)
 
 
+def test_a_traced_covariance_is_that_of_numpy():
+    names = ["trace_ratio", "wasserstein2", "nll", "squared_error_mean"]
+    for covariance in ([[2.0, 0.5], [0.5, 1.0]], [[1.0, 1.0], [1.0, 1.0]]):
+
+        def chain(c):
+            task = cj.Gaussian(dim=2, n_samples=20, covariance=c)
+            return cj.rollout(cj.Replace(), task, 2, jax.random.key(1), metrics=names)
+
+        traced = jax.jit(chain)(jnp.array(covariance))
+        golden = chain(np.array(covariance))
+        # Other axes, the same law: what they share are finite values and singular likelihoods.
+        for name in names:
+            assert np.array_equal(np.isfinite(traced[name]), np.isfinite(golden[name])), name
+            assert not np.isnan(traced[name]).any()
+        measured = {k: float(traced[k][0]) for k in names}
+        assert 0.0 < measured["wasserstein2"] < 4.0
+
+
 @pytest.mark.parametrize("size", [1e-4, 1e-3, 0.03, 1.0])
 @pytest.mark.parametrize("truth", [1.0, [1.0, 4.0, 9.0, 0.3], [1e-6, 1.0, 100.0, 1e-6]])
 def test_wasserstein_distances_near_and_far(truth, size):
@@ -343,6 +361,17 @@ def test_rows_follow_models_that_collapse(n):
         cj.Replace(), task, 400, 500, metrics=["log_det_ratio"], storage="rows", progress=False
     ).log_det_ratio.values
     assert_mean(found, theory.wishart.log_det_mean(n, 3, 400), rounding=1e-4)
+
+
+def test_real_rows_that_have_left_a_window_play_no_part():
+    """Neither their moments nor their weight: from then on both loops are the same in law."""
+    task, found = cj.Gaussian(dim=2, n_samples=10), []
+    for weight, seeds in ((None, range(400)), (0.5, range(400, 800))):
+        loop = cj.Workflow(cj.Real(keep=2), cj.Synthetic(keep=2), cj.Fit(real_weight=weight))
+        ds = cj.simulate(loop, task, 1000, seeds, metrics=["log_det_ratio"], progress=False)
+        found.append(ds.log_det_ratio.values)
+    for t in (1, 100, 999):
+        assert_same_law(found[0][:, t], found[1][:, t], comparisons=3)
 
 
 @pytest.mark.parametrize("n", [5, 20])

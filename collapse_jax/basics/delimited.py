@@ -142,6 +142,13 @@ def _checked_lines(records: Iterator[Record], dialect: Dialect, path: str | Path
         for field in first.fields:
             if _NUMBER.fullmatch(field.strip().replace(dialect.decimal, ".")):
                 raise ValueError(_unclear(first, field, path))
+    if dialect.header is not False:
+        for field in filter(None, first.fields):
+            if first.fields.count(field) > 1:
+                raise ValueError(
+                    f"names of columns must be distinct; line {first.line} of {path} has {field!r} "
+                    "more than once"
+                )
     lines = [first.line]
     for record in records:
         _check_width(first, record, path)

@@ -16,6 +16,7 @@ from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
 from collapse_jax.loop.plan import Plan
 from collapse_jax.loop.pool import Pool
 from collapse_jax.loop.workflow import Latest, Workflow
+from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics.keys import Role, check_threefry, stream
 from collapse_jax.tasks.base import AbstractTask, Data, Model, Variable, World
 
@@ -28,6 +29,7 @@ SIZES: dict[str, Variable] = {
 Metrics = dict[str, Float[Array, "..."]]
 
 
+@usual_flags()
 def rollout(
     workflow: Workflow,
     task: AbstractTask,
@@ -69,6 +71,7 @@ def rollout(
         (3, 10)
     """
     check_threefry(key)
+    workflow, task = (jax.tree.map(_single, part) for part in (workflow, task))
     unknown = is_traced(task.n_samples)
     plan = workflow.plan(n_generations, 1 if unknown else task.n_samples)
     check_loop(workflow, task, plan)
@@ -92,6 +95,11 @@ def rollout(
         name: jnp.asarray(sizes[name], jnp.float32) if name in sizes else found[name] * units[name]
         for name in names
     }
+
+
+def _single(leaf: Any) -> Any:
+    """A leaf in float32, where it is of double precision and traced."""
+    return leaf.astype(jnp.float32) if is_traced(leaf) and leaf.dtype == jnp.float64 else leaf
 
 
 def _units(task: AbstractTask, names: Sequence[str]) -> dict[str, Any]:

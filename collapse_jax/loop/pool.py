@@ -69,9 +69,7 @@ def add_real(
         batch = _real_batch(task, form, world, key, now)
         number = now.generation - 1
         statistic = pool.statistic
-        if statistic is not None and form.storage == "total":
-            statistic = task.merge(world, (statistic, batch.statistic), None)
-        elif statistic is not None:
+        if statistic is not None:
             merge = _merging(task, world)
             real = windows.insert(statistic[0], batch.statistic, number, form.real.keep, merge)
             statistic = (real, statistic[1])
@@ -180,7 +178,7 @@ def _places(form: Form, now: Columns) -> Places:
         size = now.real_size + now.synthetic_size
         return Places.first(size)
     real_born = now.generation if form.real.every else 1
-    in_order = form.storage == "total" and not form.real.every and not form.sizes_vary
+    in_order = form.storage == "total" and not form.sizes_vary
     return Places(
         now.real_batches,
         now.synthetic_batches,
@@ -212,13 +210,11 @@ def _together(
     synthetic: Statistic,
     now: Columns,
 ) -> Statistic:
-    """Statistic of both streams, with their weights."""
-    if form.weighted:
-        scales = jnp.stack([now.real_scale, now.synthetic_scale])
-        return task.merge(world, (real, synthetic), scales)
+    """Statistic of both streams, with their weights; one without rows plays no part."""
+    scales = jnp.stack([now.real_scale, now.synthetic_scale]) if form.weighted else None
     return lax.cond(
         (now.real_size > 0) & (now.synthetic_size > 0),
-        lambda: task.merge(world, (real, synthetic), None),
+        lambda: task.merge(world, (real, synthetic), scales),
         lambda: lax.cond(now.real_size == 0, lambda: synthetic, lambda: real),
     )
 

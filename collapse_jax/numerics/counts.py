@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.numerics.draws import log_chi_square, to_normals, to_uniform, words
 
 _INVERTED = 12.0  # means below are inverted
+_EPS = 2.0**-24
 _TERMS = 48  # a count of mean 12 exceeds that with probability 4e-15
 _EXPANDED = 4096.0  # means from here on are expanded around the normal law
 _WHOLE = 2.0**24  # whole numbers below are exact in float32
@@ -189,16 +190,21 @@ def _inverted(
     """How many steps of the distribution function a uniform draw is above."""
     uniform = jnp.where(wanted, uniform, 0.0)
 
+    def higher(mass, below):
+        # A sum of float32 stops growing somewhere below 1, and perhaps below the draw.
+        return (uniform > below) & (mass > _EPS * below)
+
     def climb(state):
         k, number, mass, below = state
         for _ in range(_STEPS):
-            number = jnp.where(uniform > below, k, number)
+            number = jnp.where(higher(mass, below), k, number)
             mass = mass * jnp.maximum(law.slope + law.offset / k, 0.0)
             below, k = below + mass, k + 1.0
         return k, number, mass, below
 
     def above(state):
-        return jnp.any(uniform > state[3]) & (state[0] <= _TERMS)
+        k, _, mass, below = state
+        return jnp.any(higher(mass, below)) & (k <= _TERMS)
 
     mass = jnp.exp(law.log_none)
     start = (jnp.ones(()), jnp.zeros_like(uniform), mass, mass)

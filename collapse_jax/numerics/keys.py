@@ -30,8 +30,12 @@ class Role(IntEnum):
 
 
 def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
-    """The key of the chain with this seed. Always Threefry, whatever JAX's default generator."""
-    return jax.random.key(seed, impl=_THREEFRY)
+    """The key of the chain with this seed, as `jax.random.key` makes it by JAX's own defaults.
+
+    Always Threefry, whatever the default generator, and without `jax_random_seed_offset`.
+    """
+    seed = jnp.asarray(seed, jnp.uint32)
+    return jax.random.wrap_key_data(jnp.stack([jnp.zeros_like(seed), seed]), impl=_THREEFRY)
 
 
 def check_threefry(key: Array | None = None) -> None:

@@ -22,6 +22,7 @@ from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
+from collapse_jax.machines.flags import usual_flags
 from collapse_jax.machines.programs import make_room_for_programs
 from collapse_jax.numerics.keys import STREAM_VERSION, check_threefry
 from collapse_jax.records.config import KNOWN, check_exact, describe
@@ -35,6 +36,7 @@ from collapse_jax.tasks import AbstractTask
 _CHUNK = 128  # most generations between two reports of progress
 
 
+@usual_flags()
 def simulate(
     workflow: Workflow,
     task: AbstractTask,

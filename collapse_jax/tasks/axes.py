@@ -20,7 +20,8 @@ class Axes(NamedTuple):
     """How to come back from these coordinates to the user's units."""
 
     deviations: Any
-    """Standard deviations along the axes, in multiples of `unit`: a number, or `[d]`."""
+    """Standard deviations along the axes, in multiples of `unit`: a number, or `[d]`. Of a traced
+    matrix its lower factor `[d, d]`, as nothing less can be differentiated."""
     unit: float
     """A power of two near the greatest of them, so that float32 can square the multiples."""
     log_volume: Any
@@ -29,11 +30,13 @@ class Axes(NamedTuple):
     def spread(self, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:
         """Multiply coordinates by the deviations."""
         deviations = jnp.asarray(self.deviations, jnp.float32)
+        if deviations.ndim == 2:
+            return deviations @ x
         return (deviations if deviations.ndim == 0 or x.ndim == 1 else deviations[:, None]) * x
 
     def trace(self, dim: int) -> Float[Array, ""]:
         """Trace of the covariance, in squares of `unit`."""
-        return jnp.sum(jnp.broadcast_to(jnp.asarray(self.deviations, jnp.float32), (dim,)) ** 2)
+        return jnp.sum(self.spread(jnp.eye(dim)) ** 2)
 
     def bures(self, model: Normal) -> Float[Array, ""]:
         """Squared 2-Wasserstein distance of a model from the truth, apart from their means.
@@ -47,8 +50,11 @@ class Axes(NamedTuple):
         if own.ndim == 0:
             return own**2 * jnp.sum((linalg.singular_values(factor) - 1.0) ** 2)
         other, trace = self.spread(factor), self.trace(dim)
-        overlap = jnp.sum(linalg.singular_values(own[:, None] * other))
-        far = trace + jnp.sum(other**2) - 2.0 * overlap
+        turned = own.T @ other if own.ndim == 2 else own[:, None] * other
+        overlap = jnp.sum(linalg.singular_values(turned))
+        far = jnp.maximum(trace + jnp.sum(other**2) - 2.0 * overlap, 0.0)
+        if own.ndim == 2:
+            return far
         rotation = _nearest_rotation(factor, own**2)
         near = jnp.sum(self.spread(jnp.eye(dim) - factor @ rotation) ** 2)
         return jnp.where(far > _NEAR * trace, far, near)
@@ -87,9 +93,11 @@ def axes_of(covariance: Any, dim: int) -> tuple[Any, Axes]:
         [1e+20, 1.73e+20]
     """
     if checks.is_traced(covariance):
-        variances = jnp.linalg.eigvalsh(covariance) if covariance.ndim == 2 else covariance
-        logs = jnp.sum(jnp.broadcast_to(jnp.log(variances), (dim,)))
-        return covariance, Axes(jnp.sqrt(variances), 1.0, 0.5 * logs)
+        if covariance.ndim == 2:
+            factor = linalg.cholesky(covariance)
+            return covariance, Axes(factor, 1.0, jnp.sum(jnp.log(jnp.diag(factor))))
+        logs = jnp.sum(jnp.broadcast_to(jnp.log(covariance), (dim,)))
+        return covariance, Axes(jnp.sqrt(covariance), 1.0, 0.5 * logs)
     array = checks.finite_array("covariance", covariance, ndim=(0, 1, 2))
     if array.ndim < 2:
         if array.ndim == 1 and array.shape != (dim,):

@@ -16,6 +16,8 @@ OF_SPREAD = "*spread"
 _NAMES = (*RULES, *(rule + OF_SPREAD for rule in RULES), "0.5" + OF_SPREAD)
 _LEAST, _MOST = 1e-15, 1e15
 """Bandwidths over the data's spread whose squares, and those of distances, float32 can hold."""
+_GRID = 1e-6
+"""Spread over the distance from the origin, below which float32 tells no rows apart."""
 _POINT, _PLANE = 1e-18, 1e18
 """Bandwidths beyond which a chain, whose spread has vanished or exploded, is not followed."""
 
@@ -133,7 +135,9 @@ class Bandwidth(eqx.Module):
             n = size if self.rule == "scott" else size * (dim + 2.0) / 4.0
             bandwidth = jnp.asarray(n, jnp.float32) ** (-1.0 / (dim + 4.0)) * bandwidth
         if spread is not None:
-            bandwidth = jnp.clip(bandwidth * spread.deviation(size), _POINT, _PLANE)
+            deviation = spread.deviation(size)
+            apart = deviation > _GRID * jnp.max(jnp.abs(spread.mean))
+            bandwidth = jnp.clip(jnp.where(apart, bandwidth * deviation, 0.0), _POINT, _PLANE)
         return bandwidth
 
 

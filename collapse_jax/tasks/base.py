@@ -140,7 +140,8 @@ class AbstractTask(eqx.Module):
     def summable(self, plan: "Plan") -> bool:
         """Whether statistics have another form, in which it is quick to merge many of them.
 
-        Asked only where the coordinates at hand are good ones for all that is kept.
+        Where they have, all fits are to rows enough that a model spans what is kept, so that
+        coordinates may move with it. Used only where the coordinates are good ones for all of it.
         """
         return False
 

@@ -225,10 +225,8 @@ class ExponentialFamily(AbstractTask):
         return Family(self.kind, self.copies, self.true_mean)
 
     def laws(self, plan: Any) -> Laws:
-        # Past models and mixtures have rows of the truth, which are the user's.
-        own = self.train is not None
-        among = plan.truth_share is not None or hasattr(plan.source, "last")
-        return Laws(real=not own, synthetic=not (own and among))
+        # The truth's share of a mixture is drawn from the user's rows, where there are any.
+        return Laws(real=self.train is None, synthetic=self.train is None or plan.from_one_model)
 
     def additive(self, grows: bool) -> bool:
         return True

@@ -230,7 +230,7 @@ class Gaussian(AbstractTask):
                 jnp.sqrt(weight * (1.0 - weight)) * gap[None, :],
             ]
         )
-        mean = first.normal.mean + weight * gap
+        mean = (1.0 - weight) * first.normal.mean + weight * second.normal.mean
         # Means are rounded, and so is the gap between them.
         lengths = jnp.abs(first.normal.mean) + jnp.abs(second.normal.mean)
         reference = jnp.sqrt(weight * (1.0 - weight)) * lengths

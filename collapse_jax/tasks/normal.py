@@ -129,8 +129,9 @@ class SummedMoments(NamedTuple):
         share = sizes[1] / jnp.where(total > 0.0, total, 1.0)
         gap = other.mean - self.mean
         between = (share * (1.0 - share)) * gap[:, None] * gap
-        within = self.covariance + share * (other.covariance - self.covariance)
-        return SummedMoments(total, self.mean + share * gap, within + between)
+        mean = (1.0 - share) * self.mean + share * other.mean  # exact where one has no weight
+        within = (1.0 - share) * self.covariance + share * other.covariance
+        return SummedMoments(total, mean, within + between)
 
 
 class AffineCoordinates(NamedTuple):

@@ -182,6 +182,8 @@ def _wanted(frame: Frame, given: list[str], dropped: list[str], target: str | No
     for argument, names in (("columns", given), ("drop", dropped), ("target", targets)):
         for name in names:
             checks.one_of(argument, name, known)
+            if names.count(name) > 1:
+                raise ValueError(f"{argument} must be distinct, got {name!r} more than once")
     for name in dropped:
         if name in (*given, *targets):
             raise ValueError(f"drop must not hold columns that are to be used, got {name!r}")
@@ -204,6 +206,7 @@ def _why_not(frame: Frame, name: str, asked_for: bool) -> str:
 
 
 def _identifies(name: str, values: np.ndarray) -> bool:
+    values = values[~np.isnan(values)]
     if not _OF_IDENTIFIERS.fullmatch(name) or np.any(values != np.round(values)):
         return False
     return len(np.unique(values)) == len(values)
