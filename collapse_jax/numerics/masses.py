@@ -64,8 +64,8 @@ def entropy(
         largest: the largest possible count.
 
     Example:
-        >>> two = entropy(lambda k: jnp.where(k < 2, jnp.log(0.5), -jnp.inf), 0.5, 0.25, 1.0, 1.0)
-        >>> print(two.round(4))
+        >>> coin = lambda k: jnp.where(k < 2, jnp.log(0.5), -jnp.inf)
+        >>> print(entropy(coin, *map(jnp.float32, (0.5, 0.25, 1.0, 1.0))).round(4))
         0.6931
     """
     reach = 12.0 * jnp.sqrt(variance)

@@ -40,7 +40,7 @@ def extinction(
 
     Example:
         >>> print(extinction(1.0, [2, 2, 2]).round(6))
-        [0.135335 0.282454 0.391467]
+        [0.135335 0.282454 0.391773]
         >>> print(extinction(1.0, [2, 2], dispersion=1.0).round(6))
         [0.25     0.429632]
     """
