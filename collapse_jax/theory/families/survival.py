@@ -42,7 +42,7 @@ def extinction(
         >>> print(extinction(1.0, [2, 2, 2]).round(6))
         [0.135335 0.282454 0.391773]
         >>> print(extinction(1.0, [2, 2], dispersion=1.0).round(6))
-        [0.25     0.429632]
+        [0.25     0.443627]
     """
     total = np.asarray(sizes)
     n = check_sizes("sizes", sizes, max(total.size, 1))
