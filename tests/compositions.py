@@ -222,3 +222,12 @@ class Twin:
         if self.data is not None:
             rows = np.where(picked == 0, self.rng.choice(self.data, size=rows.shape), rows)
         return rows
+
+
+def fading(t):
+    """Real rows that are all but lost from the seventh generation on."""
+    return 100 if t <= 6 else 1
+
+
+def flooding(t):
+    return 100 if t <= 5 else 5000

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import compositions
 import jax
 import jaxtyping
 import ml_dtypes  # noqa: F401  numpy knows bfloat16 by it
@@ -283,3 +284,14 @@ def test_a_full_disk(tmp_path, often, monkeypatch):
     assert {path.stem for path in folder.glob("chains-*/*")} == {"3", "4"}
     xr.testing.assert_equal(run(folder), whole)
     assert json.loads((folder / "config.json").read_text())["task"]["n_samples"] == 9
+
+
+def test_a_longer_run_may_keep_its_data_in_another_form(tmp_path):
+    """Real rows lose their share only after the generations that were saved."""
+    loop = cj.Workflow(
+        cj.Real(every=True, n=compositions.fading), cj.Synthetic(n=compositions.flooding)
+    )
+    arguments = (loop, cj.Gaussian(dim=2, n_samples=100))
+    cj.simulate(*arguments, 5, 4, checkpoint=tmp_path / "run", progress=False)
+    longer = cj.simulate(*arguments, 10, 4, checkpoint=tmp_path / "run", progress=False)
+    xr.testing.assert_allclose(longer, cj.simulate(*arguments, 10, 4, progress=False))

@@ -83,6 +83,10 @@ class Driver:
         pool = self.engine.start(chains)
         if done:
             leaves, structure = jax.tree.flatten(pool)
+            if [leaf.ndim for leaf in leaves] != [saved[0].ndim for saved in reached.pool]:
+                # A longer run may keep its data in another form: the same draws from the start.
+                self.bar.update(-n * done)
+                return self._batch(Reached(seeds, 0, {}, []))
             pairs = zip(leaves, reached.pool, strict=True)
             pool = jax.tree.unflatten(structure, [_refill(leaf, *saved) for leaf, saved in pairs])
         pieces, steps = [reached.metrics] if done else [], 1
