@@ -219,7 +219,7 @@ LOOPS = {
         (lambda n: cj.LinearRegression(dim=3, n_samples=n), "test_error"),
         (lambda n: cj.LinearRegression(dim=5, n_samples=n, design="fresh"), "test_error"),
         (lambda n: cj.KernelDensity("blobs", n_samples=n, n_test=50), "nll"),
-        (lambda n: cj.Categorical(5, n), "total_variation"),
+        (lambda n: cj.Categorical(5, n), "entropy"),
     ],
 )
 def test_the_first_model_of_a_seed_is_the_same_in_all_loops(task, metric, n):
