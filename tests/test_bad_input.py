@@ -7,7 +7,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.run import compiled
-from collapse_jax.tasks import tables
+from collapse_jax.tasks.parts import tables
 
 NAN = float("nan")
 ROWS = np.random.default_rng(0).standard_normal((40, 2))

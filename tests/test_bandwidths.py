@@ -15,8 +15,8 @@ from collapse_jax.loop import pool as pools
 from collapse_jax.loop.form import columns_of, form_of
 from collapse_jax.loop.generation import make_world, step
 from collapse_jax.records.config import describe, rebuild
-from collapse_jax.tasks.bandwidths import Spread
-from collapse_jax.tasks.tables import split
+from collapse_jax.tasks.parts.bandwidths import Spread
+from collapse_jax.tasks.parts.tables import split
 
 COLUMN = np.random.default_rng(0).exponential(size=(120, 1))
 RULES = [

@@ -11,7 +11,7 @@ import collapse_jax as cj
 from benchmarks import reference
 from collapse_jax import theory
 from collapse_jax.tasks import Data
-from collapse_jax.tasks.normal import Moments, Normal
+from collapse_jax.tasks.parts.normal import Moments, Normal
 from collapse_jax.tasks.places import Places
 
 WORKFLOWS = {

@@ -21,8 +21,8 @@ from collapse_jax.loop.generation import make_world, step
 from collapse_jax.numerics.kernels import _exp2, log_kernel_sums
 from collapse_jax.run.compiled import traceable
 from collapse_jax.tasks import Data, toys
+from collapse_jax.tasks.parts.tables import split
 from collapse_jax.tasks.places import Places
-from collapse_jax.tasks.tables import split
 
 WORKFLOWS = {
     "replace": cj.Replace(),

@@ -5,7 +5,7 @@ import pytest
 from sklearn import datasets as sk
 
 import collapse_jax as cj
-from collapse_jax.tasks.tables import split
+from collapse_jax.tasks.parts.tables import split
 
 CHAINS = 200
 

@@ -13,7 +13,7 @@ from sklearn import datasets as sk
 from collapse_jax.cli import tables as of_commands
 from collapse_jax.cli.tasks import find_kind
 from collapse_jax.cli.yaml_files import read_yaml
-from collapse_jax.tasks.tables import read_table
+from collapse_jax.tasks.parts.tables import read_table
 
 
 @pytest.fixture(autouse=True)

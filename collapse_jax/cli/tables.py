@@ -28,7 +28,7 @@ def read_data(kind: str, data: File | None = None, **reading: Any) -> Any:
         ValueError: for what cannot be read in one way, and for arguments without a table.
     """
     from collapse_jax.machines import hosts
-    from collapse_jax.tasks.tables import read_table
+    from collapse_jax.tasks.parts.tables import read_table
 
     target = reading.get("target")
     if data is None:
@@ -49,7 +49,7 @@ def read_data(kind: str, data: File | None = None, **reading: Any) -> Any:
 
 def file_settings(kind: str | None = "PAIR") -> list[Setting]:
     """The options that say where data are and how they are read."""
-    from collapse_jax.tasks.tables import read_table
+    from collapse_jax.tasks.parts.tables import read_table
 
     others = {"path", "labels", *([] if kind == "PAIR" else ["target"])}
     names = [name for name in inspect.signature(read_table).parameters if name not in others]

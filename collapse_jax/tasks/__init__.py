@@ -6,7 +6,7 @@ from collapse_jax.tasks.exponential_family import ExponentialFamily
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.tasks.kernel_density import KernelDensity
 from collapse_jax.tasks.linear_regression import LinearRegression
-from collapse_jax.tasks.tables import Table, read_table
+from collapse_jax.tasks.parts.tables import Table, read_table
 
 __all__ = [
     "AbstractTask",

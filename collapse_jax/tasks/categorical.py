@@ -11,7 +11,7 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Labels, Numbers
 from collapse_jax.numerics.draws import bootstrap_labels, categorical_labels, multinomial
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
-from collapse_jax.tasks.tables import sample_size
+from collapse_jax.tasks.parts.tables import sample_size
 
 # A binomial draw costs about ten times as much as a label (measured on a CPU), and takes longer to
 # compile; far beyond that ratio it is worth both.

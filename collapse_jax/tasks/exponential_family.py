@@ -11,7 +11,7 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.numerics.families import Family, Kind, pooled
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
-from collapse_jax.tasks.tables import sample_size, split
+from collapse_jax.tasks.parts.tables import sample_size, split
 
 FamilyName: TypeAlias = Literal[
     "poisson", "exponential", "bernoulli", "geometric", "gamma", "binomial", "negative_binomial"

@@ -11,9 +11,9 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Numbers, Table
 from collapse_jax.numerics import draws, linalg
-from collapse_jax.tasks.axes import Axes, axes_of, whiten
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
-from collapse_jax.tasks.normal import (
+from collapse_jax.tasks.parts.axes import Axes, axes_of, whiten
+from collapse_jax.tasks.parts.normal import (
     AffineCoordinates,
     Moments,
     Normal,
@@ -22,7 +22,7 @@ from collapse_jax.tasks.normal import (
     moments_of,
     standard_moments,
 )
-from collapse_jax.tasks.tables import sample_size, split
+from collapse_jax.tasks.parts.tables import sample_size, split
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
 _ROWS = 2**31  # what sets the keys of rows apart from those of their moments

@@ -13,11 +13,11 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.numerics import draws
 from collapse_jax.numerics.kernels import KernelSums, block_size
-from collapse_jax.tasks import support, toys
-from collapse_jax.tasks.bandwidths import Bandwidth, Spread, lost
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.tasks.parts import support, toys
+from collapse_jax.tasks.parts.bandwidths import Bandwidth, Spread, lost
+from collapse_jax.tasks.parts.tables import sample_size, split
 from collapse_jax.tasks.places import Places
-from collapse_jax.tasks.tables import sample_size, split
 
 KERNELS = ("gaussian", "tophat")
 

@@ -12,7 +12,7 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Pair
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
-from collapse_jax.tasks.designs import (
+from collapse_jax.tasks.parts.designs import (
     Design,
     FreshRows,
     KnownRows,
@@ -22,7 +22,7 @@ from collapse_jax.tasks.designs import (
     whiten,
     wishart_factor,
 )
-from collapse_jax.tasks.tables import sample_size, split
+from collapse_jax.tasks.parts.tables import sample_size, split
 
 
 class RegressionWorld(NamedTuple):

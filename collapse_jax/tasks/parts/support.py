@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from collapse_jax.numerics.kernels import squared_distances
-from collapse_jax.tasks.tables import Split
+from collapse_jax.tasks.parts.tables import Split
 
 PROBES = 64
 """Rows that a model generates to be compared with real ones."""

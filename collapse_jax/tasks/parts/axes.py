@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import linalg
-from collapse_jax.tasks.normal import Normal
+from collapse_jax.tasks.parts.normal import Normal
 
 _SINGULAR = 1e-13  # least eigenvalue of a correlation matrix that is not taken for rounding
 _DEPENDENT = 1e-10  # the same, where it is estimated from rows

@@ -1,0 +1,1 @@
+"""What tasks are made of: tables, coordinates, designs, bandwidths, data sets, neighbours."""
