@@ -19,11 +19,14 @@ from collapse_jax.run.reruns import rerun
 from collapse_jax.run.simulation import simulate
 from collapse_jax.run.sweeps import sweep
 from collapse_jax.tasks import (
+    AbstractSufficient,
+    AbstractTask,
     Categorical,
     ExponentialFamily,
     Gaussian,
     KernelDensity,
     LinearRegression,
+    Variable,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from collapse_jax.language.task import LanguageModel
 
 __all__ = [
+    "AbstractSufficient",
+    "AbstractTask",
     "Accumulate",
     "AccumulateSubsample",
     "Categorical",
@@ -48,6 +53,7 @@ __all__ = [
     "Real",
     "Replace",
     "Synthetic",
+    "Variable",
     "Workflow",
     "collapse_time",
     "config",

@@ -250,7 +250,7 @@ def test_real_rows_are_drawn_from_the_training_split_without_replacement():
     task = cj.KernelDensity(data=rows, n_samples=30)
     world = task.world(jax.random.key(0), rows=True, index=None)
     index = first_rows(task, jax.random.key(1), 30)
-    drawn = np.asarray(task.real_rows(world, jax.random.key(1), 30, size=None, index=index))[:, 0]
+    drawn = np.asarray(task.real(world, jax.random.key(1), 30, size=None, index=index))[:, 0]
     assert len(set(drawn)) == 30
     assert not set(drawn) & set(np.asarray(world.test)[:, 0])
     assert task.n_test == 20
@@ -261,7 +261,7 @@ def test_support_metrics_agree_with_a_kd_tree():
     task = cj.KernelDensity("moons", n_samples=20, bandwidth=0.3, n_test=41)
     keys = jax.random.split(jax.random.key(0), 2)
     world = task.world(keys[0], rows=True, index=None)
-    rows = task.real_rows(world, keys[1], 20, size=None, index=None)
+    rows = task.real(world, keys[1], 20, size=None, index=None)
     model = fitted(task, world, rows)
     found = {name: float(value) for name, value in task.measure(world, model).items()}
     test, probes = np.asarray(world.test), np.asarray(task._generate(model, world.probe_key, 64))

@@ -83,7 +83,6 @@ class LanguageModel(AbstractTask):
     """
 
     staged: ClassVar[bool] = True
-    takes_temperature: ClassVar[bool] = False
 
     n_samples: int = eqx.field(static=True)
     corpus: AbstractCorpus | None = eqx.field(static=True)
@@ -245,7 +244,7 @@ class LanguageModel(AbstractTask):
     def summarise(self, world: World, rows: Documents, valid: Any, *, size: Size) -> tuple[()]:
         return ()
 
-    def real_rows(
+    def real(
         self, world: World, key: Key[Array, ""], n: int, *, size: Any, index: Any
     ) -> Documents:
         if self.train is None:
@@ -255,7 +254,7 @@ class LanguageModel(AbstractTask):
     def fit(self, *_: Any, **__: Any) -> Any:
         raise TypeError("task must not be a LanguageModel here: it is trained in stages")
 
-    sample_rows = fit
+    sample = fit
 
     def measure(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
         """The loss of trained parameters on held-out real documents."""

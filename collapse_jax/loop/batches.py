@@ -14,6 +14,7 @@ from collapse_jax.numerics import draws
 from collapse_jax.numerics.keys import Role, stream
 from collapse_jax.numerics.subsets import permuted
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, World
+from collapse_jax.tasks.sufficient import lawful
 
 
 class Batch(NamedTuple):
@@ -31,14 +32,14 @@ def real_batch(
     """The real batch that is new in this generation."""
     own = stream(key, now.generation - 1, Role.REAL)
     if not form.real.by_rows:
-        return Batch(None, task.real_statistic(world, own, now.real_rows))
+        return Batch(None, lawful(task).real_statistic(world, own, now.real_rows))
 
     def rows(n: int) -> Rows:
         index = None
         if task.population is not None:
             order = stream(key, 0, Role.REAL)
             index = _from_population(order, task.population, now, n, once=not form.real.every)
-        return task.real_rows(world, own, n, size=_size(form.real, now.real_rows), index=index)
+        return task.real(world, own, n, size=_size(form.real, now.real_rows), index=index)
 
     return _with_statistic(task, form, world, rows, form.real, now.real_rows)
 
@@ -86,10 +87,10 @@ def synthetic_batch(
     own = stream(key, now.generation, Role.SAMPLE)
 
     def generated(model: Model, key: Key[Array, ""], n: int) -> Rows:
-        return task.sample_rows(world, model, key, n, temperature=temperature)
+        return task.sample(world, model, key, n, temperature=temperature)
 
     def law(model: Model, key: Key[Array, ""], n: Any) -> Statistic:
-        return task.sample_statistic(world, model, key, n, temperature=temperature)
+        return lawful(task).sample_statistic(world, model, key, n, temperature=temperature)
 
     choice = stream(key, now.generation, Role.SOURCE)
     if isinstance(form.source, Past):
@@ -129,7 +130,9 @@ class _Mixed(NamedTuple):
         def make() -> Statistic:
             n = jnp.asarray(self.now.synthetic_rows, jnp.float32)
             n_real = jax.random.binomial(self.choice, n, self.now.truth_share)
-            real = self.task.real_statistic(self.world, jax.random.fold_in(self.own, 0), n_real)
+            real = lawful(self.task).real_statistic(
+                self.world, jax.random.fold_in(self.own, 0), n_real
+            )
             synthetic = law(self.model, self.own, n - n_real)
             return self.task.merge(self.world, (real, synthetic), None)
 
@@ -208,7 +211,7 @@ class _Past(NamedTuple):
                 n = jnp.where(share < 1.0, drawn, left)
             new = self._from(
                 s,
-                lambda key: self.task.real_statistic(self.world, key, n),
+                lambda key: lawful(self.task).real_statistic(self.world, key, n),
                 lambda model, key: law(model, key, n),
             )
             return new, left - n
@@ -231,7 +234,7 @@ def _truth_rows(task: AbstractTask, world: World, key: Key[Array, ""], n: int) -
     if task.population is not None:
         bits = jax.random.bits(jax.random.fold_in(key, 1), (n, 2))
         index = draws.to_integers(bits.T, task.population)
-    return task.real_rows(world, key, n, size=None, index=index)
+    return task.real(world, key, n, size=None, index=index)
 
 
 def _choose(which: Bool[Array, " n"], yes: Rows, no: Rows) -> Rows:

@@ -28,6 +28,10 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
         raise ValueError(
             f"synthetic.of must be Latest() with a {name}, got {workflow.synthetic.of!r}"
         )
+    if plan.warm_start and not task.takes_start:
+        raise ValueError(
+            f"fit.warm_start must be False with a {name}, whose fit starts from nothing, got True"
+        )
     if task.population is not None and plan.real_rows.max() > task.population:
         raise ValueError(
             f"real.n must not exceed the {task.population} training rows of data, got "

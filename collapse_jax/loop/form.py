@@ -63,6 +63,8 @@ class Form(NamedTuple):
     """Which models rows come from, without its numbers."""
     history: int
     """How many models are remembered."""
+    warm: bool
+    """Whether a fit starts from the model before."""
 
     @property
     def slots(self) -> int:
@@ -152,7 +154,8 @@ def form_of(
         weighted=weighted,
         tempered=plan.temperature is not None,
         source=Mixed(0.0) if isinstance(plan.source, Mixed) else plan.source,
-        history=min(plan.source.last or last, last) if isinstance(plan.source, Past) else 0,
+        history=_remembered(plan),
+        warm=plan.warm_start,
     )
 
 
@@ -161,6 +164,13 @@ def _real_share(plan: Plan) -> Any:
     if plan.real_weight is None:
         return plan.real_fraction
     return np.where(plan.synthetic_size == 0, 1.0, plan.real_weight)
+
+
+def _remembered(plan: Plan) -> int:
+    """How many models later generations may need."""
+    if isinstance(plan.source, Past):
+        return min(plan.source.last or plan.n_generations, plan.n_generations)
+    return int(plan.warm_start)
 
 
 def _stream(given: Real | Synthetic, rows: Any, births: int, by_rows: bool) -> Stream:

@@ -19,6 +19,7 @@ from collapse_jax.loop.workflow import Latest, Workflow
 from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics.keys import Role, check_threefry, stream
 from collapse_jax.tasks.base import AbstractTask, Data, Model, Variable, World
+from collapse_jax.tasks.sufficient import lawful
 
 SIZES: dict[str, Variable] = {
     "n_train": Variable("size of the training set", "rows"),
@@ -179,6 +180,11 @@ def _fit(
 ) -> tuple[Model, Data, Array]:
     choice = stream(key, now.generation, Role.SELECT)
     data, n_real = pools.select(task, form, world, pool, choice, now)
+    data = data._replace(
+        key=stream(key, now.generation, Role.FIT),
+        previous=pools.latest(pool, now) if form.warm else None,
+        is_first=now.generation == 1,
+    )
     return task.fit(world, data), data, n_real
 
 
@@ -194,7 +200,7 @@ def _generate(
 ) -> Pool:
     own_fit = form.storage == "total" and isinstance(form.source, Latest) and form.statistic
     if own_fit and not form.synthetic.by_rows:
-        statistic = task.extend_statistic(
+        statistic = lawful(task).extend_statistic(
             world,
             pool.statistic,
             model,

@@ -46,6 +46,7 @@ class Plan:
     fit_rows: Counts | None
     """Rows drawn for the fit; None where all rows are used. `[generation]`"""
     with_replacement: bool
+    warm_start: bool
     real_weight: Any
     """Weight of all real rows together; None where all rows weigh the same. `[generation]`"""
     temperature: Any
@@ -130,6 +131,7 @@ def make_plan(workflow: "Workflow", n_generations: int, n_samples: int) -> Plan:
         synthetic_size=synthetic_size,
         fit_rows=_fit_rows(fit, n_generations, n_samples, real_size + synthetic_size),
         with_replacement=fit.with_replacement,
+        warm_start=fit.warm_start,
         real_weight=_between("fit.real_weight", fit.real_weight, n_generations),
         temperature=_temperature(synthetic.temperature, n_generations),
         source=synthetic.of,

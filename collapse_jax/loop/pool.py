@@ -16,6 +16,7 @@ from collapse_jax.numerics.draws import to_integers
 from collapse_jax.numerics.subsets import permuted
 from collapse_jax.tasks.base import AbstractTask, Data, Model, Rows, Statistic, World
 from collapse_jax.tasks.places import Places
+from collapse_jax.tasks.sufficient import lawful
 
 
 class Pool(NamedTuple):
@@ -85,7 +86,7 @@ def _real_batch(
     task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now: Columns
 ) -> Batch:
     batch = real_batch(task, form, world, key, now)
-    return batch._replace(statistic=task.summand(batch.statistic)) if form.summed else batch
+    return batch._replace(statistic=lawful(task).summand(batch.statistic)) if form.summed else batch
 
 
 def move(
@@ -134,7 +135,7 @@ def add_synthetic(
         statistic = task.merge(world, (statistic, batch.statistic), None)
     elif statistic is not None:
         merge = _merging(task, world)
-        new = task.summand(batch.statistic) if form.summed else batch.statistic
+        new = lawful(task).summand(batch.statistic) if form.summed else batch.statistic
         synthetic = windows.insert(statistic[1], new, number, form.synthetic.keep, merge)
         statistic = (statistic[0], synthetic)
     if rows is not None:
@@ -152,6 +153,13 @@ def remember(pool: Pool, model: Model, form: Form, now: Columns) -> Pool:
         lambda buffer, x: lax.dynamic_update_index_in_dim(buffer, x, place, 0), pool.history, model
     )
     return pool._replace(history=history)
+
+
+def latest(pool: Pool, now: Columns) -> Model | None:
+    """The model of the generation before; any in the first generation, None before it."""
+    if pool.history is None:
+        return None
+    return jax.tree.map(lambda x: x[(now.generation - 2) % len(x)], pool.history)
 
 
 def select(

@@ -133,6 +133,8 @@ class Fit:
         with_replacement: whether a row may be drawn more than once.
         real_weight: the weight that real rows have together, from generation 2 on, the others
             having the rest; a schedule. None gives every row the same weight.
+        warm_start: whether the fit starts from the model before, where a task's fit starts from
+            anywhere: one that is made of steps.
 
     Raises:
         ValueError: if a number is outside its range, or `with_replacement` is given without `n`.
@@ -141,6 +143,7 @@ class Fit:
     n: Schedule | Literal["batch"] | None = None
     with_replacement: bool = False
     real_weight: Schedule | None = None
+    warm_start: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.n, str):

@@ -7,8 +7,10 @@ from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.tasks.kernel_density import KernelDensity
 from collapse_jax.tasks.linear_regression import LinearRegression
 from collapse_jax.tasks.parts.tables import Table, read_table
+from collapse_jax.tasks.sufficient import AbstractSufficient
 
 __all__ = [
+    "AbstractSufficient",
     "AbstractTask",
     "Categorical",
     "Data",

@@ -1,9 +1,12 @@
 """What every task provides. Adding a task is writing one such class; see CONTRIBUTING.md."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
+import jax
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from collapse_jax.tasks.places import Places
@@ -35,6 +38,23 @@ class Data(NamedTuple):
     """Statistic of all of them, with their weights."""
     size: Float[Array, ""]
     """Their number; where they do not all weigh the same, as many as would do as well."""
+    key: Key[Array, ""] | None = None
+    """For the random choices of a fit that makes any."""
+    previous: Model | None = None
+    """The model of the generation before, where fits start from it; None where they do not."""
+    is_first: Bool[Array, ""] | None = None
+    """Whether there is no generation before."""
+
+    @property
+    def weight(self) -> Float[Array, " n"]:
+        """Weight of each of the rows, which is 0 for those that do not count; 1 on average."""
+        return self.places.weights(len(jax.tree.leaves(self.rows)[0]))
+
+    def start(self, fresh: Callable[[], Model]) -> Model:
+        """What a fit starts from: the previous model where one is to be used, else a fresh one."""
+        if self.previous is None:
+            return fresh()
+        return lax.cond(self.is_first, fresh, lambda: self.previous)
 
 
 class Laws(NamedTuple):
@@ -79,8 +99,10 @@ class AbstractTask(eqx.Module):
     are leaves; strings and whatever else decides shapes or code are static fields. Every method is
     pure and serves one chain; `jax.vmap` makes it serve many.
 
-    Data are seen in two forms. *Rows* are the data themselves. A *statistic* is what a fit needs
-    to know of them; where it can be drawn from its own law, no rows need exist at all.
+    A task of one's own has `n_samples`, `variables`, and four methods: `real`, `sample`, `fit` and
+    `measure`. What else is here has defaults for data that are kept as *rows*. A fit that needs to
+    know but a *statistic* of them is an `AbstractSufficient`; one made of training steps is an
+    `AbstractTrained`.
     """
 
     n_samples: eqx.AbstractVar[int]
@@ -89,8 +111,11 @@ class AbstractTask(eqx.Module):
     staged: ClassVar[bool] = False
     """Whether a generation is so long that it is run stage by stage on the host."""
 
-    takes_temperature: ClassVar[bool] = True
+    takes_temperature: ClassVar[bool] = False
     """Whether models can be sampled more or less widely than their own law says."""
+
+    takes_start: ClassVar[bool] = False
+    """Whether a fit can start from the previous model, as `Fit(warm_start=True)` asks."""
 
     variables: ClassVar[dict[str, Variable]]
     """The metrics that `measure` returns."""
@@ -109,33 +134,33 @@ class AbstractTask(eqx.Module):
         return None
 
     @property
-    @abstractmethod
     def keeps_rows(self) -> bool:
         """Whether a model consists of its training rows, so that the pool must keep them."""
+        return True
 
     @property
-    @abstractmethod
     def scratch_bytes(self) -> int:
         """Bytes of the largest array that a generation of one chain works on, pools apart.
 
         Only a hint: so many chains run at a time that these fit the cache.
         """
+        return 2**16
 
     def explain_memory(self, rows: bool) -> str:
         """What to change where a chain does not fit into memory, for the error message."""
         return f"reduce {'n_samples or n_generations' if rows else 'the size of the task'}"
 
-    @abstractmethod
     def laws(self, plan: "Plan") -> Laws:
         """Which statistics are drawn from their own law, and are not worked out from rows."""
+        return Laws(real=False, synthetic=False)
 
-    @abstractmethod
     def additive(self, grows: bool) -> bool:
         """Whether statistics of batches can be merged into that of a training set.
 
         `grows` tells whether training sets have different sizes. False where the statistic of a
         batch depends on the size of the set that it is part of.
         """
+        return False
 
     def summable(self, plan: "Plan") -> bool:
         """Whether statistics have another form, in which it is quick to merge many of them.
@@ -145,16 +170,11 @@ class AbstractTask(eqx.Module):
         """
         return False
 
-    def summand(self, statistic: Statistic) -> Statistic:
-        """A statistic in that form."""
-        return statistic
-
     @property
     def coordinates(self) -> Coordinates | None:
         """Coordinates for chains that forget all they started from; None where it is no matter."""
         return None
 
-    @abstractmethod
     def world(self, key: Key[Array, ""], rows: bool, index: Int[Array, " n"] | None) -> World:
         """Draw what is fixed for one chain.
 
@@ -163,60 +183,10 @@ class AbstractTask(eqx.Module):
             rows: whether rows will be asked for.
             index: which of the user's training rows are the first `n_samples`; None without such.
         """
-
-    # The statistic path: data sets that exist only through their statistic.
-
-    def real_statistic(self, world: World, key: Key[Array, ""], n: Size) -> Statistic:
-        """Statistic of `n` real rows, by its own law."""
-        raise TypeError(f"{type(self).__name__} has no law of the statistic of real rows")
-
-    def sample_statistic(
-        self,
-        world: World,
-        model: Model,
-        key: Key[Array, ""],
-        n: Size,
-        *,
-        temperature: Float[Array, ""] | None,
-    ) -> Statistic:
-        """Statistic of `n` rows generated by the model, by its own law."""
-        raise TypeError(f"{type(self).__name__} has no law of the statistic of generated rows")
-
-    def extend_statistic(
-        self,
-        world: World,
-        statistic: Statistic,
-        model: Model,
-        key: Key[Array, ""],
-        n: Size,
-        *,
-        temperature: Float[Array, ""] | None,
-    ) -> Statistic:
-        """Statistic of a data set to which `n` rows are added that its own fit generates.
-
-        In law that of both sets merged; that the model is the fit of this very statistic may allow
-        a more accurate way.
-        """
-        new = self.sample_statistic(world, model, key, n, temperature=temperature)
-        return self.merge(world, (statistic, new), None)
+        return ()
 
     @abstractmethod
-    def merge(
-        self, world: World, parts: tuple[Statistic, Statistic], scales: Float[Array, "2"] | None
-    ) -> Statistic:
-        """Statistic of the union of two disjoint data sets.
-
-        Args:
-            world: what is fixed for the chain.
-            parts: their statistics. A set may be empty.
-            scales: by what the weights of their rows are multiplied; None for 1. Where a scale is
-                0 the statistic may be any of the right form.
-        """
-
-    # The row path.
-
-    @abstractmethod
-    def real_rows(
+    def real(
         self,
         world: World,
         key: Key[Array, ""],
@@ -236,7 +206,7 @@ class AbstractTask(eqx.Module):
         """
 
     @abstractmethod
-    def sample_rows(
+    def sample(
         self,
         world: World,
         model: Model,
@@ -247,7 +217,6 @@ class AbstractTask(eqx.Module):
     ) -> Rows:
         """`n` rows generated by the model; at a temperature other than 1 where one is given."""
 
-    @abstractmethod
     def summarise(
         self, world: World, rows: Rows, valid: Bool[Array, " n"] | None, *, size: Size
     ) -> Statistic:
@@ -259,8 +228,20 @@ class AbstractTask(eqx.Module):
             valid: which of them count; None for all. There may be none.
             size: that of the training set which they are part of.
         """
+        return ()
 
-    # Learning and measuring.
+    def merge(
+        self, world: World, parts: tuple[Statistic, Statistic], scales: Float[Array, "2"] | None
+    ) -> Statistic:
+        """Statistic of the union of two disjoint data sets.
+
+        Args:
+            world: what is fixed for the chain.
+            parts: their statistics. A set may be empty.
+            scales: by what the weights of their rows are multiplied; None for 1. Where a scale is
+                0 the statistic may be any of the right form.
+        """
+        return ()
 
     @abstractmethod
     def fit(self, world: World, data: Data) -> Model:

@@ -10,8 +10,9 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Labels, Numbers
 from collapse_jax.numerics.draws import bootstrap_labels, categorical_labels, multinomial
-from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.tables import sample_size
+from collapse_jax.tasks.sufficient import AbstractSufficient
 
 # A binomial draw costs about ten times as much as a label (measured on a CPU), and takes longer to
 # compile; far beyond that ratio it is worth both.
@@ -19,7 +20,7 @@ _LABELS_PER_BINOMIAL = 50
 _MOST_LABELS = 2**31  # that whole numbers of 32 bits can count
 
 
-class Categorical(AbstractTask):
+class Categorical(AbstractSufficient):
     """A categorical distribution fitted by the frequencies of its outcomes.
 
     The statistic of a data set is its counts. With many more samples than outcomes the counts are
@@ -155,14 +156,14 @@ class Categorical(AbstractTask):
             return first + second
         return scales[0] * first + scales[1] * second
 
-    def real_rows(
+    def real(
         self, world: None, key: Key[Array, ""], n: int, *, size: Any, index: Any
     ) -> Int[Array, " n"]:
         if self.labels is not None:
             return self.labels[index]
         return categorical_labels(key, n, jnp.asarray(self.probabilities, jnp.float32))
 
-    def sample_rows(
+    def sample(
         self,
         world: None,
         model: Num[Array, " k"],

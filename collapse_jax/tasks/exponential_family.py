@@ -10,8 +10,9 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.numerics.families import Family, Kind, pooled
-from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.tables import sample_size, split
+from collapse_jax.tasks.sufficient import AbstractSufficient
 
 FamilyName: TypeAlias = Literal[
     "poisson", "exponential", "bernoulli", "geometric", "gamma", "binomial", "negative_binomial"
@@ -38,7 +39,7 @@ class Sample(NamedTuple):
     """Their mean, as `numerics.families` has it; a model is that alone."""
 
 
-class ExponentialFamily(AbstractTask):
+class ExponentialFamily(AbstractSufficient):
     """A one-parameter exponential family fitted by the mean of its rows, which is its best fit.
 
     The variance of a row is a quadratic function of the mean, so that errors are known exactly at
@@ -263,14 +264,14 @@ class ExponentialFamily(AbstractTask):
 
     # Rows are counts; those of gamma laws logarithms, relative to the true mean.
 
-    def real_rows(
+    def real(
         self, world: Any, key: Key[Array, ""], n: int, *, size: Any, index: Any
     ) -> Float[Array, " n"]:
         if self.train is not None:
             return self.train[index]
         return self._truth.draw(key, self._truth.reference, jnp.ones(n))[0]
 
-    def sample_rows(
+    def sample(
         self,
         world: Any,
         model: Float[Array, " k"],

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Numbers, Table
 from collapse_jax.numerics import draws, linalg
-from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.axes import Axes, axes_of, whiten
 from collapse_jax.tasks.parts.normal import (
     AffineCoordinates,
@@ -23,13 +23,14 @@ from collapse_jax.tasks.parts.normal import (
     standard_moments,
 )
 from collapse_jax.tasks.parts.tables import sample_size, split
+from collapse_jax.tasks.sufficient import AbstractSufficient
 
 NLL = Variable("negative log-likelihood of real data under the model", "nat")
 _ROWS = 2**31  # what sets the keys of rows apart from those of their moments
 _Z_TAIL, _Z_RANGE = 1.959964, 2.575829  # 5 % and 1 % of a standard normal are beyond
 
 
-class Gaussian(AbstractTask):
+class Gaussian(AbstractSufficient):
     """A multivariate normal distribution fitted by its mean and covariance.
 
     The chain runs in coordinates in which the truth is standard normal, which changes nothing in
@@ -237,7 +238,7 @@ class Gaussian(AbstractTask):
         factor = linalg.qr_lower(stacked, reference=reference)
         return Moments(total, Normal.from_factor(mean, factor))
 
-    def real_rows(
+    def real(
         self, world: None, key: Key[Array, ""], n: int, *, size: Any, index: Any
     ) -> Float[Array, "n d"]:
         if self.train is not None:
@@ -248,7 +249,7 @@ class Gaussian(AbstractTask):
         raw = draws.normal(jax.random.fold_in(key, _ROWS), (self.dim, n)).T
         return standard_moments(key, n_valid, self.dim).normal.rows_like(raw, n_valid)
 
-    def sample_rows(
+    def sample(
         self,
         world: None,
         model: Normal,

@@ -217,14 +217,14 @@ class KernelDensity(AbstractTask):
         first, second = parts
         return first.merge(second, scales)  # pyright: ignore[reportArgumentType]
 
-    def real_rows(
+    def real(
         self, world: KernelWorld, key: Key[Array, ""], n: int, *, size: Any, index: Any
     ) -> Float[Array, "n d"]:
         if self.train is not None:
             return self.train[index]
         return toys.draw(self.dataset, key, n, self.noise, world.centers, size)
 
-    def sample_rows(
+    def sample(
         self,
         world: KernelWorld,
         model: KernelModel,

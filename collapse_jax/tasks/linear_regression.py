@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Pair
 from collapse_jax.numerics import draws, linalg
-from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.designs import (
     Design,
     FreshRows,
@@ -23,6 +23,7 @@ from collapse_jax.tasks.parts.designs import (
     wishart_factor,
 )
 from collapse_jax.tasks.parts.tables import sample_size, split
+from collapse_jax.tasks.sufficient import AbstractSufficient
 
 
 class RegressionWorld(NamedTuple):
@@ -49,7 +50,7 @@ class LeastSquares(NamedTuple):
     """Least-squares solution, of minimum norm where it is not unique."""
 
 
-class LinearRegression(AbstractTask):
+class LinearRegression(AbstractSufficient):
     """Ordinary least squares, of minimum norm where there are fewer rows than coefficients.
 
     Truth: `y = x'w + eps` with `w ~ N(0, I)`, `x ~ N(0, I)`, `eps ~ N(0, noise)`. Each model labels
@@ -241,7 +242,7 @@ class LinearRegression(AbstractTask):
             step = linalg.minimum_norm_solver(weight)(weights[1] @ gap)
         return LeastSquares(weight, first.coefficients + step)
 
-    def real_rows(
+    def real(
         self, world: RegressionWorld, key: Key[Array, ""], n: int, *, size: Any, index: Any
     ) -> KnownRows | FreshRows:
         if self.train_x is not None:
@@ -263,7 +264,7 @@ class LinearRegression(AbstractTask):
         y = x @ world.weights + self._deviation(None) * noise
         return FreshRows(x, y) if index is None else KnownRows(index, y)
 
-    def sample_rows(
+    def sample(
         self,
         world: RegressionWorld,
         model: Float[Array, " d"],

@@ -62,6 +62,30 @@ class Places(eqx.Module):
         synthetic = self.real_slots + later % max(self.synthetic_slots, 1)
         return jnp.where(batch < self.real_batches, real, synthetic)
 
+    def weights(self, n: int) -> Float[Array, " {n}"]:
+        """Weights of all `n` rows of the pool, its slots laid end to end; 0 for those not kept.
+
+        Their mean over the rows kept is 1.
+        """
+        place = jnp.arange(n)
+        width = self.width or n
+        slot, within = place // width, place % width
+        batch = jnp.arange(self.real_slots + self.synthetic_slots)
+        kept = batch < self.real_batches + self.synthetic_batches
+        used = jnp.zeros(len(batch), bool).at[self.slot(batch)].max(kept)[slot]
+        if self.sizes is not None:
+            used = used & (within < self.sizes[slot])
+        elif self.in_order:
+            used = place < self.total
+        if self.real_weight is None:
+            return used.astype(jnp.float32)
+        real = place < self.real_size if self.in_order else slot < self.real_slots
+        sizes = jnp.stack([self.real_size, self.synthetic_size])
+        shares = jnp.stack([self.real_weight, 1.0 - self.real_weight])
+        shares = jnp.where(jnp.all(sizes > 0), shares, 1.0)  # one stream has all of the weight
+        each = shares * self.total / jnp.maximum(sizes, 1)
+        return jnp.where(used, jnp.where(real, each[0], each[1]), 0.0).astype(jnp.float32)
+
     def draw(self, drawn: UInt32[Array, "2 n"], key: Key[Array, ""]) -> Int[Array, " n"]:
         """Places of rows drawn with replacement, each with a probability like its weight.
 
