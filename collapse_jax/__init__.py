@@ -21,6 +21,7 @@ from collapse_jax.run.sweeps import sweep
 from collapse_jax.tasks import (
     AbstractSufficient,
     AbstractTask,
+    AbstractTrained,
     Categorical,
     ExponentialFamily,
     Gaussian,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AbstractSufficient",
     "AbstractTask",
+    "AbstractTrained",
     "Accumulate",
     "AccumulateSubsample",
     "Categorical",

@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ImportError) as error:
         return _complain(error, _FAILED)
     except RuntimeError as error:
-        from collapse_jax.language.stages import TooFewDocuments  # slow to import
+        from collapse_jax.run.staged import TooFewRows
 
-        if not isinstance(error, TooFewDocuments):
+        if not isinstance(error, TooFewRows):
             raise
         return _complain(error, _FAILED)
     except KeyboardInterrupt as interrupt:

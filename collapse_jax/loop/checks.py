@@ -24,7 +24,7 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
             f"synthetic.temperature must be 1 with a {name}, which has no temperature, got "
             f"{workflow.synthetic.temperature!r}"
         )
-    if not isinstance(plan.source, Latest) and task.staged:
+    if not isinstance(plan.source, Latest) and task.acceptance is not None:
         raise ValueError(
             f"synthetic.of must be Latest() with a {name}, got {workflow.synthetic.of!r}"
         )
@@ -32,10 +32,28 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
         raise ValueError(
             f"fit.warm_start must be False with a {name}, whose fit starts from nothing, got True"
         )
+    if plan.real_weight is not None and not task.takes_weights:
+        raise ValueError(
+            f"fit.real_weight must be None with a {name}, whose fit weighs all rows alike, got "
+            f"{workflow.fit.real_weight!r}"
+        )
     if task.population is not None and plan.real_rows.max() > task.population:
         raise ValueError(
             f"real.n must not exceed the {task.population} training rows of data, got "
             f"{plan.real_rows.max()}"
+        )
+
+
+def check_compiled(task: "AbstractTask") -> None:
+    """Check that all of a task's generation can be one program.
+
+    Raises:
+        ValueError: if its rows are accepted by a rule on the host.
+    """
+    if task.acceptance is not None:
+        raise ValueError(
+            f"task must not be a {type(task).__name__} here, whose {task.acceptance.noun} are "
+            "accepted by a rule in Python; use simulate, which runs it stage by stage"
         )
 
 

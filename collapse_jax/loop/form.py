@@ -139,6 +139,7 @@ def form_of(
     moves = forgets and spans and known
     # Where data of the truth, or not far from it, stay, what is kept is as wide as the truth.
     lasts = synthetic.keep is None or bool(np.all(_real_share(plan) >= _LASTING))
+    warm = plan.warm_start or task.starts_warm
     summed = statistic and stored == "apart" and (moves or lasts) and task.summable(plan)
     return Form(
         storage=stored,
@@ -154,8 +155,8 @@ def form_of(
         weighted=weighted,
         tempered=plan.temperature is not None,
         source=Mixed(0.0) if isinstance(plan.source, Mixed) else plan.source,
-        history=_remembered(plan),
-        warm=plan.warm_start,
+        history=_remembered(plan, warm),
+        warm=warm,
     )
 
 
@@ -166,11 +167,11 @@ def _real_share(plan: Plan) -> Any:
     return np.where(plan.synthetic_size == 0, 1.0, plan.real_weight)
 
 
-def _remembered(plan: Plan) -> int:
+def _remembered(plan: Plan, warm: bool) -> int:
     """How many models later generations may need."""
     if isinstance(plan.source, Past):
         return min(plan.source.last or plan.n_generations, plan.n_generations)
-    return int(plan.warm_start)
+    return int(warm)
 
 
 def _stream(given: Real | Synthetic, rows: Any, births: int, by_rows: bool) -> Stream:

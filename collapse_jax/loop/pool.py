@@ -52,9 +52,7 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
 
 
 def with_history(pool: Pool, model: Any, form: Form) -> Pool:
-    """The pool with room for models like this one, where rows may come from past ones."""
-    if not form.history:
-        return pool
+    """The pool with room for models like this one."""
     empty = jax.tree.map(lambda x: jnp.zeros((form.history, *x.shape), x.dtype), model)
     return pool._replace(history=empty)
 
@@ -105,7 +103,6 @@ def move(
     coordinates = task.coordinates
     if not form.moving or coordinates is None:
         return pool, inner
-
     # Fits to many rows change slowly, those to few at once.
     when = now.generation % (form.synthetic.slots * (4 if form.summed else 1)) == 0
     change = lax.cond(
@@ -220,10 +217,17 @@ def _together(
 ) -> Statistic:
     """Statistic of both streams, with their weights; one without rows plays no part."""
     scales = jnp.stack([now.real_scale, now.synthetic_scale]) if form.weighted else None
+
+    def merged() -> Statistic:
+        return task.merge(world, (real, synthetic), scales)
+
+    def alone(part: Statistic) -> Statistic:
+        return jax.tree.map(lambda x, y: x.astype(y.dtype), part, jax.eval_shape(merged))
+
     return lax.cond(
         (now.real_size > 0) & (now.synthetic_size > 0),
-        lambda: task.merge(world, (real, synthetic), scales),
-        lambda: lax.cond(now.real_size == 0, lambda: synthetic, lambda: real),
+        merged,
+        lambda: lax.cond(now.real_size == 0, lambda: alone(synthetic), lambda: alone(real)),
     )
 
 
@@ -245,14 +249,12 @@ def _statistic_of_rows(
     def stream(first: Any, last: Any) -> Statistic:
         return lax.fori_loop(first + 1, last, add, of_batch(first))
 
-    n = now.real_batches + now.synthetic_batches
+    n_real, n = now.real_batches, now.real_batches + now.synthetic_batches
     if form.storage == "latest":
         return of_batch(0)
     if not form.weighted:
         return stream(0, n)
-    return _together(
-        task, form, world, stream(0, now.real_batches), stream(now.real_batches, n), now
-    )
+    return _together(task, form, world, stream(0, n_real), stream(n_real, n), now)
 
 
 def _drawn(

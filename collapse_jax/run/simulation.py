@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
-from collapse_jax.loop.checks import check_loop, check_rows
+from collapse_jax.loop.checks import check_compiled, check_loop, check_rows
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
 from collapse_jax.loop.generation import SIZES, host_sizes, metric_names
 from collapse_jax.loop.presets import PRESETS
@@ -30,7 +30,9 @@ from collapse_jax.records.labels import label, provenance
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.run import compiled
-from collapse_jax.run.driver import Driver, Engine
+from collapse_jax.run.driver import Driver
+from collapse_jax.run.monitor import Monitor
+from collapse_jax.run.staged import StagedEngine
 from collapse_jax.tasks import AbstractTask
 
 _CHUNK = 128  # most generations between two reports of progress
@@ -52,6 +54,7 @@ def simulate(
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
     observe: Callable[[Any], None] | None = None,
+    runner: Literal["compiled", "staged"] | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
 
@@ -81,8 +84,12 @@ def simulate(
         checkpoint: a folder that keeps the chains while they run. The same call goes on where an
             interrupted one stopped, also with other seeds or more generations; Ctrl-C saves first.
         checkpoint_seconds: how often to save. What takes long is saved less often.
-        observe: called after each generation of language models with their parameters and
-            documents, a `collapse_jax.language.stages.Generation`, once for each batch of chains.
+        observe: called after each generation with the models and what they generated, a
+            `collapse_jax.run.staged.Generation`, once for each batch of chains, which then run
+            stage by stage.
+        runner: `"compiled"`, all of a chain in one program, or `"staged"`, one program for each
+            stage of a generation, with progress and saves within it. Default what the task
+            prefers; the chains are the same.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
@@ -106,7 +113,8 @@ def simulate(
     _check_instance("task", task, AbstractTask)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     seed_list = checked_seeds(seeds)
-    _check_options(task, metrics, storage, checkpoint_seconds, observe)
+    _check_options(task, metrics, storage, checkpoint_seconds)
+    in_stages = _in_stages(task, runner, observe)
     mesh = _find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
     limit = checks.whole_number(
@@ -136,10 +144,7 @@ def simulate(
     kept = None if checkpoint is None else _folder(checkpoint, config, checkpoint_seconds)
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
-    made = compiled.traceable(task, sizes=not by_rows)
-    if together:
-        arrays, others = eqx.partition(made, eqx.is_array)
-        made = eqx.combine(model_mesh.place(arrays, mesh), others)
+    made = _placed(compiled.traceable(task.prepared(), sizes=not by_rows), mesh)
     computed = tuple(name for name in names if name not in sizes)
 
     def chains(seeds: np.ndarray) -> compiled.Chains:
@@ -166,11 +171,13 @@ def simulate(
         disable=(None if progress is None else not progress) if hosts.is_first() else True,
     )
     interrupted, midway = threading.Event(), None
-    if kept is not None and task.staged and (together or jax.process_count() == 1):
+    if kept is not None and in_stages and (together or jax.process_count() == 1):
         midway = Midway(kept.folder, checkpoint_seconds)
     with bar:
         driver = Driver(
-            _engine(task, bar, midway, interrupted, observe),
+            StagedEngine(Monitor(bar.set_postfix_str, midway, interrupted), observe)
+            if in_stages
+            else compiled,
             chains,
             n_generations,
             _CHUNK,
@@ -197,6 +204,14 @@ def simulate(
     return label(task, values, seed_list, attrs)
 
 
+def _placed(task: AbstractTask, mesh: Mesh) -> AbstractTask:
+    """The task, its arrays split over the mesh where models are."""
+    if not model_mesh.splits_models(mesh):
+        return task
+    arrays, others = eqx.partition(task, eqx.is_array)
+    return eqx.combine(model_mesh.place(arrays, mesh), others)
+
+
 def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
     """The folder of this run, which must be told apart from all others."""
     check_exact(config)
@@ -213,7 +228,7 @@ def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | No
     """The mesh over which seeds are split, or, as given, models."""
     if mesh is None:
         return seed_mesh(devices)
-    if not task.staged:
+    if task.runner != "staged":
         raise ValueError(
             f"mesh splits language models; the seeds of a {type(task).__name__} are split over "
             "devices"
@@ -253,19 +268,15 @@ def _width(
     )
 
 
-def _engine(
-    task: AbstractTask,
-    bar: tqdm,
-    midway: Midway | None,
-    interrupted: threading.Event,
-    observe: Callable[[Any], None] | None,
-) -> Engine:
-    """What runs the chains: one program, or for tasks with long generations one per stage."""
-    if not task.staged:
-        return compiled
-    from collapse_jax.language.stages import Attendance, StagedEngine  # slow to import
-
-    return StagedEngine(Attendance(bar.set_postfix_str, midway, interrupted), observe)
+def _in_stages(task: AbstractTask, runner: str | None, observe: Any) -> bool:
+    """Whether chains are run stage by stage."""
+    wanted = task.runner if observe is None else "staged"
+    runner = checks.one_of("runner", wanted if runner is None else runner, ("compiled", "staged"))
+    if runner == "compiled":
+        if observe is not None:
+            raise ValueError("runner must be 'staged' with observe, got 'compiled'")
+        check_compiled(task)
+    return runner == "staged"
 
 
 def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
@@ -288,13 +299,10 @@ def _check_options(
     metrics: Sequence[str] | None,
     storage: str,
     checkpoint_seconds: float,
-    observe: Callable[[Any], None] | None,
 ) -> None:
     checks.one_of("storage", storage, ("auto", "rows"))
     checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
     check_threefry()
-    if observe is not None and not task.staged:
-        raise ValueError(f"observe serves language models, got a {type(task).__name__} task")
     if metrics is None:
         return
     if isinstance(metrics, str):

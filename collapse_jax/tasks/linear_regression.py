@@ -66,12 +66,12 @@ class LinearRegression(AbstractSufficient):
             `"fresh"` draws a new one each time.
         n_test: number of noiseless test rows, drawn once per chain.
         data: `(X, y)` with `X` `[rows, columns]` and `y` `[rows]`. Generation 1 fits real labels of
-            `n_samples` training rows drawn without replacement; later generations relabel these
-            rows. Columns and labels are standardised first (`tasks.designs`), and least norm is
-            meant in independent coordinates of these. `test_error` is the mean squared error on the
-            test rows and their real labels, which includes their own noise.
+            `n_samples` training rows drawn without replacement; later ones relabel these rows.
+            Columns and labels are standardised first, and least norm is meant in independent
+            coordinates of these. `test_error` is the mean squared error on the test rows and their
+            real labels, which includes their own noise.
         fit_intercept: with `data`, add a column of ones.
-        test_fraction: share of the rows of `data` that is kept for tests.
+        test_fraction: share of the rows of `data` kept for tests.
         split_seed: seed of the split of `data` into training and test rows.
 
     Raises:
@@ -299,8 +299,7 @@ class LinearRegression(AbstractSufficient):
             solve = lambda b: spread @ (spread.T @ b)  # noqa: E731
         coefficients = solve(x.T @ y)
         # One step of refinement; residuals of rows are more accurate than the normal equations'.
-        coefficients = coefficients + solve(x.T @ (y - x @ coefficients))
-        return LeastSquares(gram, coefficients)
+        return LeastSquares(gram, coefficients + solve(x.T @ (y - x @ coefficients)))
 
     def fit(self, world: RegressionWorld, data: Data) -> Float[Array, " d"]:
         return data.statistic.coefficients
