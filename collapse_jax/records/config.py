@@ -151,7 +151,7 @@ def _describe_foreign(module: Any) -> dict[str, Any]:
             label = f"the argument {name!r} of {cls.__qualname__}"
             written[name] = describe(value) if nested else write_value(label, value)
     written |= _fingerprint(module)
-    ours = cls.__init__.__module__.startswith("collapse_jax.")  # which keep their arguments
+    ours = str(cls.__init__.__module__).startswith("collapse_jax.")  # which keep their arguments
     if path is not None and not has_data and not ours and reason_of(written) is None:
         _check_again(module, written)
     return written
