@@ -105,6 +105,9 @@ def test_label_names_are_kept(command):
     save(ds, "labels.nc")
     loaded = xr.load_dataset("labels.nc", engine="h5netcdf")
     assert json.loads(loaded.attrs["outcomes"]) == ["a", "b", "\u00e4"]
+    assert not any(found.largest for found in cj.rerun(loaded, data, progress=False)[1].values())
+    with pytest.raises(ValueError, match="data must be those of the run"):
+        cj.rerun(loaded, [name.replace("a", "A") for name in data], progress=False)
     numbers = cj.Categorical(data=np.array([3, 1, 3]))
     assert numbers.outcomes == ("1", "3")
     assert "outcomes" not in cj.simulate(cj.Replace(), TASK, 2, 2, progress=False).attrs

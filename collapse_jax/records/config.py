@@ -115,7 +115,9 @@ def _write_known(module: Any, name: str, has_data: bool) -> Any:
 
 def _describe_data(module: Any) -> dict[str, Any]:
     arrays = [leaf for leaf in jax.tree.leaves(module) if getattr(leaf, "ndim", 0)]
-    return {"rows": module.population, "fingerprint": digest(*arrays)}
+    names = getattr(module, "outcomes", None)  # labels are but numbers of these
+    named = [] if names is None else [np.asarray(names)]
+    return {"rows": module.population, "fingerprint": digest(*arrays, *named)}
 
 
 def _fingerprint(module: Any) -> dict[str, str]:
