@@ -297,31 +297,26 @@ def test_a_longer_run_may_keep_its_data_in_another_form(tmp_path):
     xr.testing.assert_allclose(longer, cj.simulate(*arguments, 10, 4, progress=False))
 
 
-def test_longer_lists_go_on_where_the_numbers_so_far_are_the_same(tmp_path, often, monkeypatch):
-    def listed(*n, folder, n_generations=None):
+LISTS = [([5, 5, 5], [5, 5, 5, 5], [6, 6, 6, 6]), ([5, 7, 3], [5, 7, 3, 9], [5, 7, 4])]
+
+
+@pytest.mark.parametrize(("short", "long", "other"), LISTS)
+def test_lists_go_on_where_the_numbers_so_far_are_the_same(
+    short, long, other, tmp_path, often, monkeypatch
+):
+    def listed(n, folder=tmp_path / "a", n_generations=None):
         workflow = cj.Workflow(cj.Real(keep=None), cj.Synthetic(n=n))
         return run(folder, n_generations or len(n), workflow=workflow, **often)
 
-    for short, long, other in (
-        ((5,) * 3, (5,) * 4, (6,) * 4),
-        ((5, 7, 3), (5, 7, 3, 9), (5, 7, 4)),
-    ):
-        folder = tmp_path / str(short)
-        fresh = listed(*long, folder=None)
-        listed(*short, folder=folder)
-        with pytest.raises(ValueError, match=r"workflow.synthetic.n is \[5, .* there and"):
-            listed(*other, folder=folder)
-        with monkeypatch.context() as patched:
-            first = []
-            advance = compiled.advance
-            patched.setattr(
-                compiled, "advance", lambda *given: first.append(given[2]) or advance(*given)
-            )
-            xr.testing.assert_equal(listed(*long, folder=folder), fresh)
-            assert first == [4]
-            xr.testing.assert_equal(listed(*short, folder=folder), fresh.isel(generation=range(3)))
-            assert first == [4]
-        with pytest.raises(ValueError, match="is of another"):
-            listed(*short, 8, folder=folder)
+    fresh = listed(long, folder=None)
+    listed(short)
+    with pytest.raises(ValueError, match=r"workflow.synthetic.n is \[5, .* there and"):
+        listed(other)
+    first, advance = [], compiled.advance
+    monkeypatch.setattr(compiled, "advance", lambda *x: first.append(x[2]) or advance(*x))
+    xr.testing.assert_equal(listed(long), fresh)
+    assert first == [4]
+    xr.testing.assert_equal(listed(short), fresh.isel(generation=range(3)))
+    assert first == [4]
     with pytest.raises(ValueError, match="is of another"):  # drawn in another way
-        listed(5, 5, 5, 5, 9, folder=tmp_path / str((5,) * 3))
+        listed([5, 5, 5, 5, 9] if len(set(short)) == 1 else [5, 5, 5, 5])

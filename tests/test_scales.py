@@ -24,6 +24,7 @@ QUICK = {
     "diabetes with a small column": TABLES["diabetes with a small column"],
     "shifted": lambda: (diabetes()[0] + 1e6, diabetes()[1] * 1e-6 + 1e6),
     "huge labels": lambda: (diabetes()[0] * 1e-20, diabetes()[1] * 1e20),
+    "nearly linear": lambda: (diabetes()[0], diabetes()[0].sum(axis=1) + 1e-6 * diabetes()[1]),
 }
 ALL = {**TABLES, **QUICK, "dependent columns": _dependent}
 
@@ -90,6 +91,18 @@ def test_replace_on_tables_is_what_numpy_expects(name):
 @pytest.mark.parametrize("name", [name for name in ALL if name not in QUICK])
 def test_replace_on_all_tables_is_what_numpy_expects(name, storage):
     _check_replace(*ALL[name](), storage)
+
+
+def test_what_is_linear_up_to_rounding_has_no_noise():
+    """The columns are known to eight digits, which is all that the labels are apart."""
+    x = 63_588_426.0 + 10.0 * np.random.default_rng(0).integers(0, 3, (20, 1))
+    with pytest.raises(
+        ValueError, match="noise must be given: least squares fits the data exactly"
+    ):
+        cj.LinearRegression(data=(x, x[:, 0] * 0.1 - 1e6))
+    task = cj.LinearRegression(data=(x, x[:, 0] * 0.1 - 1e6), noise=1e-4)
+    first = cj.simulate(cj.Replace(), task, 1, 2, progress=False).test_error
+    assert float(first.max()) < 1e-12
 
 
 def _difficult(kind):
