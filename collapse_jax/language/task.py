@@ -122,8 +122,8 @@ class LanguageModel(AbstractDecoding):
         n_test: int | None = None,
         sample_batch: int = 256,
         max_attempts: int = 20,
-        dtype: str = "float32",
-        param_dtype: str | None = None,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        param_dtype: Literal["float32", "bfloat16"] | None = None,
         remat: bool = False,
         scan: bool | None = None,
     ):

@@ -232,11 +232,24 @@ def _checked_labels(data: Any) -> np.ndarray:
         raise ValueError(f"data must be labels [rows], two or more, got shape {labels.shape}")
     if labels.dtype.kind == "f":
         checks.finite_array("data", labels, ndim=1)
-    if labels.dtype.kind == "O":
+    if labels.dtype.kind in "OU":
+        _refuse_look_alikes(data)
         labels = labels.astype(str)
     if len(np.unique(labels)) < 2:
         raise ValueError(f"data must have two or more different labels, got only {labels[0]}")
     return labels
+
+
+def _refuse_look_alikes(data: Any) -> None:
+    """Refuse a number beside text that is written like it."""
+    seen: dict[str, Any] = {}
+    for label in np.asarray(data, object).ravel().tolist():
+        other = seen.setdefault(str(label), label)
+        if isinstance(other, str) != isinstance(label, str):
+            raise ValueError(
+                "data must have labels of one type where they are written alike, got "
+                f"{other!r} and {label!r}"
+            )
 
 
 def _checked_probabilities(probabilities: Any) -> Any:

@@ -81,7 +81,9 @@ class KernelDensity(AbstractTask):
             `"scott*spread"`, `"silverman*spread"` or for instance `"0.5*spread"`, which are scaled
             by the spread of each generation's training set, the root of the mean of its columns'
             variances (of divisor n - 1). In one dimension that is `scipy.stats.gaussian_kde`, which
-            in more has kernels of the shape of the covariance, and these are round.
+            in more has kernels of the shape of the covariance, and these are round. A chain whose
+            spread has fallen below a millionth of its distance from the data's mean, where single
+            precision tells no rows apart, is lost: its `nll` is infinite from then on.
         kernel: `"gaussian"` or `"tophat"`.
         n_test: size of the held-out real test set, at least 2 (with `data` its test rows).
         noise: standard deviation of the data set's noise (blobs have their own).

@@ -141,7 +141,7 @@ class LinearRegression(AbstractSufficient):
         self.n_samples = sample_size(n_samples, len(parts.train))
         self.n_test = len(parts.test)
         train, test = ((part[:, :-1], part[:, -1]) for part in parts)
-        white = whiten(train, test, self.fit_intercept)
+        white = whiten(train, test, self.fit_intercept, self.n_samples)
         if noise is None:
             if white.residual is None:
                 raise ValueError("noise must be given: least squares fits the data exactly")
@@ -157,7 +157,6 @@ class LinearRegression(AbstractSufficient):
 
     @property
     def units(self) -> dict[str, float]:
-        """Labels have the variance 1 on the device."""
         return {"test_error": self.label_unit**2}
 
     @property
