@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from tqdm.auto import tqdm
 from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.checks import check_loop, check_rows
+from collapse_jax.loop.curation.checks import check_choices
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
-from collapse_jax.loop.generation import SIZES, host_sizes, metric_names
+from collapse_jax.loop.generation import CURATION, SIZES, host_sizes, metric_names
 from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
@@ -86,14 +88,15 @@ def simulate(
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
-        `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`. Its
+        `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`; with
+        a curation also `acceptance_rate` and `mean_reward` of what each model generates. Its
         attributes say how it was made; `collapse_jax.config.run_arguments` makes the same run of
         them.
 
     Raises:
         ValueError: before anything is compiled, for arguments outside their range (`TypeError` for
             those of another type), for a run that does not fit into memory and for a checkpoint of
-            another run.
+            another run. Afterwards, where a curation accepts next to nothing.
         OSError: where a checkpoint cannot be saved, for instance on a full disk.
 
     Example:
@@ -106,7 +109,7 @@ def simulate(
     _check_instance("task", task, AbstractTask)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     seed_list = checked_seeds(seeds)
-    _check_options(task, metrics, storage, checkpoint_seconds, observe)
+    _check_options(workflow, task, metrics, storage, checkpoint_seconds, observe)
     mesh = _find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
     limit = checks.whole_number(
@@ -122,7 +125,7 @@ def simulate(
     numbers = columns_of(plan, form, task.population)
     own_seeds = seed_list if together else hosts.share(seed_list)
     width = _width(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit)
-    names = metric_names(task, metrics)
+    names = metric_names(task, metrics, curated=bool(plan.curation))
     sizes = {name: column for name, column in host_sizes(plan).items() if name in names}
 
     # In a folder, which may see more generations, a function is never replaced by its values.
@@ -140,7 +143,8 @@ def simulate(
     if together:
         arrays, others = eqx.partition(made, eqx.is_array)
         made = eqx.combine(model_mesh.place(arrays, mesh), others)
-    computed = tuple(name for name in names if name not in sizes)
+    hidden = [name for name in CURATION if plan.curation and name not in names]
+    computed = (*(name for name in names if name not in sizes), *hidden)
 
     def chains(seeds: np.ndarray) -> compiled.Chains:
         return compiled.Chains(
@@ -153,8 +157,7 @@ def simulate(
             seeds=seeds,
         )
 
-    saved = kept.contents() if together and kept is not None else []
-    hosts.agree({**config, "seeds": seed_list.tolist(), "checkpoint": saved})
+    hosts.agree({**config, "seeds": seed_list.tolist(), "checkpoint": _saved(kept, together)})
     started = time.perf_counter()
     values = {name: np.empty((len(own_seeds), n_generations), np.float32) for name in computed}
     place = {seed: row for row, seed in enumerate(own_seeds.tolist())}
@@ -179,6 +182,7 @@ def simulate(
             kept,
             interrupted,
             together,
+            partial(check_choices, curation=plan.curation) if plan.curation else None,
         )
         for batch, found in driver.run(own_seeds):
             rows = [place[seed] for seed in batch.tolist()]
@@ -195,6 +199,11 @@ def simulate(
     seconds = time.perf_counter() - started
     attrs = {**provenance(config, mesh), "workflow": caption(workflow), "wall_seconds": seconds}
     return label(task, values, seed_list, attrs)
+
+
+def _saved(kept: Checkpoint | None, together: bool) -> list[str]:
+    """What is in the folder, on which processes that run the same chains must agree."""
+    return kept.contents() if together and kept is not None else []
 
 
 def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
@@ -284,6 +293,7 @@ def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
 
 
 def _check_options(
+    workflow: Workflow,
     task: AbstractTask,
     metrics: Sequence[str] | None,
     storage: str,
@@ -301,8 +311,9 @@ def _check_options(
         raise TypeError(f"metrics must be a sequence of names, got {metrics!r}")
     if not metrics:
         raise ValueError("metrics must not be empty; leave it out for all of them")
+    known = (*SIZES, *(CURATION if workflow.synthetic.curation else ()), *task.variables)
     for name in metrics:
-        checks.one_of("metrics", name, (*SIZES, *task.variables))
+        checks.one_of("metrics", name, known)
 
 
 def _check_instance(name: str, value: Any, kind: type) -> None:
