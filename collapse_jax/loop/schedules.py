@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -86,14 +86,14 @@ class Numbered:
             for field, limits in self.numbers.items()
         }
 
-    def having(self, values: Mapping[str, Any]) -> Self:
+    def having(self, values: Mapping[str, Any]) -> Any:
         """The same with these values, of one generation and perhaps traced, as its numbers."""
         made = copy.copy(self)
         for field in self.numbers:
             object.__setattr__(made, field, values[field])
         return made
 
-    def without_numbers(self) -> Self:
+    def without_numbers(self) -> Any:
         """What of it is compiled in."""
         return self.having(dict.fromkeys(self.numbers, 0.0))
 

@@ -12,6 +12,8 @@ class Source(Numbered):
 
     of_one_model: ClassVar[bool] = False
     """Whether they are independent rows of one model."""
+    plain: ClassVar[bool] = True
+    """Whether each is a row of some model or of the truth, as it comes."""
     edits: ClassVar[bool] = False
     """Whether a batch is the one before with some rows made anew."""
     models: ClassVar[int] = 1
@@ -94,11 +96,12 @@ class Extrapolated(Source):
         ValueError: if it is not finite.
 
     Source:
-        Neon, arXiv 2510.03597; `collapse_jax.theory.generators.extrapolated_covariance`.
+        Neon, arXiv 2510.03597; `collapse_jax.theory.curation.extrapolated_covariance`.
     """
 
     weight: Schedule
     of_one_model: ClassVar[bool] = True
+    plain: ClassVar[bool] = False
     models: ClassVar[int] = 2
     numbers: ClassVar = {"weight": Range()}
 
@@ -120,11 +123,12 @@ class Edit(Source):
         ValueError: if the share is outside these limits, or `mask` is another word.
 
     Source:
-        Zhu et al., arXiv 2412.14689, section 4; `collapse_jax.theory.generators.edit_ratio`.
+        Zhu et al., arXiv 2412.14689, section 4; `collapse_jax.theory.curation.edit_ratio`.
     """
 
     share: Schedule
     mask: Literal["independent", "fixed"] = "independent"
+    plain: ClassVar[bool] = False
     edits: ClassVar[bool] = True
     numbers: ClassVar = {"share": SHARE}
 
