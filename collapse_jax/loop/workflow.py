@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from collapse_jax.basics import checks
-from collapse_jax.loop.curation.operators import AbstractOperator
 from collapse_jax.loop.curation.words import read_curation
 from collapse_jax.loop.plan import Plan, make_plan
 from collapse_jax.loop.schedules import Schedule, check_schedule, plain
@@ -71,7 +70,7 @@ class Synthetic:
     keep: int | None = 1
     of: Source = field(default_factory=Latest)
     temperature: Schedule = 1.0
-    curation: Annotated[tuple[AbstractOperator, ...], "OPERATOR ..."] = ()
+    curation: Annotated[Any, "OPERATOR ..."] = ()
 
     def __post_init__(self) -> None:
         _check_stream("synthetic", self)

@@ -35,11 +35,19 @@ def streams_of(plan: Any, population: int | None = None) -> Streams:
         plan: of T generations.
         population: rows of the data set that real rows are dealt from, if there is one.
 
+    Raises:
+        ValueError: for a plan whose rows are not taken as they come; see `is_plain`.
+
     Example:
         >>> from collapse_jax.loop.workflow import Workflow
         >>> streams_of(Workflow().plan(3, n_samples=10)).real_rows.tolist()
         [10, 0, 0]
     """
+    if not is_plain(plan):
+        raise ValueError(
+            "plan must be one of rows that are taken as they come, got "
+            f"{plan.curation or plan.source!r}; theory.curation knows some others"
+        )
     last, equally = _source(plan.source)
     everything = plan.fit_rows is None or (
         not plan.with_replacement and np.array_equal(plan.fit_rows, plan.size)

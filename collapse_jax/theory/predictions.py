@@ -108,7 +108,7 @@ def predict_gaussian(
         nll [1.5944 1.8922] exact
     """
     trace, log_det_truth = _spectrum(covariance, dim)
-    found = _moments(plan, dim, estimator, population) if plans.is_plain(plan) else None
+    found = _moments(plan, dim, estimator, population)
     if found is None:
         return {}
     moments, kind = found
@@ -157,8 +157,6 @@ def predict_regression(
         >>> print(predict_regression(plan, dim=1)["test_error"].values)
         [0.1 0.2]
     """
-    if not plans.is_plain(plan):
-        return {}
     error = _fixed_error(plan, dim, noise) if design == "fixed" else _fresh_error(plan, dim, noise)
     if error is not None:
         if not np.all(np.isfinite(error)):
@@ -197,8 +195,7 @@ def predict_categorical(
         [0.75    0.78125] [0.5 0.5]
     """
     p = check_probabilities(probabilities)
-    known = plans.is_plain(plan) and not plans.is_tempered(plan)
-    found = _moments(plan, 1, "mle", population) if known else None
+    found = None if plans.is_tempered(plan) else _moments(plan, 1, "mle", population)
     if found is None:
         return {}
     moments, kind = found

@@ -6,10 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
 
 from collapse_jax.basics.checks import is_traced
 from collapse_jax.loop.curation.candidates import ROUNDS
 from collapse_jax.loop.curation.operators import AbstractOperator
+from collapse_jax.machines.programs import traceable
 
 if TYPE_CHECKING:
     from collapse_jax.tasks.base import AbstractTask
@@ -55,17 +57,16 @@ def check_curation(curation: tuple[AbstractOperator, ...], task: "AbstractTask")
 
 def _real_rows(task: "AbstractTask") -> Any:
     """Some real rows as the user knows them."""
-    key = jax.random.key(0, impl="threefry2x32")
+    n = _TRIED if task.population is None else min(_TRIED, task.population)
+    return _some_rows(traceable(task), jax.random.key(0, impl="threefry2x32"), n)
 
-    @eqx.filter_jit
-    def some(task):
-        n = _TRIED if task.population is None else min(_TRIED, task.population)
-        every = None if task.population is None else jnp.arange(task.population)[: task.n_samples]
-        world = task.world(key, rows=True, index=every)
-        index = None if task.population is None else jnp.arange(n)
-        return task.shown(world, task.real(world, key, n, size=None, index=index))
 
-    return some(task)
+@eqx.filter_jit
+def _some_rows(task: "AbstractTask", key: Key[Array, ""], n: int) -> Any:
+    known = task.population is not None
+    world = task.world(key, rows=True, index=jnp.arange(task.n_samples) if known else None)
+    index = jnp.arange(n) if known else None
+    return task.shown(world, task.real(world, key, n, size=None, index=index))
 
 
 def _are_points(shown: Any) -> bool:
@@ -86,7 +87,7 @@ def _check_function(name: str, function: Any, shown: Any) -> None:
     if len(leaves) != 1 or leaves[0].shape != () or leaves[0].dtype.kind not in "fiub":
         found = ", ".join(f"{x.dtype}{list(x.shape)}" for x in leaves) or "nothing"
         raise ValueError(f"{name} must return one real number for a row, got {found}")
-    values = np.asarray(jax.jit(jax.vmap(function))(*rows), np.float64)
+    values = np.asarray(jax.vmap(function)(*rows), np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         row = ", ".join(str(np.asarray(x)[bad[0]].tolist()) for x in jax.tree.leaves(rows))

@@ -167,7 +167,8 @@ def extrapolated_covariance(
 
     Example:
         >>> w = unbiased_weight(10, 0.5)
-        >>> print(extrapolated_covariance([10, 10**9, 10**9], w, 3, temperature=[0.5, 1, 1]).round(6))
+        >>> sizes, cold = [10, 10**9, 10**9], [0.5, 1, 1]
+        >>> print(extrapolated_covariance(sizes, w, 3, temperature=cold).round(6))
         [0.9  0.45 1.  ]
     """
     length = check_count("n_generations", n_generations)

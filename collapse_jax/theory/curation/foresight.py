@@ -1,5 +1,6 @@
 """What is known of the metrics of curated, edited and extrapolated loops, per task and plan."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def predict_acceptance(plan: Any) -> Predictions:
     counts = [getattr(operator, "k", None) for operator in plan.curation]
     if not counts or None in counts:
         return {}
-    rate = np.full(plan.n_generations, 1 / np.prod(np.asarray(counts, np.float64)))
+    rate = np.full(plan.n_generations, 1 / math.prod(counts), np.float64)
     return {"acceptance_rate": Prediction(rate, "exact", "definition")}
 
 
@@ -52,7 +53,7 @@ def predict_curated(plan: Any, *, probabilities: Numbers, rewards: Numbers, k: i
         >>> known = predict_curated(Workflow().plan(3, 50), probabilities=[0.5, 0.5],
         ...     rewards=[0.0, 1.0], k=2)
         >>> print(known["mean_reward"].values.round(3), known["mean_reward"].kind)
-        [0.614 0.715 0.797] exact
+        [0.613 0.718 0.806] exact
     """
     p, r = check_probabilities(probabilities), np.asarray(rewards, np.float64)
     if plans.is_tempered(plan) or not plan.source.of_one_model or not plan.source.plain:
@@ -84,15 +85,13 @@ def predict_curated(plan: Any, *, probabilities: Numbers, rewards: Numbers, k: i
     }
 
 
-def predict_edited(plan: Any, *, dim: int, noise: Number, design: str) -> Predictions:
+def predict_edited(plan: Any, *, dim: int, noise: Number) -> Predictions:
     """Test error of a regression on labels that are edited in each generation, for many rows.
 
     Args:
         plan: what `workflow.plan(n_generations, n_samples)` returns.
         dim: dimension d.
         noise: variance of the label noise.
-        design: "fixed" or "fresh"; rows keep their design when they are edited, so that both are
-            alike.
 
     Returns:
         A prediction `[generation]` of "test_error", if it is known.
@@ -100,7 +99,7 @@ def predict_edited(plan: Any, *, dim: int, noise: Number, design: str) -> Predic
     Example:
         >>> from collapse_jax.loop.workflow import Edit, Synthetic, Workflow
         >>> plan = Workflow(synthetic=Synthetic(of=Edit(0.5))).plan(3, 101)
-        >>> print(predict_edited(plan, dim=9, noise=1.0, design="fixed")["test_error"].values)
+        >>> print(predict_edited(plan, dim=9, noise=1.0)["test_error"].values)
         [0.0989011  0.17307692 0.24725275]
     """
     sizes, share = plans.newest_sizes(plan), np.asarray(plan.source_numbers["share"], np.float64)
@@ -129,7 +128,7 @@ def predict_extrapolated(plan: Any, *, estimator: str) -> Predictions:
         >>> from collapse_jax.loop.workflow import Extrapolated, Synthetic, Workflow
         >>> plan = Workflow(synthetic=Synthetic(of=Extrapolated(0.0))).plan(4, 10)
         >>> print(predict_extrapolated(plan, estimator="mle")["trace_ratio"].values)
-        [0.9  0.81 0.81 0.729]
+        [0.9   0.81  0.81  0.729]
     """
     sizes = plans.newest_sizes(plan)
     if sizes is None or estimator != "mle":

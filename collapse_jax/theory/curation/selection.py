@@ -22,11 +22,11 @@ _STEP = 1 / 16  # of the trapezoidal rule, whose error is about exp(-pi^2 / _STE
 _BEYOND = 45.0  # -log of what is cut off
 
 
-def best_of(probabilities: Numbers, rewards: Numbers, k: float) -> FloatArray:
+def best_of(probabilities: Numbers, rewards: Numbers, k: Number) -> FloatArray:
     """Law of what is taken of k independent candidates.
 
-    With `a = exp(reward)`, outcome x has the probability
-    `p(x) k a(x) int_0^inf exp(-u a(x)) phi(u)^(k - 1) du`, where `phi(u) = sum_y p(y) exp(-u a(y))`.
+    With `a = exp(reward)` and `phi(u) = sum_y p(y) exp(-u a(y))`, outcome x has the probability
+    `p(x) k a(x) int_0^inf exp(-u a(x)) phi(u)^(k - 1) du`.
 
     Args:
         probabilities: of the candidates' outcomes. `[outcome]`
@@ -50,7 +50,7 @@ def best_of(probabilities: Numbers, rewards: Numbers, k: float) -> FloatArray:
     if k == math.inf:
         weights = p * np.exp(r - r.max())
         return weights / weights.sum()
-    count = check_count("k", int(k)) if k == int(k) else check_count("k", k)  # type: ignore[arg-type]
+    count = check_count("k", int(k) if k == int(k) else k)  # pyright: ignore
     possible = p > 0
     a = np.exp(r - r[possible].max())
     smallest = max(float(np.log(a[possible].min())), -700.0)
@@ -66,7 +66,7 @@ def best_of(probabilities: Numbers, rewards: Numbers, k: float) -> FloatArray:
 def selected(
     probabilities: Numbers,
     rewards: Numbers,
-    k: float,
+    k: Number,
     n_generations: int,
     *,
     share: Number = 1.0,
@@ -138,7 +138,8 @@ def fixed_point(probabilities: Numbers, rewards: Numbers, share: Number) -> Floa
         return float(np.sum((1 - eta) * p * a / (z - eta * a)) - 1)
 
     low = eta + (1 - eta) * float(p[a == 1.0].sum()) * (1 - 1e-12)  # where the best alone make 1
-    z = float(brentq(excess, low, 1.0 + 1e-12, xtol=1e-15)) if low < 1.0 else 1.0
+    z = brentq(excess, low, 1.0 + 1e-12, xtol=1e-15) if low < 1.0 else 1.0
+    z = np.asarray(z, np.float64)
     return (1 - eta) * p * z / (z - eta * a)
 
 

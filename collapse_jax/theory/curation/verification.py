@@ -21,8 +21,8 @@ def label_accuracy(accuracy: Number, right: Number, wrong: Number) -> float:
         Feng et al., arXiv 2406.07515, section 3.
 
     Example:
-        >>> label_accuracy(0.5, 0.6, 0.3)
-        0.6666666666666666
+        >>> round(label_accuracy(0.5, 0.6, 0.3), 4)
+        0.6667
     """
     p = check_number("accuracy", accuracy, 0.0, 1.0)
     phi, psi = check_number("right", right, 0.0, 1.0), check_number("wrong", wrong, 0.0, 1.0)
@@ -84,12 +84,12 @@ def verified(base: Number, reach: Number, n_generations: int, *, start: Number =
     """Error of a regression, about its verifier, whose labels are near to the verifier's.
 
     Labels are accepted within `reach` standard deviations of their noise from what the verifier
-    predicts. An accepted label has `kappa = 1 - 2 a phi(a) / (2 Phi(a) - 1)` of the distance between
-    model and verifier, and of the variance, so that `e[t + 1] = kappa^2 e[t] + kappa base`. To first
-    order in that distance: good up to a reach of about 2.
+    predicts. Of the distance between model and verifier, and of the variance, an accepted label has
+    `kappa = 1 - 2 a phi(a) / (2 Phi(a) - 1)`, so that `e[t + 1] = kappa^2 e[t] + kappa base`. To
+    first order in that distance: good up to a reach of about 2.
 
     Args:
-        base: error of a fit to labels that are not verified, such as `theory.regression.noise_error`.
+        base: error of a fit to labels that nobody verifies; see `theory.regression.noise_error`.
         reach: a, above 0.
         n_generations: number of generations T.
         start: squared distance of the truth from the verifier.
@@ -105,10 +105,10 @@ def verified(base: Number, reach: Number, n_generations: int, *, start: Number =
 
     Example:
         >>> print(verified(0.02, 1.0, 50)[[0, -1]].round(4))
-        [0.02   0.0063]
+        [0.02   0.0064]
     """
     a = check_number("reach", reach, strict=True)
-    kappa = 1 - 2 * a * norm.pdf(a) / (2 * norm.cdf(a) - 1)
+    kappa = float(1 - 2 * a * norm.pdf(a) / (2 * norm.cdf(a) - 1))
     error = float(start) + check_number("base", base)
     errors = [error]
     for _ in generations(n_generations)[1:]:
