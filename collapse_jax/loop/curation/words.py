@@ -42,6 +42,8 @@ def read_curation(given: Any) -> tuple[AbstractOperator, ...]:
                 f"synthetic.curation must be operators such as BestOf(reward, 4), got {part!r}"
                 f"{written}"
             )
+        if "__dataclass_fields__" not in vars(type(part)):
+            raise TypeError(f"{type(part).__name__} must be a frozen dataclass, as operators are")
     return made
 
 
