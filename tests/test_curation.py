@@ -25,10 +25,7 @@ def curated(*operators, **others):
 
 def test_two_outcomes_follow_the_exact_chain():
     """Selection and drift, from few rows, also of the metrics of the curation."""
-    loop, task = (
-        curated(cj.BestOf(linear, 3)),
-        cj.Categorical(2, 9, probabilities=[0.7, 0.3]),
-    )
+    loop, task = curated(cj.BestOf(linear, 3)), cj.Categorical(2, 9, probabilities=[0.7, 0.3])
     known = cj.theory.expected(loop, task, 5)
     ds = cj.simulate(loop, task, 5, 4000, progress=False)
     assert {"entropy", "collision", "mean_reward", "n_extinct"} <= set(known)
@@ -289,3 +286,19 @@ def test_bad_curations(case, monkeypatch):
 def test_an_edited_batch_is_not_curated(monkeypatch):
     with pytest.raises(ValueError, match=r"synthetic.curation must be \(\) with synthetic.of Edit"):
         curated(cj.Nearest(0.5), of=cj.Edit(0.5))
+
+
+def test_a_chain_is_a_pure_function_of_numbers():
+    """Inside a larger program, also of the numbers of the curation."""
+    import jax
+
+    task = cj.Categorical(probabilities=P, n_samples=8)
+
+    @jax.jit
+    @jax.vmap
+    def rate(keep):
+        loop = curated(cj.Filter(value, keep))
+        return cj.rollout(loop, task, 2, jax.random.key(0), metrics=["acceptance_rate"])
+
+    found = rate(jnp.array([0.5, 0.25]))["acceptance_rate"]
+    np.testing.assert_allclose(found, [[0.5, 0.5], [0.25, 0.25]], rtol=1e-5)

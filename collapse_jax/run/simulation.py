@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.checks import check_loop, check_rows
-from collapse_jax.loop.curation.checks import check_choices
+from collapse_jax.loop.curation.checks import bytes_of_candidates, check_choices
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
 from collapse_jax.loop.generation import CURATION, SIZES, host_sizes, metric_names
 from collapse_jax.loop.presets import PRESETS
@@ -143,8 +143,8 @@ def simulate(
     if together:
         arrays, others = eqx.partition(made, eqx.is_array)
         made = eqx.combine(model_mesh.place(arrays, mesh), others)
-    hidden = [name for name in CURATION if plan.curation and name not in names]
-    computed = (*(name for name in names if name not in sizes), *hidden)
+    checked = CURATION if plan.curation else {}
+    computed = tuple(name for name in {**dict.fromkeys(names), **checked} if name not in sizes)
 
     def chains(seeds: np.ndarray) -> compiled.Chains:
         return compiled.Chains(
@@ -157,7 +157,8 @@ def simulate(
             seeds=seeds,
         )
 
-    hosts.agree({**config, "seeds": seed_list.tolist(), "checkpoint": _saved(kept, together)})
+    saved = kept.contents() if together and kept is not None else []
+    hosts.agree({**config, "seeds": seed_list.tolist(), "checkpoint": saved})
     started = time.perf_counter()
     values = {name: np.empty((len(own_seeds), n_generations), np.float32) for name in computed}
     place = {seed: row for row, seed in enumerate(own_seeds.tolist())}
@@ -192,18 +193,12 @@ def simulate(
         midway.clear()
     if not together:
         values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
-    values = _in_user_units(task, values)
-    shape = (len(seed_list), n_generations)
+    values, shape = _in_user_units(task, values), (len(seed_list), n_generations)
     values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
     values = {name: values[name] for name in names}
     seconds = time.perf_counter() - started
     attrs = {**provenance(config, mesh), "workflow": caption(workflow), "wall_seconds": seconds}
     return label(task, values, seed_list, attrs)
-
-
-def _saved(kept: Checkpoint | None, together: bool) -> list[str]:
-    """What is in the folder, on which processes that run the same chains must agree."""
-    return kept.contents() if together and kept is not None else []
 
 
 def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
@@ -243,7 +238,9 @@ def _width(
     if form.rows:
         check_rows(form.slots, form.width)
     together = model_mesh.splits_models(mesh)
-    pool_bytes, scratch_bytes = compiled.bytes_per_chain(task, form, first), task.scratch_bytes
+    pool_bytes = compiled.bytes_per_chain(task, form, first)
+    candidates = bytes_of_candidates(form.curation, task, form.synthetic.width)
+    scratch_bytes = max(task.scratch_bytes, candidates)
     n_chains = 1 if together else mesh.size
     needed = pool_bytes * mesh.size + scratch_bytes * n_chains
     if needed > limit:

@@ -76,7 +76,7 @@ def test_a_verifier_contracts():
 
 def edited(x, shares, fixed, runs, rng):
     """The loop itself, row by row."""
-    n, d = x.shape
+    n = len(x)
     pinv, errors = np.linalg.pinv(x), np.zeros((runs, len(shares)))
     for run in range(runs):
         y, uniform = rng.normal(size=n), fixed

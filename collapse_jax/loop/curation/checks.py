@@ -1,5 +1,6 @@
 """Checks of a curation: before a run on real rows, and after each chunk of it on its metrics."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from collapse_jax.tasks.base import AbstractTask
 
 _TRIED = 64  # real rows on which functions are tried
+
+
+def bytes_of_candidates(
+    curation: tuple[AbstractOperator, ...], task: "AbstractTask", width: int
+) -> int:
+    """About how many bytes the candidates for a batch of so many rows take at a time."""
+    if not curation:
+        return 0
+    rows = eqx.filter_eval_shape(_some_rows, task, jax.random.key(0, impl="threefry2x32"), 1)
+    each = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(rows))
+    many = math.prod(getattr(operator, "k", 2) for operator in curation)
+    return width * many * each
 
 
 def check_curation(curation: tuple[AbstractOperator, ...], task: "AbstractTask") -> None:
@@ -44,7 +57,12 @@ def check_curation(curation: tuple[AbstractOperator, ...], task: "AbstractTask")
             )
     if any(is_traced(leaf) for leaf in jax.tree.leaves(task)):
         return
-    shown = _real_rows(task)
+    with jax.ensure_compile_time_eval():
+        _check_rows(curation, task)
+
+
+def _check_rows(curation: tuple[AbstractOperator, ...], task: "AbstractTask") -> None:
+    name, shown = type(task).__name__, _real_rows(task)
     for operator in curation:
         if operator.needs_distances and not _are_points(shown):
             raise ValueError(
