@@ -6,9 +6,18 @@ from collapse_jax import tasks, theory
 from collapse_jax.analysis.definitions import Diagnosis, diagnose
 from collapse_jax.analysis.times import collapse_time
 from collapse_jax.analysis.verdicts import verdict
+from collapse_jax.loop.curation.operators import (
+    AbstractOperator,
+    BestOf,
+    Filter,
+    Nearest,
+    Threshold,
+    Verify,
+)
 from collapse_jax.loop.generation import rollout
 from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
-from collapse_jax.loop.workflow import Fit, Latest, Mixed, Past, Real, Synthetic, Workflow
+from collapse_jax.loop.sources import Edit, Extrapolated, Latest, Mixed, Past
+from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
 from collapse_jax.machines import hosts
 from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.records import config
@@ -36,14 +45,19 @@ if TYPE_CHECKING:
     from collapse_jax.language.task import LanguageModel
 
 __all__ = [
+    "AbstractOperator",
     "AbstractSufficient",
     "AbstractTask",
     "AbstractTrained",
     "Accumulate",
     "AccumulateSubsample",
+    "BestOf",
     "Categorical",
     "Diagnosis",
+    "Edit",
     "ExponentialFamily",
+    "Extrapolated",
+    "Filter",
     "Fit",
     "Gaussian",
     "KernelDensity",
@@ -51,11 +65,14 @@ __all__ = [
     "Latest",
     "LinearRegression",
     "Mixed",
+    "Nearest",
     "Past",
     "Real",
     "Replace",
     "Synthetic",
+    "Threshold",
     "Variable",
+    "Verify",
     "Workflow",
     "collapse_time",
     "config",

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapse_jax.basics import files
 
@@ -80,7 +80,7 @@ def read(
     if len(next(_records(text, sep, path)).fields) == 1:
         text = _with_quotes(_records(text, sep, path))
     with files.readable("data", path):
-        table = pd.read_csv(
+        table: Any = pd.read_csv(
             io.StringIO(text),
             sep=sep,
             decimal=dialect.decimal,

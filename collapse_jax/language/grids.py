@@ -18,8 +18,8 @@ from collapse_jax.machines.devices import seed_mesh
 from collapse_jax.records.config import describe
 from collapse_jax.records.labels import provenance
 from collapse_jax.run import compiled, programs, staged
+from collapse_jax.run.arguments import checked_seeds
 from collapse_jax.run.monitor import Monitor
-from collapse_jax.run.simulation import checked_seeds
 from collapse_jax.tasks.places import Places
 
 PUBLISHED = (0, 256, 512, 1024, 4096, 12_000, 20_000, 40_000)

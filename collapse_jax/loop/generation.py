@@ -36,6 +36,12 @@ SIZES: dict[str, Variable] = {
 }
 """The variables that the workflow, not the task, determines."""
 
+CURATION: dict[str, Variable] = {
+    "acceptance_rate": Variable("share of the rows generated that curation takes", "1"),
+    "mean_reward": Variable("mean reward or score of the rows taken", "1"),
+}
+"""Those that a workflow with a curation has in addition."""
+
 Metrics = dict[str, Float[Array, "..."]]
 
 
@@ -68,6 +74,9 @@ def rollout(
     Returns:
         The metrics by name, each `[n_generations]`.
 
+        With a curation `acceptance_rate` is 0 where too few rows were accepted to fill a batch, and
+        `mean_reward` NaN where a reward was not finite; what comes later is of no use then.
+
     Raises:
         ValueError: for a key of another generator than Threefry, for a workflow that the task
             cannot run, for a task that runs on the host only, and for metrics in units that
@@ -89,7 +98,7 @@ def rollout(
     plan = workflow.plan(n_generations, 1 if unknown else task.n_samples)
     check_loop(workflow, task, plan)
     form = form_of(workflow, task, _of_any_size(workflow, plan) if unknown else plan, storage)
-    names = metric_names(task, metrics)
+    names = metric_names(task, metrics, curated=bool(plan.curation))
     sizes: dict[str, Any] = dict(host_sizes(plan))
     columns = columns_of(plan, form, task.population).part(1, n_generations)
     if unknown:
@@ -269,8 +278,9 @@ def generate(
             temperature=now.temperature if form.tempered else None,
         )
         return pool._replace(statistic=statistic), {}, None
-    batch = synthetic_batch(task, form, world, model, pool.history, key, now)
-    return *retain(task, form, world, pool, batch, now), batch.rows
+    batch, chosen = synthetic_batch(task, form, world, model, pool, key, now)
+    pool, found = retain(task, form, world, pool, batch, now)
+    return pool, chosen | found, batch.rows
 
 
 def retain(
@@ -300,8 +310,10 @@ def host_sizes(plan: Plan) -> dict[str, np.ndarray]:
     return sizes
 
 
-def metric_names(task: AbstractTask, metrics: Sequence[str] | None) -> tuple[str, ...]:
+def metric_names(
+    task: AbstractTask, metrics: Sequence[str] | None, curated: bool = False
+) -> tuple[str, ...]:
     """The variables to compute, in the order of the task; for None all but those on request."""
-    known = (*SIZES, *task.variables)
+    known = (*SIZES, *(CURATION if curated else ()), *task.variables)
     wanted = set(known) - set(task.on_request) if metrics is None else set(metrics)
     return tuple(name for name in known if name in wanted)

@@ -31,6 +31,8 @@ class Pool(NamedTuple):
     """Models that rows may still come from, `[model, ...]`; None where there are none."""
     frame: Any
     """The model in whose coordinates all this is; None for those of the truth."""
+    before: Any
+    """The rows of the newest batch, where it is edited; else None."""
 
 
 def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now: Columns) -> Pool:
@@ -48,7 +50,7 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
         rows = jax.tree.map(lambda b: jnp.zeros((*shape, *b.shape[1:]), b.dtype), batch.rows)
         rows = _put(rows, batch.rows, jnp.zeros((), jnp.int32))
     frame = task.coordinates.start() if form.moving else None  # pyright: ignore
-    return Pool(statistic, rows, None, frame)
+    return Pool(statistic, rows, None, frame, batch.rows if form.source.edits else None)
 
 
 def with_history(pool: Pool, model: Any, form: Form) -> Pool:
@@ -111,10 +113,10 @@ def move(
         lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(coordinates.change, inner)),
     )
     moved = partial(coordinates.move, change)
-    statistic, rows = pool.statistic, pool.rows
-    if statistic is not None:
+    statistic, rows = pool.statistic, pool.rows  # of one batch only, the next takes their place
+    if statistic is not None and form.storage != "latest":
         statistic = tuple(windows.move(window, moved, when) for window in statistic)
-    if rows is not None and form.storage != "latest":  # else the next batch takes their place
+    if rows is not None and form.storage != "latest":
         rows = windows.move_each(rows, moved, when)
     frame, inner = lax.cond(when, lambda: (model, coordinates.start()), lambda: (pool.frame, inner))
     return pool._replace(statistic=statistic, rows=rows, frame=frame), inner
@@ -138,7 +140,8 @@ def add_synthetic(
     if rows is not None:
         slot = 0 if form.storage == "latest" else form.real.slots + number % form.synthetic.slots
         rows = _put(rows, batch.rows, slot)
-    return pool._replace(statistic=statistic, rows=rows)
+    before = batch.rows if form.source.edits else None
+    return pool._replace(statistic=statistic, rows=rows, before=before)
 
 
 def remember(pool: Pool, model: Model, form: Form, now: Columns) -> Pool:
@@ -146,9 +149,8 @@ def remember(pool: Pool, model: Model, form: Form, now: Columns) -> Pool:
     if not form.history:
         return pool
     place = (now.generation - 1) % form.history
-    history = jax.tree.map(
-        lambda buffer, x: lax.dynamic_update_index_in_dim(buffer, x, place, 0), pool.history, model
-    )
+    put = partial(lax.dynamic_update_index_in_dim, index=place, axis=0)
+    history = jax.tree.map(put, pool.history, model)
     return pool._replace(history=history)
 
 
@@ -169,9 +171,8 @@ def select(
     if not form.statistic:
         statistic = _statistic_of_rows(task, form, world, pool, places, now)
     elif form.storage == "apart":
-        statistic = _together(
-            task, form, world, pool.statistic[0].total, pool.statistic[1].total, now
-        )
+        real, synthetic = (window.total for window in pool.statistic)
+        statistic = _together(task, form, world, real, synthetic, now)
     else:
         statistic = pool.statistic
     return Data(flatten(pool.rows), places, statistic, now.effective_size), now.real_size
@@ -180,8 +181,7 @@ def select(
 def _places(form: Form, now: Columns) -> Places:
     zero = jnp.zeros((), jnp.int32)
     if form.storage == "latest":
-        size = now.real_size + now.synthetic_size
-        return Places.first(size)
+        return Places.first(now.real_size + now.synthetic_size)
     real_born = now.generation if form.real.every else 1
     in_order = form.storage == "total" and not form.sizes_vary
     return Places(

@@ -192,6 +192,10 @@ class KernelDensity(AbstractTask):
     def scratch_bytes(self) -> int:
         return 4 * block_size(self.n_samples) * self.n_samples
 
+    @property
+    def shows_rows(self) -> bool:
+        return self.train is None
+
     takes_temperature: ClassVar[bool] = False
 
     def laws(self, plan: Any) -> Laws:
