@@ -11,6 +11,7 @@ from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
 from collapse_jax.loop.workflow import Fit, Latest, Mixed, Past, Real, Synthetic, Workflow
 from collapse_jax.machines import hosts
 from collapse_jax.machines.devices import use_all_cores
+from collapse_jax.numerics import distances
 from collapse_jax.records import config
 from collapse_jax.report.figures import plot
 from collapse_jax.report.plans import plot_plan
@@ -61,6 +62,7 @@ __all__ = [
     "config",
     "corpus",
     "diagnose",
+    "distances",
     "hosts",
     "plot",
     "plot_plan",
