@@ -3,7 +3,7 @@
 import difflib
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,3 +117,18 @@ def _place(index: Iterable[int]) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
+    """Seeds as an array of distinct 32-bit words."""
+    if isinstance(seeds, str):
+        raise TypeError(f"seeds must be a number of chains or a sequence of seeds, got {seeds!r}")
+    if not isinstance(seeds, Iterable):
+        return np.arange(whole_number("seeds", seeds), dtype=np.uint32)
+    values = [whole_number("seeds", s, minimum=0, maximum=2**32 - 1) for s in seeds]
+    if not values:
+        raise ValueError("seeds must not be empty")
+    unique, counts = np.unique(values, return_counts=True)
+    if counts.max() > 1:
+        raise ValueError(f"seeds must be distinct, got {unique[counts.argmax()]} more than once")
+    return np.asarray(values, dtype=np.uint32)

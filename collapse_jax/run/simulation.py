@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,11 +29,18 @@ from collapse_jax.records.config import KNOWN, check_exact, describe
 from collapse_jax.records.labels import label, provenance
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
+from collapse_jax.records.values import write_value
 from collapse_jax.run import compiled
 from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
 from collapse_jax.run.staged import StagedEngine
 from collapse_jax.tasks import AbstractTask
+from collapse_jax.tasks.parts.comparison import (
+    Features,
+    check_features,
+    in_user_units,
+    variables_of,
+)
 
 _CHUNK = 128  # most generations between two reports of progress
 
@@ -55,6 +62,7 @@ def simulate(
     checkpoint_seconds: float = 60.0,
     observe: Callable[[Any], None] | None = None,
     runner: Literal["compiled", "staged"] | None = None,
+    features: Features | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
 
@@ -71,7 +79,9 @@ def simulate(
         seeds: a number of chains, whose seeds are then `range(seeds)`, or distinct whole numbers of
             zero or more.
         metrics: names of the variables to compute, default all of the task's but those
-            `on_request`; the others cost nothing.
+            `on_request`; the others cost nothing. Tasks that generate rows of numbers also know
+            the distances `frechet`, `sliced_wasserstein`, `energy`, `mmd`, `precision`, `recall`
+            and `coverage` between these and real rows.
         storage: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows.
         devices: JAX devices over which the seeds are split, default all of this process; see
             `use_all_cores`.
@@ -90,6 +100,8 @@ def simulate(
         runner: `"compiled"`, all of a chain in one program, or `"staged"`, one program for each
             stage of a generation, with progress and saves within it. Default what the task
             prefers; the chains are the same.
+        features: what distances compare of each row, a JAX function of a row to a vector; default
+            the row itself.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
@@ -112,8 +124,9 @@ def simulate(
     _check_instance("workflow", workflow, Workflow)
     _check_instance("task", task, AbstractTask)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
-    seed_list = checked_seeds(seeds)
-    _check_options(task, metrics, storage, checkpoint_seconds)
+    seed_list = checks.checked_seeds(seeds)
+    _check_options(task, metrics, storage, checkpoint_seconds, features)
+    names = metric_names(task, metrics)
     in_stages = _in_stages(task, runner, observe)
     mesh = _find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
@@ -129,8 +142,10 @@ def simulate(
     make_room_for_programs()
     numbers = columns_of(plan, form, task.population)
     own_seeds = seed_list if together else hosts.share(seed_list)
-    width = _width(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit)
-    names = metric_names(task, metrics)
+    width = _width(
+        *(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit),
+        scratch_bytes=compiled.scratch_bytes(task, form, names, features),
+    )
     sizes = {name: column for name, column in host_sizes(plan).items() if name in names}
 
     # In a folder, which may see more generations, a function is never replaced by its values.
@@ -140,7 +155,7 @@ def simulate(
         "n_generations": n_generations,
         "metrics": list(names),
         "storage": storage,
-    }
+    } | ({} if features is None else {"features": write_value("features", features)})
     kept = None if checkpoint is None else _folder(checkpoint, config, checkpoint_seconds)
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
@@ -156,6 +171,7 @@ def simulate(
             chunk=min(_CHUNK, n_generations),
             mesh=mesh,
             seeds=seeds,
+            features=features,
         )
 
     saved = kept.contents() if together and kept is not None else []
@@ -195,7 +211,7 @@ def simulate(
         midway.clear()
     if not together:
         values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
-    values = _in_user_units(task, values)
+    values = in_user_units(task, features, values)
     shape = (len(seed_list), n_generations)
     values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
     values = {name: values[name] for name in names}
@@ -218,12 +234,6 @@ def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpo
     return Checkpoint(path, {"stream_version": STREAM_VERSION, **config}, seconds)
 
 
-def _in_user_units(task: AbstractTask, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Metrics in float64 where they have other units on the device."""
-    factors = {name: f for name, f in task.units.items() if name in values and f != 1.0}
-    return values | {name: values[name].astype(np.float64) * f for name, f in factors.items()}
-
-
 def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
     """The mesh over which seeds are split, or, as given, models."""
     if mesh is None:
@@ -239,7 +249,13 @@ def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | No
 
 
 def _width(
-    task: AbstractTask, form: Form, first: Columns, mesh: Mesh, n_seeds: int, limit: int
+    task: AbstractTask,
+    form: Form,
+    first: Columns,
+    mesh: Mesh,
+    n_seeds: int,
+    limit: int,
+    scratch_bytes: int,
 ) -> int:
     """How many chains run at a time.
 
@@ -249,7 +265,7 @@ def _width(
     if form.rows:
         check_rows(form.slots, form.width)
     together = model_mesh.splits_models(mesh)
-    pool_bytes, scratch_bytes = compiled.bytes_per_chain(task, form, first), task.scratch_bytes
+    pool_bytes = compiled.bytes_per_chain(task, form, first)
     n_chains = 1 if together else mesh.size
     needed = pool_bytes * mesh.size + scratch_bytes * n_chains
     if needed > limit:
@@ -260,11 +276,7 @@ def _width(
     if together:
         return 1
     return batch_width(
-        n_seeds,
-        mesh,
-        pool_bytes=pool_bytes,
-        scratch_bytes=scratch_bytes,
-        memory_limit=limit,
+        n_seeds, mesh, pool_bytes=pool_bytes, scratch_bytes=scratch_bytes, memory_limit=limit
     )
 
 
@@ -279,27 +291,14 @@ def _in_stages(task: AbstractTask, runner: str | None, observe: Any) -> bool:
     return runner == "staged"
 
 
-def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
-    """Seeds as an array of distinct 32-bit words."""
-    if isinstance(seeds, str):
-        raise TypeError(f"seeds must be a number of chains or a sequence of seeds, got {seeds!r}")
-    if not isinstance(seeds, Iterable):
-        return np.arange(checks.whole_number("seeds", seeds), dtype=np.uint32)
-    values = [checks.whole_number("seeds", s, minimum=0, maximum=2**32 - 1) for s in seeds]
-    if not values:
-        raise ValueError("seeds must not be empty")
-    unique, counts = np.unique(values, return_counts=True)
-    if counts.max() > 1:
-        raise ValueError(f"seeds must be distinct, got {unique[counts.argmax()]} more than once")
-    return np.asarray(values, dtype=np.uint32)
-
-
 def _check_options(
     task: AbstractTask,
     metrics: Sequence[str] | None,
     storage: str,
     checkpoint_seconds: float,
+    features: Any,
 ) -> None:
+    check_features(task, metrics, features)
     checks.one_of("storage", storage, ("auto", "rows"))
     checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
     check_threefry()
@@ -310,7 +309,7 @@ def _check_options(
     if not metrics:
         raise ValueError("metrics must not be empty; leave it out for all of them")
     for name in metrics:
-        checks.one_of("metrics", name, (*SIZES, *task.variables))
+        checks.one_of("metrics", name, {**SIZES, **task.variables, **variables_of(task)})
 
 
 def _check_instance(name: str, value: Any, kind: type) -> None:

@@ -94,7 +94,6 @@ class ExponentialFamily(AbstractSufficient):
     test_fraction: float = eqx.field(static=True)
     split_seed: int = eqx.field(static=True)
 
-    takes_temperature: ClassVar[bool] = False
     variables: ClassVar[dict[str, Variable]] = {
         "squared_error": Variable("squared error of the mean", "data units^2"),
         "nll": Variable("negative log-likelihood of real data under the model", "nat"),
@@ -202,7 +201,6 @@ class ExponentialFamily(AbstractSufficient):
 
     @property
     def population(self) -> int | None:
-        """Number of real training rows where the task has data of its own, else None."""
         return None if self.train is None else len(self.train)
 
     @property
@@ -281,6 +279,9 @@ class ExponentialFamily(AbstractSufficient):
         temperature: Float[Array, ""] | None,
     ) -> Float[Array, " n"]:
         return self._truth.draw(key, model, jnp.ones(n))[0]
+
+    def spaced(self, rows: Float[Array, " n"]) -> Float[Array, " n"]:
+        return self.true_mean * jnp.exp(rows) if self.kind == "gamma" else rows
 
     def summarise(
         self, world: Any, rows: Float[Array, " n"], valid: Bool[Array, " n"] | None, *, size: Size

@@ -73,6 +73,7 @@ class Gaussian(AbstractSufficient):
     covariance: Any
     axes: Axes
     train: Array | None
+    test_rows: Array | None
     test: Normal | None
     dim: int = eqx.field(static=True)
     estimator: str = eqx.field(static=True)
@@ -110,7 +111,7 @@ class Gaussian(AbstractSufficient):
             )
             self.mean = checked_mean(mean, self.dim)
             self.covariance, self.axes = axes_of(covariance, self.dim)
-            self.train, self.test = None, None
+            self.train = self.test_rows = self.test = None
         else:
             if not (_is_default(mean, 0.0) and _is_default(covariance, 1.0)):
                 raise ValueError("mean and covariance cannot be given together with data")
@@ -125,12 +126,18 @@ class Gaussian(AbstractSufficient):
         self.n_samples = sample_size(n_samples, len(train), minimum=2)
         whitened = whiten(train, test)
         self.mean, self.covariance, self.axes = whitened[:3]
-        self.train, self.test = jnp.asarray(whitened.train, jnp.float32), whitened.test
+        rows = (whitened.train, whitened.test_rows)
+        self.train, self.test_rows = (jnp.asarray(part, jnp.float32) for part in rows)
+        self.test = whitened.test
 
     @property
     def units(self) -> dict[str, float]:
         """Lengths are multiples of a power of two on the device."""
         return dict.fromkeys(("squared_error_mean", "wasserstein2"), self.axes.unit**2)
+
+    @property
+    def row_unit(self) -> float:
+        return self.axes.unit
 
     @property
     def population(self) -> int | None:
@@ -261,6 +268,15 @@ class Gaussian(AbstractSufficient):
         # Drawn with the long axis last, which is what the compiler vectorises.
         standard = draws.normal(key, (self.dim, n))
         return model.mean + jnp.einsum("kn,dk->nd", standard, model.widened(temperature).factor)
+
+    def held_out(self, world: None, key: Key[Array, ""]) -> Float[Array, "n d"]:
+        return super().held_out(world, key) if self.test_rows is None else self.test_rows
+
+    def spaced(self, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return self.axes.turn(self.axes.spread(rows.T)).T
+
+    def in_data_units(self, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return jnp.asarray(self.mean, jnp.float32) + self.axes.unit * self.spaced(rows)
 
     def summarise(
         self,

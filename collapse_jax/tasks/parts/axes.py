@@ -26,6 +26,8 @@ class Axes(NamedTuple):
     """A power of two near the greatest of them, so that float32 can square the multiples."""
     log_volume: Any
     """Sum of the logarithms of the standard deviations, in the user's units; -inf if singular."""
+    rotation: Any = None
+    """From these axes to the user's, an orthogonal `[d, d]`; None where they are the same."""
 
     def spread(self, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:
         """Multiply coordinates by the deviations."""
@@ -33,6 +35,10 @@ class Axes(NamedTuple):
         if deviations.ndim == 2:
             return deviations @ x
         return (deviations if deviations.ndim == 0 or x.ndim == 1 else deviations[:, None]) * x
+
+    def turn(self, x: Float[Array, "d n"]) -> Float[Array, "d n"]:
+        """Vectors along the user's axes."""
+        return x if self.rotation is None else jnp.asarray(self.rotation, jnp.float32) @ x
 
     def trace(self, dim: int) -> Float[Array, ""]:
         """Trace of the covariance, in squares of `unit`."""
@@ -112,7 +118,7 @@ def axes_of(covariance: Any, dim: int) -> tuple[Any, Axes]:
             "covariance must be symmetric, and differs from its transpose by up to "
             f"{np.abs(array - array.T).max():g}"
         )
-    spectrum = np.linalg.eigvalsh(array)
+    spectrum, rotation = np.linalg.eigh(array)
     if spectrum[0] < -1e-8 * max(spectrum[-1], 0.0) or spectrum[-1] <= 0.0:
         raise ValueError(
             "covariance must be positive semi-definite and not zero, got eigenvalues from "
@@ -126,13 +132,13 @@ def axes_of(covariance: Any, dim: int) -> tuple[Any, Axes]:
     with np.errstate(divide="ignore"):
         logs = np.log(np.where(np.arange(dim) < flat, 0.0, np.abs(correlation)))
     return array, _in_units(
-        np.sqrt(np.clip(spectrum, 0.0, None)), np.log(deviation).sum() + 0.5 * logs.sum()
+        np.sqrt(np.clip(spectrum, 0.0, None)), np.log(deviation).sum() + 0.5 * logs.sum(), rotation
     )
 
 
-def _in_units(deviations: Any, log_volume: float) -> Axes:
+def _in_units(deviations: Any, log_volume: float, rotation: Any = None) -> Axes:
     unit = 2.0 ** (math.frexp(float(np.max(deviations)))[1] - 1)
-    return Axes(deviations / unit, unit, float(log_volume))
+    return Axes(deviations / unit, unit, float(log_volume), rotation)
 
 
 class Whitened(NamedTuple):
@@ -145,8 +151,10 @@ class Whitened(NamedTuple):
     axes: Axes
     train: np.ndarray
     """Training rows in the new coordinates. `[rows, d]`"""
+    test_rows: np.ndarray
+    """Test rows in the new coordinates. `[rows, d]`"""
     test: Normal
-    """Moments of the test rows in the new coordinates."""
+    """Their moments."""
 
 
 def whiten(train: np.ndarray, test: np.ndarray) -> Whitened:
@@ -186,12 +194,12 @@ def whiten(train: np.ndarray, test: np.ndarray) -> Whitened:
             f"fewer than dim + 1 = {dim + 1} training rows are left"
         )
     lower = np.linalg.cholesky(correlation)  # which knows no units, unlike the spectrum
-    _, deviations, turned = np.linalg.svd(deviation[:, None] * lower)
+    rotation, deviations, turned = np.linalg.svd(deviation[:, None] * lower)
     log_volume = np.log(deviation).sum() + np.log(np.diag(lower)).sum()
     train, test = (np.linalg.solve(lower, rows.T).T @ turned.T for rows in (train, test))
     covariance = deviation[:, None] * correlation * deviation
-    axes = _in_units(deviations, log_volume)
-    return Whitened(mean, covariance, axes, train, _moments(test))
+    axes = _in_units(deviations, log_volume, rotation)
+    return Whitened(mean, covariance, axes, train, test, _moments(test))
 
 
 def _moments(rows: np.ndarray) -> Normal:
