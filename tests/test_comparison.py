@@ -118,6 +118,11 @@ def test_a_chain_does_not_depend_on_others():
     assert len(set(many.energy.values.ravel().tolist())) == 15
 
 
+def test_both_runners_measure_the_same():
+    one, other = (simulate(Step(), ["energy"], runner=name) for name in ("compiled", "staged"))
+    np.testing.assert_allclose(one.energy, other.energy, rtol=1e-5)
+
+
 def test_frechet_of_gaussians_is_their_wasserstein_distance():
     """Plus what 256 rows of each add, which is known in one dimension."""
     names = ["frechet", "wasserstein2", "trace_ratio"]

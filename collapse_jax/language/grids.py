@@ -19,7 +19,6 @@ from collapse_jax.records.config import describe
 from collapse_jax.records.labels import provenance
 from collapse_jax.run import compiled, programs, staged
 from collapse_jax.run.monitor import Monitor
-from collapse_jax.run.simulation import checked_seeds
 from collapse_jax.tasks.places import Places
 
 PUBLISHED = (0, 256, 512, 1024, 4096, 12_000, 20_000, 40_000)
@@ -77,7 +76,7 @@ def real_synthetic_grid(
     cells = [(r, s) for r in sizes["n_real"] for s in sizes["n_synthetic"] if r + s]
     if not cells:
         raise ValueError("n_real and n_synthetic must not both be zero alone")
-    seed_list, mesh = checked_seeds(seeds), seed_mesh(None)
+    seed_list, mesh = checks.checked_seeds(seeds), seed_mesh(None)
     width = -(-len(seed_list) // mesh.size) * mesh.size
     plan = Replace().plan(1, task.n_samples)
     form = form_of(Replace(), task, plan)

@@ -28,13 +28,8 @@ from collapse_jax.tasks.base import (
     Variable,
     World,
 )
-from collapse_jax.tasks.parts.comparison import (
-    DISTANCES,
-    Features,
-    compare,
-    distances_among,
-    units_of,
-)
+from collapse_jax.tasks.parts import comparison
+from collapse_jax.tasks.parts.comparison import Features
 from collapse_jax.tasks.sufficient import lawful
 
 SIZES: dict[str, Variable] = {
@@ -131,7 +126,7 @@ def _units(task: AbstractTask, names: Sequence[str], features: Any) -> dict[str,
     Raises:
         ValueError: if float32 cannot hold one.
     """
-    known = units_of(task, features)
+    known = comparison.units_of(task, features)
     units = {name: known.get(name, 1.0) for name in names}
     limits = np.finfo(np.float32)
     for name, unit in units.items():
@@ -265,7 +260,7 @@ def finish(
     measured = {
         **task.measure(world, model),
         **task.measure_learning(state),
-        **compare(task, world, model, key, now.generation, names, features),
+        **comparison.compare(task, world, model, key, now.generation, names, features),
     }
     pool = pools.remember(pool, model, form, now)
     return *pools.move(task, form, pool, model, inner, now), measured
@@ -326,7 +321,7 @@ def host_sizes(plan: Plan) -> dict[str, np.ndarray]:
 
 def metric_names(task: AbstractTask, metrics: Sequence[str] | None) -> tuple[str, ...]:
     """The variables to compute, in the order of the task; for None all but those on request."""
-    known = (*SIZES, *task.variables, *distances_among(task, [*DISTANCES]))
+    known = (*SIZES, *task.variables, *comparison.distances_among(task, [*comparison.DISTANCES]))
     usual = {*SIZES, *task.variables} - {*task.on_request}
     wanted = usual if metrics is None else set(metrics)
     return tuple(name for name in known if name in wanted)
