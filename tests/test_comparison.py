@@ -108,6 +108,7 @@ def test_they_change_no_chain_and_cost_nothing_unasked():
     assert f"{N}x{N}" in text[1]
 
 
+@pytest.mark.thorough
 def test_a_chain_does_not_depend_on_others():
     task = cj.Gaussian(2, 30)
     many = simulate(task, ["energy"], n_generations=3, seeds=5)
@@ -179,6 +180,7 @@ def test_rows_come_back_in_data_units(task):
     assert float(jnp.linalg.norm(spaced[0] - spaced[1])) * task.row_unit == pytest.approx(apart)
 
 
+@pytest.mark.thorough
 def test_features_are_compared_instead():
     task = cj.Gaussian(data=ROWS, n_samples=40)
     whole = simulate(task, ["energy"], seeds=3)
