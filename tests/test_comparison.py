@@ -69,7 +69,7 @@ def key_of(seed):
     return chain_key(jnp.asarray(seed, jnp.uint32))
 
 
-def simulate(task, metrics, n_generations=1, seeds=2, workflow=None, **options):
+def simulate(task, metrics, n_generations=1, seeds: int | list[int] = 2, workflow=None, **options):
     workflow = cj.Replace() if workflow is None else workflow
     options = {"metrics": metrics, "progress": False} | options
     return cj.simulate(workflow, task, n_generations, seeds, **options)
