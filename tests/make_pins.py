@@ -97,7 +97,8 @@ def compiled_chunk(workflow: cj.Workflow, task: Any) -> Any:
     All that these pins know of the engine's inside.
     """
     from collapse_jax.loop.form import columns_of, form_of
-    from collapse_jax.loop.generation import host_sizes, metric_names
+    from collapse_jax.loop.generation import metric_names
+    from collapse_jax.loop.plan import host_sizes
     from collapse_jax.machines.devices import seed_mesh
     from collapse_jax.run import compiled
 

@@ -100,7 +100,10 @@ def test_growth_exponent_recovers_powers():
         ("collapsing variance", "entropy_ratio", 0.95**GENERATION, 1 + GENERATION),
         ("entangled modes", "entangled", 0.01 * GENERATION, 0.2 + 0 * GENERATION),
         ("vanishing tails", "tail_coverage", 0.9**GENERATION, 0.99**GENERATION),
+        ("vanishing tails", "recall", 0.9**GENERATION, 0.99**GENERATION),
         ("hallucinations", "hallucinated", 0.01 * GENERATION, 1e-4 * GENERATION),
+        ("hallucinations", "precision", 1 - 0.01 * GENERATION, 1 - 1e-4 * GENERATION),
+        ("catastrophic risk", "frechet", 1 + GENERATION, 1 + GENERATION / 9),
     ],
 )
 def test_detectors_on_made_up_curves(definition, metric, yes, no):

@@ -28,9 +28,11 @@ LOST_TAIL = 0.5
 MORE_STRANGE = 0.05
 """Hallucinated or entangled data have appeared when their share rose by this much."""
 
-_RISKS = ("test_error", "squared_error", "nll", "test_loss")
+_DISTANCES = ("frechet", "sliced_wasserstein", "energy", "mmd")
+_RISKS = ("test_error", "squared_error", "nll", "test_loss", *_DISTANCES)
 _LOG_RISKS = ("nll", "test_loss")
 _ZERO_RISKS = ("test_error", "squared_error", "wasserstein2")
+_COVERS = ("tail_coverage", "recall", "coverage")
 _VARIANCES = ("trace_ratio", "entropy_ratio", "variance_ratio")
 
 
@@ -97,8 +99,8 @@ def diagnose(ds: xr.Dataset | Sequence[xr.Dataset]) -> Diagnosis:
     and where the run lacks what the definition speaks of, it is "cannot tell".
 
     *Late* is the last quarter of the generations. *Risk* is the first of `test_error`,
-    `squared_error`, `nll` and `test_loss` that there is. Means over chains leave out 5 % of the
-    chains at either end, so that a few freak or dead ones do not decide.
+    `squared_error`, `nll`, `test_loss` and the distances that there is. Means over chains leave out
+    5 % of the chains at either end, so that a few freak or dead ones do not decide.
 
     - `"catastrophic risk"`: the late risk is over 10 times that of generation 1; for likelihoods,
         which have no zero, real data are over 10 times less likely (log 10 nats). Errors relative
@@ -115,9 +117,9 @@ def diagnose(ds: xr.Dataset | Sequence[xr.Dataset]) -> Diagnosis:
     - `"entangled modes"`: the share of generated data between two modes, `entangled`, rose by over
         0.05.
     - `"vanishing tails"`: late models cover, by `tail_coverage`, less than half of the real tails
-        that generation 1 covered.
-    - `"hallucinations"`: the share of generated data where there are no real ones, `hallucinated`,
-        rose by over 0.05.
+        that generation 1 covered; or of all real rows, by `recall` or `coverage`.
+    - `"hallucinations"`: the share of generated data where there are no real ones, `hallucinated`
+        or 1 - `precision`, rose by over 0.05.
 
     Findings are about the generations that were run. They say nothing about later ones.
 
@@ -278,21 +280,26 @@ def _collapsing_variance(ds: xr.Dataset) -> Finding:
 
 
 def _vanishing_tails(ds: xr.Dataset) -> Finding:
-    definition, name = "vanishing tails", "tail_coverage"
-    if name not in ds:
-        return _missing(definition, [name])
+    definition, name = "vanishing tails", _first_of(ds, _COVERS)
+    if name is None:
+        return _missing(definition, _COVERS)
     value, low, high = _periods(ds, name).read(lambda p: p[..., 2] / p[..., 0])
     answer: Answer = "yes" if high < LOST_TAIL else "no" if low >= LOST_TAIL else "cannot tell"
     rule = f"< {LOST_TAIL:.3g}"
     return Finding(definition, answer, f"{name}, late / first", value, low, high, rule)
 
 
-def _share_rises(definition: str, name: str) -> Callable[[xr.Dataset], Finding]:
+def _share_rises(definition: str, name: str, falling: str = "") -> Callable[[xr.Dataset], Finding]:
+    """Yes where a share rises; or where the run has none, where another one falls as much."""
+
     def detector(ds: xr.Dataset) -> Finding:
-        if name not in ds:
-            return _missing(definition, [name])
-        read = _periods(ds, name).read(lambda p: p[..., 2] - p[..., 0])
-        return _above(definition, f"{name}, late - first", read, MORE_STRANGE)
+        if name in ds:
+            read = _periods(ds, name).read(lambda p: p[..., 2] - p[..., 0])
+            return _above(definition, f"{name}, late - first", read, MORE_STRANGE)
+        if falling in ds:
+            read = _periods(ds, falling).read(lambda p: p[..., 0] - p[..., 2])
+            return _above(definition, f"{falling}, first - late", read, MORE_STRANGE)
+        return _missing(definition, [name, falling] if falling else [name])
 
     return detector
 
@@ -305,7 +312,7 @@ DEFINITIONS: dict[str, Callable[[xr.Dataset], Finding] | None] = {
     "collapsing variance": _collapsing_variance,
     "entangled modes": _share_rises("entangled modes", "entangled"),
     "vanishing tails": _vanishing_tails,
-    "hallucinations": _share_rises("hallucinations", "hallucinated"),
+    "hallucinations": _share_rises("hallucinations", "hallucinated", falling="precision"),
 }
 """The definitions of collapse, and what reads each from a run."""
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from collapse_jax.loop.generation import CURATION, SIZES
+from collapse_jax.loop.plan import CURATION, SIZES
 from collapse_jax.records.config import known_class, rebuild
 from collapse_jax.theory import expected
 

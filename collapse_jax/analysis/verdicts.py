@@ -59,6 +59,10 @@ SCALES: dict[str, Scale] = {
     "excess_loss": Scale(_plain, _plain, is_ratio=True),
     "nll": Scale(_plain, _plain, is_ratio=False),
     "test_loss": Scale(_plain, _plain, is_ratio=False),
+    "frechet": Scale(_plain, _plain, is_ratio=True),
+    "sliced_wasserstein": Scale(_plain, _plain, is_ratio=True),
+    "energy": Scale(_plain, _plain, is_ratio=True),
+    "mmd": Scale(_plain, _plain, is_ratio=True),
 }
 """Metrics that can be judged; the first one that a dataset has is its headline."""
 

@@ -13,7 +13,7 @@ from collapse_jax.loop import pool as pools
 from collapse_jax.loop.batches import Batch, first_rows, synthetic_batch
 from collapse_jax.loop.checks import check_compiled, check_loop
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
-from collapse_jax.loop.plan import Plan
+from collapse_jax.loop.plan import CURATION, SIZES, Plan, host_sizes
 from collapse_jax.loop.pool import Pool
 from collapse_jax.loop.workflow import Latest, Workflow
 from collapse_jax.machines.flags import usual_flags
@@ -25,22 +25,11 @@ from collapse_jax.tasks.base import (
     Rows,
     State,
     Steps,
-    Variable,
     World,
 )
+from collapse_jax.tasks.parts import comparison
+from collapse_jax.tasks.parts.comparison import Features
 from collapse_jax.tasks.sufficient import lawful
-
-SIZES: dict[str, Variable] = {
-    "n_train": Variable("size of the training set", "rows"),
-    "real_fraction": Variable("share of the training set that is real", "1"),
-}
-"""The variables that the workflow, not the task, determines."""
-
-CURATION: dict[str, Variable] = {
-    "acceptance_rate": Variable("share of the rows generated that curation takes", "1"),
-    "mean_reward": Variable("mean reward or score of the rows taken", "1"),
-}
-"""Those that a workflow with a curation has in addition."""
 
 Metrics = dict[str, Float[Array, "..."]]
 
@@ -54,6 +43,7 @@ def rollout(
     *,
     metrics: Sequence[str] | None = None,
     storage: Storage = "auto",
+    features: Features | None = None,
 ) -> Metrics:
     """One chain, as a pure JAX function.
 
@@ -70,6 +60,7 @@ def rollout(
             `on_request`.
         storage: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows even
             where a statistic would do (the same in law, slower; for checks).
+        features: what distances compare of each row, as for `simulate`.
 
     Returns:
         The metrics by name, each `[n_generations]`.
@@ -109,10 +100,11 @@ def rollout(
     pool = begin(task, form, world, key, first)
 
     def body(pool, now):
-        return step(task, form, world, pool, key, now, [n for n in names if n not in sizes])
+        wanted = [n for n in names if n not in sizes]
+        return step(task, form, world, pool, key, now, wanted, features)
 
     found = jax.lax.scan(body, pool, columns)[1]
-    units = _units(task, names)
+    units = _units(task, names, features)
     return {
         name: jnp.asarray(sizes[name], jnp.float32) if name in sizes else found[name] * units[name]
         for name in names
@@ -124,13 +116,14 @@ def _single(leaf: Any) -> Any:
     return leaf.astype(jnp.float32) if is_traced(leaf) and leaf.dtype == jnp.float64 else leaf
 
 
-def _units(task: AbstractTask, names: Sequence[str]) -> dict[str, Any]:
+def _units(task: AbstractTask, names: Sequence[str], features: Any) -> dict[str, Any]:
     """Factors to the user's units.
 
     Raises:
         ValueError: if float32 cannot hold one.
     """
-    units = {name: task.units.get(name, 1.0) for name in names}
+    known = comparison.units_of(task, features)
+    units = {name: known.get(name, 1.0) for name in names}
     limits = np.finfo(np.float32)
     for name, unit in units.items():
         if not is_traced(unit) and not float(limits.tiny) <= unit <= float(limits.max):
@@ -185,6 +178,7 @@ def step(
     key: Key[Array, ""],
     now: Columns,
     names: Sequence[str],
+    features: Features | None = None,
 ) -> tuple[Pool, Metrics]:
     """One generation: real data arrive, a fit, its metrics, and what the model generates.
 
@@ -194,7 +188,7 @@ def step(
     state = start(task, form, world, pool, data, key, now)
     steps = Steps(0, task.n_steps(now.drawn), now.drawn)
     state = learn(task, world, data, state, steps, key, now)
-    pool, inner, found = finish(task, form, world, pool, state, now)
+    pool, inner, found = finish(task, form, world, pool, state, key, now, names, features)
     pool, made, _ = generate(task, form, world, pool, inner, data, key, now)
     found |= made | {"real_fraction": n_real / jnp.maximum(now.drawn, 1)}
     return pool, {name: jnp.asarray(found[name], jnp.float32) for name in names}
@@ -246,12 +240,24 @@ def _with_keys(data: Data, key: Key[Array, ""], now: Columns) -> Data:
 
 
 def finish(
-    task: AbstractTask, form: Form, world: World, pool: Pool, state: State, now: Columns
+    task: AbstractTask,
+    form: Form,
+    world: World,
+    pool: Pool,
+    state: State,
+    key: Key[Array, ""],
+    now: Columns,
+    names: Sequence[str],
+    features: Features | None,
 ) -> tuple[Pool, Model, Metrics]:
     """The pool that remembers the new model where it has to, the model, and its metrics."""
     inner = task.conclude(state)
     model = task.coordinates.compose(pool.frame, inner) if form.moving else inner  # pyright: ignore
-    measured = {**task.measure(world, model), **task.measure_learning(state)}
+    measured = {
+        **task.measure(world, model),
+        **task.measure_learning(state),
+        **comparison.compare(task, world, model, key, now.generation, names, features),
+    }
     pool = pools.remember(pool, model, form, now)
     return *pools.move(task, form, pool, model, inner, now), measured
 
@@ -299,21 +305,12 @@ def make_world(task: AbstractTask, form: Form, key: Key[Array, ""]) -> World:
     )
 
 
-def host_sizes(plan: Plan) -> dict[str, np.ndarray]:
-    """The sizes that the plan alone decides, exactly; each `[generation]`.
-
-    The share of real rows is a random number where rows are drawn.
-    """
-    sizes: dict[str, np.ndarray] = {"n_train": plan.n_train}
-    if plan.fit_rows is None:
-        sizes["real_fraction"] = plan.real_fraction
-    return sizes
-
-
 def metric_names(
     task: AbstractTask, metrics: Sequence[str] | None, curated: bool = False
 ) -> tuple[str, ...]:
     """The variables to compute, in the order of the task; for None all but those on request."""
-    known = (*SIZES, *(CURATION if curated else ()), *task.variables)
-    wanted = set(known) - set(task.on_request) if metrics is None else set(metrics)
+    distances = comparison.distances_among(task, [*comparison.DISTANCES])
+    known = (*SIZES, *(CURATION if curated else ()), *task.variables, *distances)
+    usual = set(known) - {*task.on_request, *distances}
+    wanted = usual if metrics is None else set(metrics)
     return tuple(name for name in known if name in wanted)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from collapse_jax.loop.schedules import SHARE, values_of
 from collapse_jax.loop.sources import Source
+from collapse_jax.tasks.contract import Variable
 
 if TYPE_CHECKING:
     from collapse_jax.loop.curation.operators import AbstractOperator
@@ -21,6 +22,19 @@ Counts = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
 
 MOST_ROWS = 2**40  # of one batch
+
+
+SIZES: dict[str, Variable] = {
+    "n_train": Variable("size of the training set", "rows"),
+    "real_fraction": Variable("share of the training set that is real", "1"),
+}
+"""The variables that the workflow, not the task, determines."""
+
+CURATION: dict[str, Variable] = {
+    "acceptance_rate": Variable("share of the rows generated that curation takes", "1"),
+    "mean_reward": Variable("mean reward or score of the rows taken", "1"),
+}
+"""Those that a workflow with a curation has in addition."""
 
 
 @dataclass(frozen=True)
@@ -217,3 +231,14 @@ def _temperature(schedule: Any, n_generations: int) -> Any:
     if np.any(values <= 0.0):
         raise ValueError(f"synthetic.temperature must be positive, got {values.min():g}")
     return None if np.all(values == 1.0) else values
+
+
+def host_sizes(plan: Plan) -> dict[str, np.ndarray]:
+    """The sizes that the plan alone decides, exactly; each `[generation]`.
+
+    The share of real rows is a random number where rows are drawn.
+    """
+    sizes: dict[str, np.ndarray] = {"n_train": plan.n_train}
+    if plan.fit_rows is None:
+        sizes["real_fraction"] = plan.real_fraction
+    return sizes

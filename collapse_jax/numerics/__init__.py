@@ -1,1 +1,1 @@
-"""Numerical blocks, each usable alone: keys, draws, subsets, small linear algebra, kernel sums."""
+"""Numerical blocks, each usable alone: keys, draws, subsets, linear algebra, kernels, distances."""

@@ -27,6 +27,7 @@ class Role(IntEnum):
     INITIALISE = 4
     FIT = 5
     SOURCE = 6
+    MEASURE = 7
 
 
 def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:

@@ -324,4 +324,5 @@ def arguments_of(config: dict[str, Any], seeds: list[int], data: Any = None) -> 
         "seeds": seeds,
         "metrics": config["metrics"],
         "storage": config["storage"],
+        "features": read_value(config.get("features")),
     }

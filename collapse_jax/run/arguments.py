@@ -7,12 +7,13 @@ import numpy as np
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.checks import check_compiled
-from collapse_jax.loop.generation import CURATION, SIZES
+from collapse_jax.loop.plan import CURATION, SIZES
 from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.numerics.keys import check_threefry
 from collapse_jax.records.config import KNOWN
 from collapse_jax.tasks import AbstractTask
+from collapse_jax.tasks.parts.comparison import check_features, variables_of
 
 
 def in_stages(task: AbstractTask, runner: str | None, observe: Any) -> bool:
@@ -47,7 +48,9 @@ def check_options(
     metrics: Sequence[str] | None,
     storage: str,
     checkpoint_seconds: float,
+    features: Any,
 ) -> None:
+    check_features(task, metrics, features)
     checks.one_of("storage", storage, ("auto", "rows"))
     checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
     check_threefry()
@@ -57,7 +60,8 @@ def check_options(
         raise TypeError(f"metrics must be a sequence of names, got {metrics!r}")
     if not metrics:
         raise ValueError("metrics must not be empty; leave it out for all of them")
-    known = (*SIZES, *(CURATION if workflow.synthetic.curation else ()), *task.variables)
+    curation = CURATION if workflow.synthetic.curation else {}
+    known = {**SIZES, **curation, **task.variables, **variables_of(task)}
     for name in metrics:
         checks.one_of("metrics", name, known)
 

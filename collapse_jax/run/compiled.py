@@ -1,6 +1,7 @@
 """The compiled part of `simulate`: many chains, a chunk of generations at a time."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,12 @@ from collapse_jax.machines import programs
 from collapse_jax.machines.devices import AXIS
 from collapse_jax.numerics.keys import chain_key
 from collapse_jax.tasks.base import AbstractTask
+from collapse_jax.tasks.parts.comparison import (
+    Features,
+    check_number,
+    distances_among,
+    real_vectors,
+)
 
 SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
 traceable = programs.traceable
@@ -35,6 +42,8 @@ class Chains(eqx.Module):
     mesh: Mesh
     seeds: Any
     """Seeds of the chains, of NumPy but where a stage is traced. `[seed]`"""
+    features: Features | None = None
+    """What distances compare of each row."""
 
     def without_numbers(self) -> "Chains":
         """The same, whose numbers are handed over apart, so that others do not recompile."""
@@ -59,6 +68,27 @@ def bytes_per_chain(task: AbstractTask, form: Form, first: Columns) -> int:
     """Bytes of one chain's pool."""
     pool = eqx.filter_eval_shape(_begin, task, form, first, np.zeros((), np.uint32))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pool))
+
+
+def scratch_bytes(
+    task: AbstractTask, form: Form, names: Sequence[str], features: Features | None
+) -> int:
+    """Bytes of what a generation of one chain works on, pools apart.
+
+    Raises:
+        ValueError: if the task has no rows that can be compared, or too few of them.
+    """
+    names = distances_among(task, names)
+    if not names:
+        return task.scratch_bytes
+
+    def rows(seed):
+        key = chain_key(seed)
+        return real_vectors(task, make_world(task, form, key), key, features)
+
+    n, d = eqx.filter_eval_shape(rows, np.zeros((), np.uint32)).shape
+    check_number(names, n)
+    return task.scratch_bytes + 12 * n**2 + 16 * n * d
 
 
 def start(chains: Chains) -> Pool:
@@ -105,7 +135,8 @@ def _advance(context: tuple[Chains, Columns, jax.Array], pool: Pool) -> tuple[Po
                 pool, metrics = state
                 # The same in all chains, so that what depends on them stays a slice or a branch.
                 now = jax.tree.map(lambda x: x[i], columns)
-                pool, found = step(chains.task, chains.form, world, pool, key, now, chains.names)
+                parts = (chains.task, chains.form, world, pool, key, now, chains.names)
+                pool, found = step(*parts, chains.features)
                 return pool, {name: metrics[name].at[i].set(found[name]) for name in found}
 
             empty = {name: jnp.zeros(chains.chunk) for name in chains.names}

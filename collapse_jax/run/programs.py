@@ -87,8 +87,9 @@ def _learn(chains, world, key, state, data, steps, now):
     return generation.learn(chains.task, world, data, state, steps, key, now)
 
 
-def _finish(chains, world, _, pool, state, now):
-    return generation.finish(chains.task, chains.form, world, pool, state, now)
+def _finish(chains, world, key, pool, state, now):
+    parts = (chains.task, chains.form, world, pool, state, key, now)
+    return generation.finish(*parts, chains.names, chains.features)
 
 
 def _generate(chains, world, key, pool, model, data, now):

@@ -19,7 +19,8 @@ from collapse_jax.loop.captions import caption
 from collapse_jax.loop.checks import check_loop, check_rows
 from collapse_jax.loop.curation.checks import bytes_of_candidates, check_choices
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
-from collapse_jax.loop.generation import CURATION, host_sizes, metric_names
+from collapse_jax.loop.generation import metric_names
+from collapse_jax.loop.plan import CURATION, host_sizes
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
@@ -30,12 +31,17 @@ from collapse_jax.records.config import check_exact, describe
 from collapse_jax.records.labels import label, provenance
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
+from collapse_jax.records.values import write_value
 from collapse_jax.run import compiled
 from collapse_jax.run.arguments import check_instance, check_options, checked_seeds, in_stages
 from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
 from collapse_jax.run.staged import StagedEngine
 from collapse_jax.tasks import AbstractTask
+from collapse_jax.tasks.parts.comparison import (
+    Features,
+    in_user_units,
+)
 
 _CHUNK = 128  # most generations between two reports of progress
 
@@ -57,6 +63,7 @@ def simulate(
     checkpoint_seconds: float = 60.0,
     observe: Callable[[Any], None] | None = None,
     runner: Literal["compiled", "staged"] | None = None,
+    features: Features | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
 
@@ -73,7 +80,9 @@ def simulate(
         seeds: a number of chains, whose seeds are then `range(seeds)`, or distinct whole numbers of
             zero or more.
         metrics: names of the variables to compute, default all of the task's but those
-            `on_request`; the others cost nothing.
+            `on_request`; the others cost nothing. Tasks that generate rows of numbers also know
+            the distances `frechet`, `sliced_wasserstein`, `energy`, `mmd`, `precision`, `recall`
+            and `coverage` between these and real rows.
         storage: `"auto"` keeps data in their smallest sufficient form, `"rows"` keeps rows.
         devices: JAX devices over which the seeds are split, default all of this process; see
             `use_all_cores`.
@@ -92,6 +101,8 @@ def simulate(
         runner: `"compiled"`, all of a chain in one program, or `"staged"`, one program for each
             stage of a generation, with progress and saves within it. Default what the task
             prefers; the chains are the same.
+        features: what distances compare of each row, a JAX function of a row to a vector; default
+            the row itself.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
@@ -116,7 +127,8 @@ def simulate(
     check_instance("task", task, AbstractTask)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     seed_list = checked_seeds(seeds)
-    check_options(workflow, task, metrics, storage, checkpoint_seconds)
+    check_options(workflow, task, metrics, storage, checkpoint_seconds, features)
+    names = metric_names(task, metrics, curated=bool(workflow.synthetic.curation))
     staged = in_stages(task, runner, observe)
     mesh = _find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
@@ -132,8 +144,10 @@ def simulate(
     make_room_for_programs()
     numbers = columns_of(plan, form, task.population)
     own_seeds = seed_list if together else hosts.share(seed_list)
-    width = _width(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit)
-    names = metric_names(task, metrics, curated=bool(plan.curation))
+    width = _width(
+        *(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit),
+        scratch_bytes=compiled.scratch_bytes(task, form, names, features),
+    )
     sizes = {name: column for name, column in host_sizes(plan).items() if name in names}
 
     # In a folder, which may see more generations, a function is never replaced by its values.
@@ -143,7 +157,7 @@ def simulate(
         "n_generations": n_generations,
         "metrics": list(names),
         "storage": storage,
-    }
+    } | ({} if features is None else {"features": write_value("features", features)})
     kept = None if checkpoint is None else _folder(checkpoint, config, checkpoint_seconds)
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
@@ -160,6 +174,7 @@ def simulate(
             chunk=min(_CHUNK, n_generations),
             mesh=mesh,
             seeds=seeds,
+            features=features,
         )
 
     saved = kept.contents() if together and kept is not None else []
@@ -200,7 +215,8 @@ def simulate(
         midway.clear()
     if not together:
         values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
-    values, shape = _in_user_units(task, values), (len(seed_list), n_generations)
+    values = in_user_units(task, features, values)
+    shape = (len(seed_list), n_generations)
     values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
     values = {name: values[name] for name in names}
     seconds = time.perf_counter() - started
@@ -222,12 +238,6 @@ def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpo
     return Checkpoint(path, {"stream_version": STREAM_VERSION, **config}, seconds)
 
 
-def _in_user_units(task: AbstractTask, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Metrics in float64 where they have other units on the device."""
-    factors = {name: f for name, f in task.units.items() if name in values and f != 1.0}
-    return values | {name: values[name].astype(np.float64) * f for name, f in factors.items()}
-
-
 def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
     """The mesh over which seeds are split, or, as given, models."""
     if mesh is None:
@@ -243,7 +253,13 @@ def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | No
 
 
 def _width(
-    task: AbstractTask, form: Form, first: Columns, mesh: Mesh, n_seeds: int, limit: int
+    task: AbstractTask,
+    form: Form,
+    first: Columns,
+    mesh: Mesh,
+    n_seeds: int,
+    limit: int,
+    scratch_bytes: int,
 ) -> int:
     """How many chains run at a time.
 
@@ -255,7 +271,7 @@ def _width(
     together = model_mesh.splits_models(mesh)
     pool_bytes = compiled.bytes_per_chain(task, form, first)
     candidates = bytes_of_candidates(form.curation, task, form.synthetic.width)
-    scratch_bytes = max(task.scratch_bytes, candidates)
+    scratch_bytes = max(scratch_bytes, candidates)
     n_chains = 1 if together else mesh.size
     needed = pool_bytes * mesh.size + scratch_bytes * n_chains
     if needed > limit:
@@ -266,9 +282,5 @@ def _width(
     if together:
         return 1
     return batch_width(
-        n_seeds,
-        mesh,
-        pool_bytes=pool_bytes,
-        scratch_bytes=scratch_bytes,
-        memory_limit=limit,
+        n_seeds, mesh, pool_bytes=pool_bytes, scratch_bytes=scratch_bytes, memory_limit=limit
     )

@@ -204,7 +204,6 @@ class ExponentialFamily(AbstractSufficient):
 
     @property
     def population(self) -> int | None:
-        """Number of real training rows where the task has data of its own, else None."""
         return None if self.train is None else len(self.train)
 
     @property
@@ -284,9 +283,6 @@ class ExponentialFamily(AbstractSufficient):
     ) -> Float[Array, " n"]:
         return self._truth.draw(key, model, jnp.ones(n))[0]
 
-    def shown(self, world: Any, rows: Float[Array, " n"]) -> Float[Array, " n"]:
-        return self.true_mean * jnp.exp(rows) if self.kind == "gamma" else rows
-
     def extrapolate(
         self,
         world: Any,
@@ -296,6 +292,9 @@ class ExponentialFamily(AbstractSufficient):
     ) -> Float[Array, " k"]:
         old, new = jnp.exp(before), jnp.exp(model)
         return jnp.log(jnp.clip(old + weight * (old - new), 0.0, self._truth.ends))
+
+    def spaced(self, rows: Float[Array, " n"]) -> Float[Array, " n"]:
+        return self.true_mean * jnp.exp(rows) if self.kind == "gamma" else rows
 
     def summarise(
         self, world: Any, rows: Float[Array, " n"], valid: Bool[Array, " n"] | None, *, size: Size

@@ -73,6 +73,7 @@ class Gaussian(AbstractSufficient):
     covariance: Any
     axes: Axes
     train: Array | None
+    test_rows: Array | None
     test: Normal | None
     dim: int = eqx.field(static=True)
     estimator: str = eqx.field(static=True)
@@ -112,7 +113,7 @@ class Gaussian(AbstractSufficient):
             )
             self.mean = checked_mean(mean, self.dim)
             self.covariance, self.axes = axes_of(covariance, self.dim)
-            self.train, self.test = None, None
+            self.train = self.test_rows = self.test = None
         else:
             if not (_is_default(mean, 0.0) and _is_default(covariance, 1.0)):
                 raise ValueError("mean and covariance cannot be given together with data")
@@ -127,7 +128,9 @@ class Gaussian(AbstractSufficient):
         self.n_samples = sample_size(n_samples, len(train), minimum=2)
         whitened = whiten(train, test)
         self.mean, self.covariance, self.axes = whitened[:3]
-        self.train, self.test = jnp.asarray(whitened.train, jnp.float32), whitened.test
+        rows = (whitened.train, whitened.test_rows)
+        self.train, self.test_rows = (jnp.asarray(part, jnp.float32) for part in rows)
+        self.test = whitened.test
 
     @property
     def units(self) -> dict[str, float]:
@@ -135,8 +138,11 @@ class Gaussian(AbstractSufficient):
         return dict.fromkeys(("squared_error_mean", "wasserstein2"), self.axes.unit**2)
 
     @property
+    def row_unit(self) -> float:
+        return self.axes.unit
+
+    @property
     def population(self) -> int | None:
-        """Number of real training rows where the task has data of its own, else None."""
         return None if self.train is None else len(self.train)
 
     @property
@@ -265,12 +271,18 @@ class Gaussian(AbstractSufficient):
         return model.mean + jnp.einsum("kn,dk->nd", standard, model.widened(temperature).factor)
 
     def shown(self, world: None, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        return self.axes.rows(self.mean, rows)
+        return jnp.asarray(self.mean, jnp.float32) + self.axes.unit * self.spaced(rows)
 
     def extrapolate(
         self, world: None, model: Normal, before: Normal, weight: Float[Array, ""]
     ) -> Normal:
         return before.extrapolated(model, weight)
+
+    def held_out(self, world: None, key: Key[Array, ""]) -> Float[Array, "n d"]:
+        return super().held_out(world, key) if self.test_rows is None else self.test_rows
+
+    def spaced(self, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return self.axes.turn(self.axes.spread(rows.T)).T
 
     def summarise(
         self,

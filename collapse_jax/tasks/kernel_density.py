@@ -13,7 +13,7 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.numerics import draws
 from collapse_jax.numerics.kernels import KernelSums, block_size
-from collapse_jax.tasks.base import AbstractTask, Data, Laws, Size, Variable
+from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
 from collapse_jax.tasks.parts import support, toys
 from collapse_jax.tasks.parts.bandwidths import Bandwidth, Spread, lost
 from collapse_jax.tasks.parts.tables import sample_size, split
@@ -112,6 +112,8 @@ class KernelDensity(AbstractTask):
     smoothing: Bandwidth
     log_unit: np.ndarray | Array
     """An array, so that the fingerprint of the user's data tells units apart. `[1]`"""
+    origin: Any  # the user's rows are origin + unit * rows
+    unit: Any
     train: Array | None
     test: Array | None
     dim: int = eqx.field(static=True)
@@ -131,7 +133,6 @@ class KernelDensity(AbstractTask):
 
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The metrics, of which `entangled` needs modes."""
         return {name: v for name, v in _VARIABLES.items() if name != "entangled" or self._has_modes}
 
     def __init__(
@@ -163,6 +164,7 @@ class KernelDensity(AbstractTask):
             self.n_samples = checks.whole_number("n_samples", n_samples, least)
             self.n_test = checks.whole_number("n_test", n_test, 2)
             self.log_unit, self.train, self.test = np.zeros(1), None, None
+            self.origin, self.unit = 0.0, 1.0
             self.smoothing = smoothing.scaled(0, toys.spread(self.noise))
         else:
             rows = checks.finite_array("data", data, ndim=2)
@@ -171,6 +173,7 @@ class KernelDensity(AbstractTask):
             self.n_samples = sample_size(n_samples, len(made.train), least)
             self.n_test = len(made.test)
             self.log_unit = np.array([made.exponent * math.log(2.0)])
+            self.origin, self.unit = made.origin, np.exp2(float(made.exponent))
             self.smoothing = smoothing.scaled(made.exponent, 1.0)
             self.train, self.test = (jnp.asarray(part, jnp.float32) for part in made[:2])
 
@@ -180,26 +183,16 @@ class KernelDensity(AbstractTask):
         return self.smoothing.written(round(float(self.log_unit[0]) / math.log(2.0)))
 
     @property
-    def population(self) -> int | None:
-        """Number of real training rows where the task has data of its own, else None."""
-        return None if self.train is None else len(self.train)
+    def row_unit(self) -> Any:
+        return self.unit
 
     @property
-    def keeps_rows(self) -> bool:
-        return True
+    def population(self) -> int | None:
+        return None if self.train is None else len(self.train)
 
     @property
     def scratch_bytes(self) -> int:
         return 4 * block_size(self.n_samples) * self.n_samples
-
-    @property
-    def shows_rows(self) -> bool:
-        return self.train is None
-
-    takes_temperature: ClassVar[bool] = False
-
-    def laws(self, plan: Any) -> Laws:
-        return Laws(real=False, synthetic=False)
 
     def additive(self, grows: bool) -> bool:
         return not (grows and self.smoothing.of_size)
@@ -229,6 +222,12 @@ class KernelDensity(AbstractTask):
         if self.train is not None:
             return self.train[index]
         return toys.draw(self.dataset, key, n, self.noise, world.centers, size)
+
+    def held_out(self, world: KernelWorld, key: Key[Array, ""]) -> Float[Array, "m d"]:
+        return world.test
+
+    def shown(self, world: KernelWorld, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return jnp.asarray(self.origin, jnp.float32) + self.unit * rows
 
     def sample(
         self,

@@ -27,7 +27,7 @@ class Axes(NamedTuple):
     log_volume: Any
     """Sum of the logarithms of the standard deviations, in the user's units; -inf if singular."""
     rotation: Any = None
-    """The axes `[d, axis]`; None where they are those of the columns, or in the lower factor."""
+    """From these axes to the user's, an orthogonal `[d, d]`; None where they are the same."""
 
     def spread(self, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:
         """Multiply coordinates by the deviations."""
@@ -36,13 +36,9 @@ class Axes(NamedTuple):
             return deviations @ x
         return (deviations if deviations.ndim == 0 or x.ndim == 1 else deviations[:, None]) * x
 
-    def rows(self, mean: Any, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """Rows in the user's units."""
-        unit = jnp.asarray(self.unit, jnp.float32)
-        spread = unit * self.spread(x.T)
-        if self.rotation is not None:
-            spread = jnp.asarray(self.rotation, jnp.float32) @ spread
-        return jnp.asarray(mean, jnp.float32) + spread.T
+    def turn(self, x: Float[Array, "d n"]) -> Float[Array, "d n"]:
+        """Vectors along the user's axes."""
+        return x if self.rotation is None else jnp.asarray(self.rotation, jnp.float32) @ x
 
     def trace(self, dim: int) -> Float[Array, ""]:
         """Trace of the covariance, in squares of `unit`."""
@@ -122,7 +118,7 @@ def axes_of(covariance: Any, dim: int) -> tuple[Any, Axes]:
             "covariance must be symmetric, and differs from its transpose by up to "
             f"{np.abs(array - array.T).max():g}"
         )
-    spectrum = np.linalg.eigvalsh(array)
+    spectrum, rotation = np.linalg.eigh(array)
     if spectrum[0] < -1e-8 * max(spectrum[-1], 0.0) or spectrum[-1] <= 0.0:
         raise ValueError(
             "covariance must be positive semi-definite and not zero, got eigenvalues from "
@@ -136,9 +132,7 @@ def axes_of(covariance: Any, dim: int) -> tuple[Any, Axes]:
     with np.errstate(divide="ignore"):
         logs = np.log(np.where(np.arange(dim) < flat, 0.0, np.abs(correlation)))
     return array, _in_units(
-        np.sqrt(np.clip(spectrum, 0.0, None)),
-        np.log(deviation).sum() + 0.5 * logs.sum(),
-        np.linalg.eigh(array)[1],
+        np.sqrt(np.clip(spectrum, 0.0, None)), np.log(deviation).sum() + 0.5 * logs.sum(), rotation
     )
 
 
@@ -157,8 +151,10 @@ class Whitened(NamedTuple):
     axes: Axes
     train: np.ndarray
     """Training rows in the new coordinates. `[rows, d]`"""
+    test_rows: np.ndarray
+    """Test rows in the new coordinates. `[rows, d]`"""
     test: Normal
-    """Moments of the test rows in the new coordinates."""
+    """Their moments."""
 
 
 def whiten(train: np.ndarray, test: np.ndarray) -> Whitened:
@@ -203,7 +199,7 @@ def whiten(train: np.ndarray, test: np.ndarray) -> Whitened:
     train, test = (np.linalg.solve(lower, rows.T).T @ turned.T for rows in (train, test))
     covariance = deviation[:, None] * correlation * deviation
     axes = _in_units(deviations, log_volume, rotation)
-    return Whitened(mean, covariance, axes, train, _moments(test))
+    return Whitened(mean, covariance, axes, train, test, _moments(test))
 
 
 def _moments(rows: np.ndarray) -> Normal:

@@ -23,6 +23,8 @@ class Centred(NamedTuple):
     test: np.ndarray
     exponent: int
     """Of the power of two that is the unit, so that scaling rounds nothing."""
+    origin: np.ndarray
+    """In the user's units. `[d]`"""
 
 
 def centred(rows: np.ndarray, parts: Split) -> Centred:
@@ -38,7 +40,8 @@ def centred(rows: np.ndarray, parts: Split) -> Centred:
     if spread == 0.0:
         raise ValueError(f"data must have rows that differ, got {len(rows)} times {rows[0]}")
     exponent = int(np.frexp(spread)[1])
-    return Centred(np.ldexp(train, -exponent), np.ldexp(test, -exponent), largest + exponent)
+    train, test = np.ldexp(train, -exponent), np.ldexp(test, -exponent)
+    return Centred(train, test, largest + exponent, np.ldexp(mean, largest))
 
 
 def spacing(rows: Float[Array, "m d"]) -> Float[Array, " m"]:

@@ -1,0 +1,65 @@
+"""What a task says of itself: its laws, metrics and coordinates, and which rows it accepts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int, PyTree
+
+from collapse_jax.tasks.data import Model, Rows
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """How rows that may become training data are told from others, on the host."""
+
+    accept: Callable[[Rows], tuple[Rows, Int[np.ndarray, " accepted"]]]
+    """The acceptable ones as they are to be learned, and their places among those drawn."""
+    batch: int
+    """How many rows are drawn at a time."""
+    most: int
+    """Rows drawn for each that is needed before the run is given up."""
+    noun: str
+    """What a row is."""
+    advice: str
+    """What to do where there are too few."""
+
+
+class Laws(NamedTuple):
+    """Whether the statistic of a batch is drawn from its own law, so that no row need exist."""
+
+    real: bool
+    synthetic: bool
+
+
+@runtime_checkable
+class Coordinates(Protocol):
+    """Coordinates that move along with the models, where these may shrink without end."""
+
+    def start(self) -> Model:
+        """The model that has the coordinates at hand, in these coordinates."""
+        ...
+
+    def compose(self, outer: Model, inner: Model) -> Model:
+        """The model that is `inner` in the coordinates of `outer`."""
+        ...
+
+    def change(self, model: Model) -> PyTree:
+        """What is needed to go to the coordinates of a model, given in those at hand."""
+        ...
+
+    def place(self, outer: Model, rows: Any) -> Any:
+        """Rows that are in the coordinates of `outer`, in those that `outer` is in."""
+        ...
+
+    def move(self, change: PyTree, data: Any) -> Any:
+        """A statistic, or rows, to which that model was fitted, in its coordinates."""
+        ...
+
+
+class Variable(NamedTuple):
+    """How a metric is presented in the dataset."""
+
+    long_name: str
+    units: str
