@@ -216,6 +216,24 @@ def test_gaussian_metrics_carry_any_scale(scale):
     np.testing.assert_allclose(found[1].nll - 2 * np.log(scale), golden.nll, atol=1e-3)
 
 
+def test_regressions_carry_any_noise():
+    errors = [
+        cj.simulate(cj.Replace(), cj.LinearRegression(3, 20, noise=noise), 3, 5, progress=False)
+        for noise in (1.0, 1e40)
+    ]
+    golden, loud = (found.test_error.values.astype(float) for found in errors)
+    np.testing.assert_allclose(loud, 1e40 * golden, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"noise must be at least 1e-09 .* got 1e-20"):
+        cj.LinearRegression(3, 20, noise=1e-20)
+
+
+def test_longleys_product_at_the_default_bandwidth():
+    """Test rows are thousands of bandwidths away from all training rows."""
+    product = TABLES["longley"]()[0][:, [1]]
+    found = cj.simulate(cj.Replace(), cj.KernelDensity(data=product), 1, 2, progress=False).nll
+    np.testing.assert_allclose(found, 2.294e10, rtol=1e-3)
+
+
 @pytest.mark.parametrize("columns", [[1.0, 1.0, 1.0], [1e-25, 1.0, 1e17], [1e9, 2e30, 1e-6]])
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 def test_gaussians_of_own_data_carry_any_scale(columns, offset):

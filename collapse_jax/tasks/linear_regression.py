@@ -16,6 +16,8 @@ from collapse_jax.tasks.parts.designs import (
     FreshRows,
     KnownRows,
     design_of,
+    deviation_of,
+    label_unit,
     lower_of,
     rows_of,
     whiten,
@@ -36,16 +38,17 @@ class LinearRegression(AbstractSufficient):
     Args:
         dim: number of coefficients (taken from `data` where given). Default 10.
         n_samples: rows per generation. Default 100, with `data` all training rows.
-        noise: variance of the label noise. Default 1, with `data` the residual variance of least
-            squares on the training rows.
+        noise: variance of the label noise, without `data` at least 1e-9. Default 1, with `data` the
+            residual variance of least squares on the training rows.
         design: `"fixed"` uses the same design matrix in every generation, as the paper does;
             `"fresh"` draws a new one each time.
         n_test: number of noiseless test rows, drawn once per chain.
         data: `(X, y)` with `X` `[rows, columns]` and `y` `[rows]`. Generation 1 fits real labels of
             `n_samples` training rows drawn without replacement; later ones relabel these rows.
             Columns and labels are standardised first, and least norm is meant in independent
-            coordinates of these. `test_error` is the mean squared error on the test rows and their
-            real labels, which includes their own noise.
+            coordinates of these (of nearly linear labels, relative to the fit to all training
+            rows). `test_error` is the mean squared error on the test rows and their real labels,
+            which includes their own noise.
         fit_intercept: with `data`, add a column of ones.
         test_fraction: share of the rows of `data` kept for tests.
         split_seed: seed of the split of `data` into training and test rows.
@@ -107,7 +110,8 @@ class LinearRegression(AbstractSufficient):
             )
             self.n_test = checks.whole_number("n_test", n_test)
             self.train_x = self.train_y = self.test_x = self.test_y = None
-            self.label_unit, self.deviation = 1.0, _root(self.noise)
+            self.label_unit = label_unit(self.noise)
+            self.deviation = deviation_of(self.noise) / self.label_unit
             return
         if design != "fixed":
             raise ValueError(f"design must be 'fixed' together with data, got {design!r}")
@@ -124,7 +128,7 @@ class LinearRegression(AbstractSufficient):
             if white.residual is None:
                 raise ValueError("noise must be given: least squares fits the data exactly")
             self.noise = white.residual
-        self.label_unit, self.deviation = white.unit, _root(self.noise) / white.unit
+        self.label_unit, self.deviation = white.unit, deviation_of(self.noise) / white.unit
         self.train_x, self.train_y = _float32(white.train_x), _float32(white.train_y)
         self.test_x, self.test_y = _float32(white.test_x), _float32(white.test_y)
 
@@ -139,7 +143,6 @@ class LinearRegression(AbstractSufficient):
 
     @property
     def population(self) -> int | None:
-        """Number of real training rows where the task has data of its own, else None."""
         return None if self.train_x is None else len(self.train_x)
 
     @property
@@ -166,6 +169,7 @@ class LinearRegression(AbstractSufficient):
             design = design_of(lower_of(self.train_x[index]))
             return RegressionWorld(None, None, design, self.train_x, index)
         weights = draws.normal(weights_key, (self.dim,))
+        weights = weights / jnp.asarray(self.label_unit, jnp.float32)
         test_factor = wishart_factor(test_key, self.n_test, self.dim) / jnp.sqrt(self.n_test)
         design, x, order = None, None, None
         if self.design == "fixed":
@@ -317,10 +321,6 @@ def _checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if len(x) != len(y):
         raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(y)}")
     return x, y
-
-
-def _root(noise: Any) -> Any:
-    return jnp.sqrt(noise) if checks.is_traced(noise) else float(np.sqrt(noise))
 
 
 def _float32(array: np.ndarray) -> Float[Array, "..."]:

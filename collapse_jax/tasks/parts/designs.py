@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.basics import checks
 from collapse_jax.numerics import draws, linalg
 
 _ROWS = 2**31  # what sets the keys of rows apart from those of their factor
 _EPS = float(np.finfo(np.float64).eps)
+_LEAST_NOISE, _LOUD = 1e-9, 1e12
 _NEARLY_LINEAR = 0.03  # share of the labels' spread that is left when a line has been taken off
 
 
@@ -72,6 +74,27 @@ def design_of(factor: Float[Array, "d d"]) -> Design:
     inverse = linalg.triangular_inverse(linalg.qr_lower(factor))
     basis = factor @ inverse.T
     return Design(factor @ factor.T, basis, basis @ inverse)
+
+
+def deviation_of(noise: Any) -> Any:
+    """The root of a variance, which may be traced."""
+    return jnp.sqrt(noise) if checks.is_traced(noise) else float(np.sqrt(noise))
+
+
+def label_unit(noise: Any) -> float:
+    """The unit of labels whose true coefficients are of size 1, so that float32 can square them.
+
+    Raises:
+        ValueError: if float32 would lose the noise beside the coefficients.
+    """
+    if checks.is_traced(noise):
+        return 1.0
+    if noise < _LEAST_NOISE:
+        raise ValueError(
+            f"noise must be at least {_LEAST_NOISE:g} without data, as the true coefficients are "
+            f"of size 1, got {noise:g}"
+        )
+    return 1.0 if noise < _LOUD else float(2.0 ** np.frexp(np.sqrt(noise))[1])
 
 
 class Whitened(NamedTuple):
