@@ -30,6 +30,7 @@ def _collapse_or_thrive(lab: Lab) -> Iterator[Claim]:
     yield Claim(
         text="Gaussian, replace: the log-variance falls linearly; slope per generation",
         law="psi((n-1)/2) + log(2/n)",
+        derived=True,
         published=float(drift[0]),
         ours=jackknife(lambda mean: mean[-1] / last, log),
         against=0.0,
@@ -46,6 +47,7 @@ def _collapse_or_thrive(lab: Lab) -> Iterator[Claim]:
         yield Claim(
             text=f"Gaussian, {name}: the variance levels off; generation {last}",
             law=law,
+            derived=True,
             published=float(known[-1]),
             ours=jackknife(at(last), trace),
             against=float(other),
@@ -210,9 +212,10 @@ def _doubled(lab: Lab) -> Iterator[Claim]:
     yield Claim(
         text="the same loop, whose pool doubles",
         law="1 + 1/4 + 1/8 + ... = 3/2",
+        derived=True,
         published=1.5,
         ours=ours,
         against=_PI2_6,
-        slack=1.5 - float(law[-1]),
+        slack=0.5**last,
         curve=curve(error * n, "risk ratio", law),
     )

@@ -90,7 +90,7 @@ class Card:
         return sum(claim.verdict == verdict for claim in self.claims)
 
     def __rich__(self) -> Any:
-        from collapse_jax.papers.tables import card_table  # above: it shows cards
+        from collapse_jax.papers.tables import card_table  # which uses cards
 
         return card_table(self)
 

@@ -44,6 +44,8 @@ class Claim:
         slack: what the number leaves out: digits, the reading of a figure, terms of a higher order
             at the sizes at hand.
         published_error: standard error of the published number.
+        derived: whether the number is worked out here for these loops, and the paper has the claim
+            in words or for others.
         fault: a known fault of the published procedure.
         curve: the metric over generations, for the figure.
     """
@@ -56,6 +58,7 @@ class Claim:
     against: float | None = None
     slack: float = 0.0
     published_error: float = 0.0
+    derived: bool = False
     fault: str = ""
     curve: Curve | None = None
 

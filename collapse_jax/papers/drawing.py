@@ -25,8 +25,8 @@ _LINE = 0.36
 def card_figure(card: Card) -> "matplotlib.figure.Figure":
     """The claims of a card, and the curves that they are read off.
 
-    Above: our number minus the published one, in units of what may lie between the two; the grey
-    band is where they agree. Below: means over chains with two standard errors, and the law.
+    Above: our number minus the published one, in units of what may lie between the two. Dots agree
+    in the grey band, limits (triangles) on the side that they point to, outside of it. Below: means over chains with two standard errors, and the law.
 
     Args:
         card: from `reproduce`.
@@ -58,13 +58,13 @@ def _draw_claims(ax: "matplotlib.axes.Axes", claims: tuple[Claim, ...]) -> None:
     for y, claim in enumerate(claims):
         apart = _apart(claim)
         colour = _COLOURS[claim.verdict]
-        marker: Any = {"=": "o", "<=": 9, ">=": 8}[claim.relation]
+        marker: Any = {"=": "o", "<=": "<", ">=": ">"}[claim.relation]
         if abs(apart) == _FARTHEST:
             ax.annotate(
                 "", (apart, y), (apart - 0.3 * np.sign(apart), y), arrowprops={"fc": colour}
             )
         ax.plot([apart], [y], marker=marker, color=colour, ms=7, ls="")
-    labels = [textwrap.shorten(claim.text, 86, placeholder=" ...") for claim in claims]
+    labels = [textwrap.fill(claim.text, 64) for claim in claims]
     ax.set_yticks(range(len(claims)), labels)
     for label, claim in zip(ax.get_yticklabels(), claims, strict=True):
         label.set_color(_COLOURS[claim.verdict])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.papers.cards import Card
-from collapse_jax.papers.claims import Claim
+from collapse_jax.papers.claims import ERRORS, Claim
 from collapse_jax.papers.presets import ROWS, Paper
 from collapse_jax.report.tables import estimate
 from collapse_jax.tasks.gaussian import Gaussian
@@ -18,7 +18,32 @@ if TYPE_CHECKING:  # loaded when a table is made, so that importing the package 
 
 _COLOURS = {"agrees": "green", "disagrees": "red", "cannot tell": "yellow"}
 _SIGNS = {"=": "", "<=": "≤ ", ">=": "≥ "}
+_NOTE = "* Worked out here for these loops; the paper has it in words or for others."
 _ADDRESS = "https://arxiv.org/abs/"
+_SIZES = {
+    "quick": "at a size that takes seconds (`--quick`)",
+    "usual": "at a laptop's size",
+    "full": "at the published size (`--full`)",
+}
+_INTRODUCTION = """# Claims of papers
+
+Loops of papers, run here {size}, and what became of their claims. One of these cards, or all:
+
+```
+collapse-jax reproduce 2410.22812 --quick --figure card.png
+collapse-jax reproduce --all --quick --out papers.md
+```
+
+In Python, `collapse_jax.reproduce("2410.22812", size="quick")` is the card.
+
+**How to read it.** *Published* is a number that a paper prints or that its law gives; with an
+asterisk, what we worked out for these loops from a claim that the paper has in words or for others.
+*Ours* is an estimate from many chains with its standard error. The two may be apart by what is
+*within*: {errors:g} standard errors, and what the published number leaves out, such as digits, the
+reading of a figure, or terms of a higher order at these sizes. Farther apart, they disagree. Where
+the number that the claim denies is as near, or where a limit is, the chains cannot tell. A
+disagreement is a finding; where we know the reason, it is given.
+"""
 _GENERATIONS = 5  # of a loop that is asked for its theory
 
 
@@ -46,6 +71,7 @@ def card_table(card: Card) -> "rich.console.Group":
         Text(f"Loops: {loops}.", style="dim"),
         Text(f"Learned: {'; '.join(card.tasks)}.", style="dim"),
         table,
+        *[Text(_NOTE, style="dim")] * any(claim.derived for claim in card.claims),
         *[Text(f"Published fault: {fault}") for fault in card.faults],
         Text(f"{_counts(card)}; {card.n_chains:,} chains, {card.seconds:.0f} s.", style="dim"),
     ]
@@ -86,9 +112,11 @@ def page(cards: Mapping[str, Card]) -> str:
     """Cards as a page in Markdown.
 
     Args:
-        cards: by the number of the paper.
+        cards: by the number of the paper, all of one size.
     """
+    size = _SIZES[next(iter(cards.values())).size]
     lines = [
+        _INTRODUCTION.format(size=size, errors=ERRORS),
         "| paper | claims | agrees | disagrees | cannot tell |",
         "| --- | --- | --- | --- | --- |",
     ]
@@ -131,7 +159,7 @@ def _row(*cells: object) -> str:
 
 
 def _published(claim: Claim) -> str:
-    return f"{_SIGNS[claim.relation]}{claim.published:.4g}"
+    return f"{_SIGNS[claim.relation]}{claim.published:.4g}{'*' * claim.derived}"
 
 
 def _ours(claim: Claim) -> str:
