@@ -26,7 +26,8 @@ def card_figure(card: Card) -> "matplotlib.figure.Figure":
     """The claims of a card, and the curves that they are read off.
 
     Above: our number minus the published one, in units of what may lie between the two. Dots agree
-    in the grey band, limits (triangles) on the side that they point to, outside of it. Below: means over chains with two standard errors, and the law.
+    in the grey band, limits (triangles) on the side that they point to, outside of it. Below: means
+    over chains with two standard errors, and the law.
 
     Args:
         card: from `reproduce`.
