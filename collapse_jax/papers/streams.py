@@ -24,8 +24,10 @@ def _constant_share(lab: Lab) -> Iterator[Claim]:
         "a share 1/t": (lambda t: 1 / t, 1.0, 0.0, "grows linearly"),
         "a share 1/t^2": (lambda t: 1 / t**2, 1.0, 0.0, "grows linearly"),
     }
-    levels = {"a constant share, 1/10": (1 / (0.1 * 1.9), "1/(a (2 - a))")}
-    levels |= {"a share 1/t": (last / 3, "t/(1 + 2c)")}
+    levels = {  # with what the law leaves out: nothing, and about one generation
+        "a constant share, 1/10": (1 / (0.1 * 1.9), "1/(a (2 - a))", 1e-3),
+        "a share 1/t": (last / 3, "t/(1 + 2c)", 1.0),
+    }
     for name, (share, power, other, what) in shares.items():
         loop = fresh_share(n, share)
         error = lab.chains(loop, task, last, seeds, "squared_error") * n
@@ -41,7 +43,7 @@ def _constant_share(lab: Lab) -> Iterator[Claim]:
             curve=curve(error, "error ratio", known),
         )
         if name in levels:
-            level, law = levels[name]
+            level, law, rest = levels[name]
             yield Claim(
                 text=f"{name}: error of generation {last}, in errors of one fit",
                 law=law,
@@ -49,7 +51,7 @@ def _constant_share(lab: Lab) -> Iterator[Claim]:
                 published=level,
                 ours=jackknife(at(last), error),
                 against=float(last),
-                slack=1.0,  # as much as one generation adds
+                slack=rest,
             )
 
 
@@ -93,7 +95,7 @@ def _amount(lab: Lab) -> Iterator[Claim]:
     for few, many, t, what in (
         (0.25, 1.0, 2, "first rises"),
         (4.0, 1.0, 2, "then falls"),
-        (1.0, 4.0, last, "rises without end in the long run"),
+        (1.0, 4.0, last, "keeps rising, in the long run,"),
     ):
         yield Claim(
             text=f"the error {what} with the amount: {many:g} against {few:g} in generation {t}",

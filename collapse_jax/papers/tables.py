@@ -27,7 +27,8 @@ _SIZES = {
 }
 _INTRODUCTION = """# Claims of papers
 
-Loops of papers, run here {size}, and what became of their claims. One of these cards, or all:
+Loops of papers, run {size},
+and what became of their claims. One of these cards, or all:
 
 ```
 collapse-jax reproduce 2410.22812 --quick --figure card.png
