@@ -21,6 +21,7 @@ from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
 from collapse_jax.machines import hosts
 from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.numerics import distances
+from collapse_jax.papers.registry import papers, reproduce
 from collapse_jax.records import config
 from collapse_jax.report.figures import plot
 from collapse_jax.report.plans import plot_plan
@@ -81,9 +82,11 @@ __all__ = [
     "diagnose",
     "distances",
     "hosts",
+    "papers",
     "plot",
     "plot_plan",
     "real_synthetic_grid",
+    "reproduce",
     "rerun",
     "rollout",
     "simulate",

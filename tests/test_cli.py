@@ -270,7 +270,16 @@ def test_what_else_may_end_a_run(raised, code, line, capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["demo"], ["simulate"], ["sweep"], ["rerun"], *(["simulate", t] for t in program.TASKS)],
+    [
+        [],
+        ["demo"],
+        ["simulate"],
+        ["sweep"],
+        ["rerun"],
+        ["papers"],
+        ["reproduce"],
+        *(["simulate", t] for t in program.TASKS),
+    ],
 )
 def test_help_explains_every_option(arguments, capsys):
     code, out, err = run([*arguments, "--help"], capsys)

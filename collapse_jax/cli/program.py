@@ -1,4 +1,4 @@
-"""The command line: `collapse-jax` demo, simulate, sweep, rerun and tokenizer.
+"""The command line: `collapse-jax` demo, simulate, sweep, rerun, reproduce, papers and tokenizer.
 
 Bad input ends with exit code 2 and one line on the standard error; an interrupt with 130.
 """
@@ -14,6 +14,7 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import File, Folder
 from collapse_jax.cli.corpora import corpus_settings, train_tokenizer
 from collapse_jax.cli.lasting import run_again, run_sweep
+from collapse_jax.cli.papers import show_cards, show_papers
 from collapse_jax.cli.parser import HelpShown, parse
 from collapse_jax.cli.settings import Setting, settings_of
 from collapse_jax.cli.tables import file_settings
@@ -21,6 +22,7 @@ from collapse_jax.cli.tasks import OWN, TASKS, Kind, find_kind
 from collapse_jax.cli.workflows import make_workflow, workflow_settings
 
 PROGRAM = "collapse-jax"
+_NAMELESS = "file", "paper"
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 _DESCRIPTION = (
     "A laboratory for model collapse: generative models trained on data that models generated."
@@ -30,6 +32,8 @@ _COMMANDS = {
     "simulate": "run one workflow on one task",
     "sweep": "run workflows over a grid of settings, as a file describes them",
     "rerun": "run a saved dataset again, and compare",
+    "papers": "list papers and their loops",
+    "reproduce": "hold a paper's claims against our chains",
     "tokenizer": "train a tokenizer",
 }
 
@@ -80,6 +84,10 @@ def _run(arguments: list[str]) -> int:
         _call(_demo, "demo", following)
     elif command == "sweep":
         _call(run_sweep, "sweep", following)
+    elif command == "papers":
+        _call(show_papers, "papers", following)
+    elif command == "reproduce":
+        _call(show_cards, "reproduce", following)
     elif command == "rerun":
         return 0 if _call(run_again, "rerun", following, file_settings()) else _FAILED
     elif following[:1] != ["train"]:
@@ -108,10 +116,10 @@ def _call(
     words: Sequence[str],
     others: Sequence[Setting] = (),
 ) -> Any:
-    """Run a command whose options are the arguments of a function, `file` without a name."""
+    """Run a command whose options are a function's arguments, `file` and `paper` without a name."""
     settings = [*settings_of(function), *others]
-    positional = [setting for setting in settings if setting.name == "file"]
-    options = [setting for setting in settings if setting.name != "file"]
+    positional = [setting for setting in settings if setting.name in _NAMELESS]
+    options = [setting for setting in settings if setting.name not in _NAMELESS]
     program, description = f"{PROGRAM} {command}", _first_line(function)
     given = parse(words, program, description, {"options": options} if options else {}, positional)
     if positional:

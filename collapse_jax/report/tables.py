@@ -87,10 +87,19 @@ def _kind(run: Run) -> str:
 
 
 def _estimate(values: np.ndarray) -> str:
-    """Mean and standard error, to two digits of the latter but no more than four of the mean."""
     with np.errstate(invalid="ignore"):
         mean = float(values.mean())
         error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return estimate(mean, error)
+
+
+def estimate(mean: float, error: float) -> str:
+    """Mean and standard error, to two digits of the latter but no more than four of the mean.
+
+    Example:
+        >>> estimate(1.64493, 0.0123), estimate(0.00021, 0.0)
+        ('1.645 ± 0.012', '0.00021')
+    """
     size = max(abs(mean), error)
     if not math.isfinite(size) or error <= 1e-5 * size:  # nothing but rounding
         return f"{mean:.4g}"

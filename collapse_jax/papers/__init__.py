@@ -1,0 +1,1 @@
+"""What papers claim: their loops as compositions, and cards that hold claims against chains."""

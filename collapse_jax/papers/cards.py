@@ -1,0 +1,139 @@
+"""A card: what our chains say about the claims of one paper."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from collapse_jax.analysis.runs import collect, title
+from collapse_jax.loop.workflow import Workflow
+from collapse_jax.papers.claims import Claim, Curve
+from collapse_jax.papers.presets import Paper, find_paper
+from collapse_jax.run.simulation import simulate
+from collapse_jax.tasks.base import AbstractTask
+
+Size: TypeAlias = Literal["quick", "usual", "full"]
+SIZES: tuple[Size, ...] = ("quick", "usual", "full")
+_T = TypeVar("_T")
+
+
+class Lab:
+    """Where the chains of a card are run; it remembers what was run.
+
+    Args:
+        size: how large: seconds, a laptop's minute, or the published size.
+    """
+
+    def __init__(self, size: Size) -> None:
+        self.size: Size = size
+        self.tasks: list[str] = []
+        self.n_chains = 0
+
+    def pick(self, quick: _T, usual: _T, full: _T) -> _T:
+        """The one of three that belongs to the size at hand."""
+        return {"quick": quick, "usual": usual, "full": full}[self.size]
+
+    def simulate(
+        self,
+        workflow: Workflow,
+        task: AbstractTask,
+        n_generations: int,
+        seeds: int,
+        metrics: Sequence[str],
+    ) -> xr.Dataset:
+        """As `collapse_jax.simulate`, without a progress bar."""
+        ds = simulate(workflow, task, n_generations, seeds, metrics=metrics, progress=False)
+        name, _, settings = title(collect(ds, theory=False)).partition(": ")
+        shown = f"{name.partition(',')[0]}({settings})"
+        if shown not in self.tasks:
+            self.tasks.append(shown)
+        self.n_chains += seeds
+        return ds
+
+    def chains(
+        self, workflow: Workflow, task: AbstractTask, n_generations: int, seeds: int, metric: str
+    ) -> npt.NDArray[np.float64]:
+        """One metric of a run, `[seed, generation]`."""
+        ds = self.simulate(workflow, task, n_generations, seeds, (metric,))
+        return ds[metric].transpose("seed", "generation").values.astype(np.float64)
+
+
+def curve(chains: npt.NDArray[np.float64], metric: str, law: Any = None) -> Curve:
+    """The curve of a metric `[chain, generation]`, with the law of its mean if there is one."""
+    error = chains.std(axis=0, ddof=1) / np.sqrt(len(chains))
+    return Curve(chains.mean(axis=0), error, None if law is None else np.asarray(law), metric)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A paper, and its claims beside ours."""
+
+    paper: Paper
+    size: Size
+    tasks: tuple[str, ...]
+    """What was learned."""
+    n_chains: int
+    seconds: float
+    claims: tuple[Claim, ...]
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Known faults of the published procedure."""
+        return tuple(dict.fromkeys(claim.fault for claim in self.claims if claim.fault))
+
+    def count(self, verdict: str) -> int:
+        """Number of claims with this verdict."""
+        return sum(claim.verdict == verdict for claim in self.claims)
+
+    def __rich__(self) -> Any:
+        from collapse_jax.papers.tables import card_table  # which uses cards
+
+        return card_table(self)
+
+
+Author: TypeAlias = Callable[[Lab], Iterator[Claim]]
+_AUTHORS: dict[str, Author] = {}
+
+
+def card(arxiv: str) -> Callable[[Author], Author]:
+    """Decorator that makes a generator of claims the card of a paper.
+
+    A module of this package with such a function needs no other registration.
+
+    Args:
+        arxiv: number of the paper, which `presets.PAPERS` must have.
+
+    Raises:
+        ValueError: if there is no such paper, or it has a card already.
+    """
+    paper = find_paper(arxiv)
+    if paper.arxiv in _AUTHORS:
+        raise ValueError(f"arxiv must be that of a paper without a card, got {arxiv}")
+
+    def decorate(author: Author) -> Author:
+        _AUTHORS[paper.arxiv] = author
+        return author
+
+    return decorate
+
+
+def authors() -> dict[str, Author]:
+    """What makes the cards, by number, in the order of the papers."""
+    import importlib
+    from pathlib import Path
+
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        importlib.import_module(f"{__package__}.{path.stem}")
+    return dict(sorted(_AUTHORS.items()))
+
+
+def make_card(paper: Paper, author: Author, size: Size) -> Card:
+    """Run what the claims of a paper need, and compare."""
+    started, lab = time.perf_counter(), Lab(size)
+    claims = tuple(author(lab))
+    seconds = time.perf_counter() - started
+    return Card(paper, size, tuple(lab.tasks), lab.n_chains, seconds, claims)
