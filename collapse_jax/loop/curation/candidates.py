@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
+from collapse_jax.numerics.subsets import largest
 from collapse_jax.tasks.base import Rows
 
 ROUNDS = 1000
@@ -62,7 +63,7 @@ def best_of_many(
         new = score(made.rows)
         counted = (i < times - 1) | (jnp.arange(n, dtype=jnp.float32) < left)
         both = jnp.concatenate([scores, jnp.where(counted, new, -jnp.inf)])
-        index = jnp.sort(lax.top_k(both, n)[1])
+        index = lax.cond(i == 0, lambda: jnp.arange(n, 2 * n), lambda: largest(both, n))
         rows = jax.tree.map(lambda a, b: jnp.concatenate([a, b])[index], best.rows, made.rows)
         share = jnp.sum(counted, dtype=jnp.float32) / n
         finite = best.finite & made.finite & jnp.all(jnp.isfinite(new))

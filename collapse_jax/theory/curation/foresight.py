@@ -27,8 +27,10 @@ def predict_acceptance(plan: Any) -> Predictions:
         >>> predict_acceptance(Workflow(synthetic=Synthetic(curation="nearest:0.5")).plan(3, 10))
         {}
     """
-    counts: list[Any] = [getattr(operator, "k", None) for operator in plan.curation]
-    if not counts or None in counts:
+    from collapse_jax.loop.curation.operators import BestOf  # here, so that formulas need no JAX
+
+    counts = [part.k for part in plan.curation if type(part) is BestOf]
+    if not counts or len(counts) < len(plan.curation):
         return {}
     rate = np.full(plan.n_generations, 1 / math.prod(counts), np.float64)
     return {"acceptance_rate": Prediction(rate, "exact", "definition")}
