@@ -26,6 +26,7 @@ from collapse_jax.tasks import (
     Gaussian,
     KernelDensity,
     LinearRegression,
+    LogisticRegression,
     Variable,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "LanguageModel",
     "Latest",
     "LinearRegression",
+    "LogisticRegression",
     "Mixed",
     "Past",
     "Real",

@@ -12,6 +12,7 @@ _CLASSES = {
     "gaussian": "Gaussian",
     "kde": "KernelDensity",
     "linear-regression": "LinearRegression",
+    "logistic-regression": "LogisticRegression",
     "categorical": "Categorical",
     "exponential-family": "ExponentialFamily",
 }

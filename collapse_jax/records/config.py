@@ -33,6 +33,7 @@ KNOWN: dict[str, type] = {
         tasks.Gaussian,
         tasks.KernelDensity,
         tasks.LinearRegression,
+        tasks.LogisticRegression,
     )
 }
 _LANGUAGE = {

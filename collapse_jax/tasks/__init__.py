@@ -6,6 +6,7 @@ from collapse_jax.tasks.exponential_family import ExponentialFamily
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.tasks.kernel_density import KernelDensity
 from collapse_jax.tasks.linear_regression import LinearRegression
+from collapse_jax.tasks.logistic_regression import LogisticRegression
 from collapse_jax.tasks.parts.tables import Table, read_table
 from collapse_jax.tasks.sufficient import AbstractSufficient
 
@@ -19,6 +20,7 @@ __all__ = [
     "KernelDensity",
     "Laws",
     "LinearRegression",
+    "LogisticRegression",
     "Table",
     "Variable",
     "read_table",

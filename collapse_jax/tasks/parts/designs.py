@@ -73,6 +73,54 @@ def design_of(factor: Float[Array, "d d"]) -> Design:
     return Design(factor @ factor.T, basis, basis @ inverse)
 
 
+class Columns(NamedTuple):
+    """Training and test rows in orthonormal coordinates."""
+
+    train: np.ndarray
+    """Coordinates of the training rows; a column of ones is last where there is an intercept.
+    `[rows, rank]`"""
+    test: np.ndarray
+    squares: np.ndarray
+    """What the square of a coefficient is in standardised columns, 0 for the intercept. `[rank]`"""
+
+
+def orthonormal_columns(train: np.ndarray, test: np.ndarray, intercept: bool) -> Columns:
+    """Standardise columns by the training rows, and decide the rank once, in float64.
+
+    Columns are scaled to the same length (with an intercept they are centred first), so that the
+    rank is no matter of their units. What is dependent on other columns up to the rounding errors
+    of the numbers given, is constant or zero has no coordinate of its own. What test rows have
+    outside the space of the training rows counts for nothing, as by the solution that has the least
+    norm in standardised columns.
+
+    Args:
+        train: training rows `[rows, columns]`, without a column of ones.
+        test: the same of the test rows.
+        intercept: whether there is one.
+    """
+    x, other_x, n = train, test, len(train)
+    greatest = np.abs(x).max(axis=0, initial=0.0)
+    greatest = np.where(greatest > 0.0, greatest, 1.0)
+    x, other_x = x / greatest, other_x / greatest  # no square leaves the range of numbers
+    center = x.mean(axis=0) if intercept else np.zeros(x.shape[1])
+    x, other_x = x - center, other_x - center
+    length = np.sqrt(np.mean(x**2, axis=0))
+    alive = length > 8.0 * _EPS
+    x, other_x = (a[:, alive] / length[alive] for a in (x, other_x))
+    # Each column is known to this share of its length.
+    rounding = _EPS * np.max(1.0 / length[alive], initial=1.0)
+    left, values, right = np.linalg.svd(x, full_matrices=False)
+    tolerance = max(x.shape) * rounding * np.max(values, initial=0.0)
+    rank = int(np.sum(values > tolerance))
+    train_z = left[:, :rank] * np.sqrt(n)
+    test_z = other_x @ (right[:rank].T * (np.sqrt(n) / values[:rank]))
+    squares = n / values[:rank] ** 2
+    if intercept:
+        train_z, test_z = (np.column_stack([z, np.ones(len(z))]) for z in (train_z, test_z))
+        squares = np.append(squares, 0.0)
+    return Columns(train_z, test_z, squares)
+
+
 class Whitened(NamedTuple):
     """Training and test rows in orthonormal coordinates, and labels of mean 0 and variance 1."""
 
@@ -92,13 +140,7 @@ class Whitened(NamedTuple):
 def whiten(
     train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], intercept: bool
 ) -> Whitened:
-    """Standardise columns and labels by the training rows, and decide the rank once, in float64.
-
-    Columns are scaled to the same length (with an intercept they are centred first), so that the
-    rank is no matter of their units. What is dependent on other columns up to the rounding errors
-    of the numbers given, is constant or zero has no coordinate of its own. What test rows have
-    outside the space of the training rows counts for nothing, as by the solution that has the least
-    norm in standardised columns.
+    """Standardise columns and labels by the training rows, once and in float64.
 
     Args:
         train: design `[rows, columns]`, without a column of ones, and labels `[rows]`.
@@ -107,23 +149,7 @@ def whiten(
     """
     (x, y), (other_x, other_y) = train, test
     n = len(x)
-    greatest = np.abs(x).max(axis=0, initial=0.0)
-    greatest = np.where(greatest > 0.0, greatest, 1.0)
-    x, other_x = x / greatest, other_x / greatest  # no square leaves the range of numbers
-    center = x.mean(axis=0) if intercept else np.zeros(x.shape[1])
-    x, other_x = x - center, other_x - center
-    length = np.sqrt(np.mean(x**2, axis=0))
-    alive = length > 8.0 * _EPS
-    x, other_x = (a[:, alive] / length[alive] for a in (x, other_x))
-    # Each column is known to this share of its length.
-    rounding = _EPS * np.max(1.0 / length[alive], initial=1.0)
-    left, values, right = np.linalg.svd(x, full_matrices=False)
-    tolerance = max(x.shape) * rounding * np.max(values, initial=0.0)
-    rank = int(np.sum(values > tolerance))
-    train_z = left[:, :rank] * np.sqrt(n)
-    test_z = other_x @ (right[:rank].T * (np.sqrt(n) / values[:rank]))
-    if intercept:
-        train_z, test_z = (np.column_stack([z, np.ones(len(z))]) for z in (train_z, test_z))
+    train_z, test_z, _ = orthonormal_columns(x, other_x, intercept)
 
     largest = np.abs(y).max()
     scale = largest if largest > 0.0 else 1.0

@@ -1,0 +1,64 @@
+"""Labels of the user's own, and rows with labels that models give."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from collapse_jax.basics import checks
+from collapse_jax.numerics import draws
+
+
+class KnownRows(NamedTuple):
+    """Rows that are known, by their number, with their labels."""
+
+    index: Int[Array, " n"]
+    label: Int[Array, " n"]
+
+
+class FreshRows(NamedTuple):
+    """Rows drawn anew in each generation, with their labels."""
+
+    x: Float[Array, "n d"]
+    label: Int[Array, " n"]
+
+
+def draw_labels(key: Key[Array, ""], odds: Float[Array, "n k-1"]) -> Int[Array, " n"]:
+    """A label of each row, drawn by its log-odds against the first class."""
+    p = jax.nn.softmax(jnp.pad(odds, ((0, 0), (1, 0))), axis=1)
+    uniform = draws.to_uniform(draws.words(key, (len(odds),)))
+    return jnp.sum(uniform[:, None] > jnp.cumsum(p, axis=1)[:, :-1], axis=1, dtype=jnp.int32)
+
+
+def checked_labels(name: str, data: Any) -> np.ndarray:
+    """Labels of any kind, as a vector.
+
+    Args:
+        name: of the argument.
+        data: names, numbers or truth values, none of them missing.
+
+    Raises:
+        ValueError: for missing labels, another shape, or labels that are all the same.
+    """
+    checks.refuse_lossy(name, data)
+    labels = np.asarray(data)
+    missing = np.argwhere(checks.missing_entries(data))
+    if len(missing):
+        row = int(missing[0][0])
+        raise ValueError(
+            f"{name} must have no missing labels, got {len(missing)}, the first at row {row}; leave "
+            "them out (labels[pandas.notna(labels)]), or give them a name of their own"
+        )
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or len(labels) < 2:
+        raise ValueError(f"{name} must be labels [rows], two or more, got shape {labels.shape}")
+    if labels.dtype.kind == "f":
+        checks.finite_array(name, labels, ndim=1)
+    if labels.dtype.kind == "O":
+        labels = labels.astype(str)
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"{name} must have two or more different labels, got only {labels[0]}")
+    return labels
