@@ -14,15 +14,16 @@ FAR = 20.0
 _APART = 5.0  # log-odds at which the direction of such weights is settled
 _STEPS = 60
 _SURE = 1.5  # steps that move log-odds by less than this lower the loss, whatever the data are
-_SETTLED = 1e-3  # of the last step; the error that is left is about its square
+_SETTLED = 2e-3  # of the last step; what is left is about half its square
+_TOUCHING = 1e-3  # log-odds that rounding may have made
 _FLAT = 1e-9  # curvature below which a direction has no best fit
 
 
 class Best(NamedTuple):
     """The best fit."""
 
-    weights: Float[Array, "d k-1"]
-    """Log-odds against the first class are rows times these."""
+    weights: Float[Array, "k-1 d"]
+    """Log-odds against the first class are these times rows."""
     endless: Bool[Array, ""]
     """Whether the likelihood grows without end along some direction."""
 
@@ -30,22 +31,23 @@ class Best(NamedTuple):
 class _State(NamedTuple):
     step: Array
     weights: Array
+    odds: Array
     settled: Array
     flat: Array
 
 
 def best_weights(
     x: Float[Array, "n d"],
-    counts: Float[Array, "n k"],
+    counts: Float[Array, "k n"],
     ridge: Float[Array, " d"],
-    start: Float[Array, "d k-1"],
+    start: Float[Array, "k-1 d"],
 ) -> Best:
     """Weights of greatest likelihood, or of least penalised loss.
 
-    Full steps, and damped ones where these could overshoot: with `r` the greatest change of
-    log-odds, `log(1 + r)/r` of a step lowers the loss for certain. Where classes are apart, so that
-    weights would grow for ever, those are returned that have log-odds of 20 at the row that is
-    nearest to the others. What has no best fit otherwise stays finite too.
+    Full steps, and damped ones where these overshoot: with `r` the greatest change of log-odds,
+    `log(1 + r)/r` of a step lowers the loss for certain. Where classes are apart, so that weights
+    would grow for ever, those are returned that have log-odds of 20 at the row that is nearest to
+    the others. What has no best fit otherwise stays finite too.
 
     Args:
         x: the rows.
@@ -59,69 +61,86 @@ def best_weights(
         (when there is no best fit).
 
     Example:
-        >>> x, counts = jnp.ones((1, 1)), jnp.array([[1.0, 3.0]])
+        >>> x, counts = jnp.ones((1, 1)), jnp.array([[1.0], [3.0]])
         >>> found = best_weights(x, counts, jnp.zeros(1), jnp.zeros((1, 1)))
         >>> print(jnp.exp(found.weights), found.endless)
         [[3.]] False
     """
-    total = jnp.sum(counts)
-    share, ridge = counts / total, ridge / total
-    rows = jnp.sum(share, axis=1)
-    k = counts.shape[1]
-    alike = jnp.eye(k - 1) - (1.0 / k if k > 2 else 0.0)
+    total, k = jnp.sum(counts), len(counts)
+    rows, wanted, ridge = jnp.sum(counts, axis=0) / total, counts[1:] / total, ridge / total
     used = counts > 0.0
-    free = ~jnp.any(ridge > 0.0) & jnp.all(jnp.sum(used, axis=1) <= 1)  # no row with two labels
+    alike = jnp.eye(k - 1) - (1.0 / k if k > 2 else 0.0)
+    penalty = jnp.kron(alike, jnp.diag(ridge))
+    free = ~jnp.any(ridge > 0.0) & jnp.all(jnp.sum(used, axis=0) <= 1)  # no row with two labels
 
-    def margin(weights: Float[Array, "d k-1"]) -> Float[Array, ""]:
+    def margin(odds: Float[Array, "k-1 n"]) -> Float[Array, ""]:
         """Log-odds of a label against all others, least over rows; -inf if weights have an end."""
-        odds = _with_first(x @ weights)
-        other = jnp.max(jnp.where(used, -jnp.inf, odds), axis=1)
-        own = jnp.max(jnp.where(used, odds, -jnp.inf), axis=1)
-        least = jnp.min(jnp.where(rows > 0.0, own - other, jnp.inf))
-        return jnp.where(free, least, -jnp.inf)
+        return jnp.where(free, jnp.min(_lead(odds, used)), -jnp.inf)
 
     def newton(state: _State) -> _State:
-        weights = state.weights
-        odds = x @ weights
-        p = jax.nn.softmax(_with_first(odds), axis=1)[:, 1:]
-        slope = x.T @ (share[:, 1:] - rows[:, None] * p) - ridge[:, None] * (weights @ alike)
-        curvature = _curvature(x, rows, p) + _penalty(ridge, alike)
+        weights, odds = state.weights, state.odds
+        p = _probabilities(odds)
+        slope = (wanted - rows * p) @ x - (alike @ weights) * ridge
+        curvature = _curvature(x, rows, p) + penalty
         move, flat = solve_positive(curvature, slope.reshape(-1), _FLAT)
         move = move.reshape(weights.shape)
-        changes = jnp.where(rows[:, None] > 0.0, _with_first(x @ move), 0.0)
-        reach = jnp.max(jnp.max(changes, axis=1) - jnp.min(changes, axis=1))
-        damped = jnp.log1p(reach) / jnp.maximum(reach, _SURE)
-        weights = weights + jnp.where(reach < _SURE, 1.0, damped) * move
-        return _State(state.step + 1, weights, reach < _SETTLED, flat)
+        changes = jnp.where(rows > 0.0, move @ x.T, 0.0)
+        reach = _reach(changes)
+        ahead = jnp.sum(changes * (wanted - rows * _probabilities(odds + changes)))
+        ahead = ahead - jnp.sum(ridge * move * (alike @ (weights + move)))
+        full = (reach < _SURE) | (ahead >= 0.0)  # the loss still falls at the end of the step
+        part = jnp.where(full, 1.0, jnp.log1p(reach) / jnp.maximum(reach, _SURE))
+        weights = weights + part * move
+        return _State(state.step + 1, weights, odds + part * changes, reach < _SETTLED, flat)
 
     def unfinished(state: _State) -> Bool[Array, ""]:
-        return (state.step < _STEPS) & ~state.settled & (margin(state.weights) < _APART)
+        return (state.step < _STEPS) & ~state.settled & (margin(state.odds) < _APART)
 
-    false = jnp.zeros((), bool)
-    found = lax.while_loop(unfinished, newton, _State(jnp.zeros((), jnp.int32), start, false, false))
-    least = margin(found.weights)
-    apart = least > 1e-3
+    no = jnp.zeros((), bool)
+    begin = _State(jnp.zeros((), jnp.int32), start, start @ x.T, no, no)
+    found = lax.while_loop(unfinished, newton, begin)
+    least = margin(found.odds)
+    apart = least > _TOUCHING
     scale = jnp.where(apart, jnp.maximum(FAR / jnp.where(apart, least, FAR), 1.0), 1.0)
     return Best(scale * found.weights, apart | ~found.settled | found.flat)
 
 
-def _with_first(odds: Float[Array, "n k-1"]) -> Float[Array, "n k"]:
-    return jnp.pad(odds, ((0, 0), (1, 0)))
+def _probabilities(odds: Float[Array, "k-1 n"]) -> Float[Array, "k-1 n"]:
+    """Of all classes but the first."""
+    if len(odds) == 1:
+        return jax.nn.sigmoid(odds)
+    return jax.nn.softmax(_with_first(odds), axis=0)[1:]
+
+
+def _lead(odds: Float[Array, "k-1 n"], used: Bool[Array, "k n"]) -> Float[Array, " n"]:
+    """Log-odds of each row's label against all others; infinite where there is none."""
+    if len(odds) == 1:
+        lead = jnp.where(used[1], odds[0], -odds[0])
+    else:
+        odds = _with_first(odds)
+        other = jnp.max(jnp.where(used, -jnp.inf, odds), axis=0)
+        lead = jnp.max(jnp.where(used, odds, -jnp.inf), axis=0) - other
+    return jnp.where(jnp.any(used, axis=0), lead, jnp.inf)
+
+
+def _reach(changes: Float[Array, "k-1 n"]) -> Float[Array, ""]:
+    """The greatest change of log-odds of any class against any other."""
+    if len(changes) == 1:
+        return jnp.max(jnp.abs(changes))
+    highest = jnp.max(jnp.maximum(changes, 0.0), axis=0)
+    return jnp.max(highest - jnp.min(jnp.minimum(changes, 0.0), axis=0))
+
+
+def _with_first(odds: Float[Array, "k-1 n"]) -> Float[Array, "k n"]:
+    return jnp.pad(odds, ((1, 0), (0, 0)))
 
 
 def _curvature(
-    x: Float[Array, "n d"], rows: Float[Array, " n"], p: Float[Array, "n k-1"]
+    x: Float[Array, "n d"], rows: Float[Array, " n"], p: Float[Array, "k-1 n"]
 ) -> Float[Array, "m m"]:
     """Second derivative of the loss."""
-    classes = p.shape[1]
-    if classes == 1:
-        return x.T @ (x * (rows[:, None] * p * (1.0 - p)))
-    spread = rows[:, None, None] * p[:, :, None] * (jnp.eye(classes) - p[:, None, :])
-    size = x.shape[1] * classes
-    return jnp.einsum("nd,nce,nf->dcfe", x, spread, x).reshape(size, size)
-
-
-def _penalty(ridge: Float[Array, " d"], alike: Float[Array, "c c"]) -> Float[Array, "m m"]:
-    if len(alike) == 1:
-        return jnp.diag(ridge)
-    return jnp.kron(jnp.diag(ridge), alike)
+    if len(p) == 1:
+        return x.T @ (x * (rows * p[0] * (1.0 - p[0]))[:, None])
+    spread = rows * p[:, None] * (jnp.eye(len(p))[:, :, None] - p)
+    size = x.shape[1] * len(p)
+    return jnp.einsum("nd,cen,nf->cdef", x, spread, x).reshape(size, size)

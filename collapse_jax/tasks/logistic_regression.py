@@ -31,8 +31,8 @@ _GRID = np.linspace(-8.0, 8.0, 129)  # standard deviations
 class Classifier(NamedTuple):
     """A fitted model."""
 
-    weights: Float[Array, "d k-1"]
-    """Log-odds against the first class are rows times these."""
+    weights: Float[Array, "k-1 d"]
+    """Log-odds against the first class are these times rows."""
     separable: Bool[Array, ""]
 
 
@@ -228,7 +228,7 @@ class LogisticRegression(AbstractTask):
     ) -> KnownRows | FreshRows:
         if self.train_x is not None:
             return KnownRows(index, self.train_y[index])
-        return self._labelled(world, key, n, 2.0 * self._mean[:, None])
+        return self._labelled(world, key, n, 2.0 * self._mean[None])
 
     def sample(
         self,
@@ -243,10 +243,10 @@ class LogisticRegression(AbstractTask):
         return self._labelled(world, key, n, weights)
 
     def _labelled(
-        self, world: LabelWorld, key: Key[Array, ""], n: int, weights: Float[Array, "d k-1"]
+        self, world: LabelWorld, key: Key[Array, ""], n: int, weights: Float[Array, "k-1 d"]
     ) -> KnownRows | FreshRows:
         index, x = self._rows(world, jax.random.fold_in(key, 1), n)
-        labels = draw_labels(key, x @ weights)
+        labels = draw_labels(key, weights @ x.T)
         return FreshRows(x, labels) if index is None else KnownRows(index, labels)
 
     def summarise(
@@ -260,8 +260,8 @@ class LogisticRegression(AbstractTask):
         if isinstance(rows, FreshRows):
             return ()
         once = 1.0 if valid is None else valid.astype(jnp.float32)
-        counts = jnp.zeros((len(self._known(world)), self.n_classes))
-        return counts.at[rows.index, rows.label].add(once)
+        counts = jnp.zeros((self.n_classes, len(self._known(world))))
+        return counts.at[rows.label, rows.index].add(once)
 
     def merge(
         self, world: LabelWorld, parts: tuple[Any, Any], scales: Float[Array, "2"] | None
@@ -277,7 +277,7 @@ class LogisticRegression(AbstractTask):
             counts = counts * (data.places.total / jnp.sum(counts))  # rows weigh 1 on average
         else:
             x = data.rows.x
-            counts = data.weight[:, None] * jax.nn.one_hot(data.rows.label, self.n_classes)
+            counts = data.weight * jax.nn.one_hot(data.rows.label, self.n_classes, axis=0)
         fresh = Classifier(self._start(counts), jnp.zeros((), bool))
         start = data.start(lambda: fresh)
         # From weights without end no step leads back.
@@ -285,22 +285,22 @@ class LogisticRegression(AbstractTask):
         ridge = jnp.asarray(self.penalty, jnp.float32) * jnp.asarray(self.ridge, jnp.float32)
         return Classifier(*best_weights(x, counts, ridge, begin))
 
-    def _start(self, counts: Float[Array, "r k"]) -> Float[Array, "d k-1"]:
+    def _start(self, counts: Float[Array, "k r"]) -> Float[Array, "k-1 d"]:
         """Nothing is known, but that labels which are not there have no chance."""
-        weights = jnp.zeros((len(self.ridge), self.n_classes - 1))
+        weights = jnp.zeros((self.n_classes - 1, len(self.ridge)))
         if self.train_x is None or not self.fit_intercept:
             return weights
-        odds = jnp.where(jnp.any(counts > 0.0, axis=0), 0.0, -FAR)
-        return weights.at[-1].set(odds[1:] - odds[0])
+        odds = jnp.where(jnp.any(counts > 0.0, axis=1), 0.0, -FAR)
+        return weights.at[:, -1].set(odds[1:] - odds[0])
 
     def measure(self, world: LabelWorld, model: Classifier) -> dict[str, Float[Array, ""]]:
         found = {"separable": model.separable.astype(jnp.float32)}
         if self.test_x is not None:
-            odds = jnp.pad(self.test_x @ model.weights, ((0, 0), (1, 0)))
-            own = jnp.take_along_axis(jax.nn.log_softmax(odds), self.test_y[:, None], axis=1)
-            right = jnp.argmax(odds, axis=1) == self.test_y
+            odds = jnp.pad(model.weights @ self.test_x.T, ((1, 0), (0, 0)))
+            own = jax.nn.log_softmax(odds, axis=0)[self.test_y, jnp.arange(len(self.test_y))]
+            right = jnp.argmax(odds, axis=0) == self.test_y
             return found | {"nll": -jnp.mean(own), "accuracy": jnp.mean(right)}
-        weights = model.weights[:, 0]
+        weights = model.weights[0]
         # Log-odds of the right label are normal.
         mean, deviation = weights @ self._mean, jnp.sqrt(jnp.sum(weights**2))
         ratio = mean / jnp.where(deviation > 0.0, deviation, 1.0)

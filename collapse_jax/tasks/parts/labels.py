@@ -25,11 +25,11 @@ class FreshRows(NamedTuple):
     label: Int[Array, " n"]
 
 
-def draw_labels(key: Key[Array, ""], odds: Float[Array, "n k-1"]) -> Int[Array, " n"]:
+def draw_labels(key: Key[Array, ""], odds: Float[Array, "k-1 n"]) -> Int[Array, " n"]:
     """A label of each row, drawn by its log-odds against the first class."""
-    p = jax.nn.softmax(jnp.pad(odds, ((0, 0), (1, 0))), axis=1)
-    uniform = draws.to_uniform(draws.words(key, (len(odds),)))
-    return jnp.sum(uniform[:, None] > jnp.cumsum(p, axis=1)[:, :-1], axis=1, dtype=jnp.int32)
+    p = jax.nn.softmax(jnp.pad(odds, ((1, 0), (0, 0))), axis=0)
+    uniform = draws.to_uniform(draws.words(key, (odds.shape[1],)))
+    return jnp.sum(uniform > jnp.cumsum(p, axis=0)[:-1], axis=0, dtype=jnp.int32)
 
 
 def checked_labels(name: str, data: Any) -> np.ndarray:
