@@ -31,6 +31,7 @@ KNOWN: dict[str, type] = {
         tasks.Categorical,
         tasks.ExponentialFamily,
         tasks.Gaussian,
+        tasks.GaussianMixture,
         tasks.KernelDensity,
         tasks.LinearRegression,
         tasks.LogisticRegression,

@@ -4,6 +4,7 @@ from collapse_jax.tasks.base import AbstractTask, Data, Laws, Variable
 from collapse_jax.tasks.categorical import Categorical
 from collapse_jax.tasks.exponential_family import ExponentialFamily
 from collapse_jax.tasks.gaussian import Gaussian
+from collapse_jax.tasks.gaussian_mixture import GaussianMixture
 from collapse_jax.tasks.kernel_density import KernelDensity
 from collapse_jax.tasks.linear_regression import LinearRegression
 from collapse_jax.tasks.logistic_regression import LogisticRegression
@@ -17,6 +18,7 @@ __all__ = [
     "Data",
     "ExponentialFamily",
     "Gaussian",
+    "GaussianMixture",
     "KernelDensity",
     "Laws",
     "LinearRegression",
