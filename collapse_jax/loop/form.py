@@ -129,7 +129,7 @@ def form_of(
     steady = stored == "latest" and is_constant(synthetic.n) and is_constant(real.n)
     by_rows = storage == "rows" or fit.n is not None
     rows = by_rows or task.keeps_rows
-    last = plan.n_generations
+    last, warm = plan.n_generations, plan.warm_start or task.starts_warm
     laws = task.laws(plan)
     statistic = not by_rows and task.additive(grows=not steady)
     forgets = not real.every and real.keep is not None and synthetic.keep is not None
@@ -154,8 +154,8 @@ def form_of(
         weighted=weighted,
         tempered=plan.temperature is not None,
         source=Mixed(0.0) if isinstance(plan.source, Mixed) else plan.source,
-        history=_remembered(plan),
-        warm=plan.warm_start,
+        history=_remembered(plan, warm),
+        warm=warm,
     )
 
 
@@ -166,11 +166,11 @@ def _real_share(plan: Plan) -> Any:
     return np.where(plan.synthetic_size == 0, 1.0, plan.real_weight)
 
 
-def _remembered(plan: Plan) -> int:
+def _remembered(plan: Plan, warm: bool) -> int:
     """How many models later generations may need."""
     if isinstance(plan.source, Past):
         return min(plan.source.last or plan.n_generations, plan.n_generations)
-    return int(plan.warm_start)
+    return int(warm)
 
 
 def _stream(given: Real | Synthetic, rows: Any, births: int, by_rows: bool) -> Stream:

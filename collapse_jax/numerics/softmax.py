@@ -11,8 +11,8 @@ from collapse_jax.numerics.linalg import solve_positive
 
 FAR = 20.0
 """Log-odds of the least certain label where classes are apart: a chance of 2e-9 to be another."""
-_APART = 5.0  # log-odds at which the direction of such weights is settled
-_STEPS = 60
+_APART = 2.0  # log-odds at which the direction of such weights is settled
+_STEPS = 40
 _SURE = 1.5  # steps that move log-odds by less than this lower the loss, whatever the data are
 _SETTLED = 2e-3  # of the last step; what is left is about half its square
 _TOUCHING = 1e-3  # log-odds that rounding may have made
@@ -68,14 +68,12 @@ def best_weights(
     """
     total, k = jnp.sum(counts), len(counts)
     rows, wanted, ridge = jnp.sum(counts, axis=0) / total, counts[1:] / total, ridge / total
-    used = counts > 0.0
     alike = jnp.eye(k - 1) - (1.0 / k if k > 2 else 0.0)
     penalty = jnp.kron(alike, jnp.diag(ridge))
-    free = ~jnp.any(ridge > 0.0) & jnp.all(jnp.sum(used, axis=0) <= 1)  # no row with two labels
+    free = ~jnp.any(ridge > 0.0)
 
     def margin(odds: Float[Array, "k-1 n"]) -> Float[Array, ""]:
-        """Log-odds of a label against all others, least over rows; -inf if weights have an end."""
-        return jnp.where(free, jnp.min(_lead(odds, used)), -jnp.inf)
+        return jnp.where(free, least_lead(odds, counts), -jnp.inf)
 
     def newton(state: _State) -> _State:
         weights, odds = state.weights, state.odds
@@ -105,22 +103,24 @@ def best_weights(
     return Best(scale * found.weights, apart | ~found.settled | found.flat)
 
 
-def _probabilities(odds: Float[Array, "k-1 n"]) -> Float[Array, "k-1 n"]:
-    """Of all classes but the first."""
-    if len(odds) == 1:
-        return jax.nn.sigmoid(odds)
-    return jax.nn.softmax(_with_first(odds), axis=0)[1:]
-
-
-def _lead(odds: Float[Array, "k-1 n"], used: Bool[Array, "k n"]) -> Float[Array, " n"]:
-    """Log-odds of each row's label against all others; infinite where there is none."""
+def least_lead(odds: Float[Array, "k-1 n"], counts: Float[Array, "k n"]) -> Float[Array, ""]:
+    """Log-odds of a label against all others, least over rows; -inf if a row has two labels."""
+    used = counts > 0.0
     if len(odds) == 1:
         lead = jnp.where(used[1], odds[0], -odds[0])
     else:
         odds = _with_first(odds)
         other = jnp.max(jnp.where(used, -jnp.inf, odds), axis=0)
         lead = jnp.max(jnp.where(used, odds, -jnp.inf), axis=0) - other
-    return jnp.where(jnp.any(used, axis=0), lead, jnp.inf)
+    labels = jnp.sum(used, axis=0)
+    return jnp.min(jnp.where(labels == 1, lead, jnp.where(labels == 0, jnp.inf, -jnp.inf)))
+
+
+def _probabilities(odds: Float[Array, "k-1 n"]) -> Float[Array, "k-1 n"]:
+    """Of all classes but the first."""
+    if len(odds) == 1:
+        return jax.nn.sigmoid(odds)
+    return jax.nn.softmax(_with_first(odds), axis=0)[1:]
 
 
 def _reach(changes: Float[Array, "k-1 n"]) -> Float[Array, ""]:

@@ -117,6 +117,9 @@ class AbstractTask(eqx.Module):
     takes_start: ClassVar[bool] = False
     """Whether a fit can start from the previous model, as `Fit(warm_start=True)` asks."""
 
+    starts_warm: ClassVar[bool] = False
+    """Whether it always does, because the best fit is one and comes sooner."""
+
     variables: ClassVar[dict[str, Variable]]
     """The metrics that `measure` returns."""
 

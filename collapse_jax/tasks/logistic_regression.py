@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Numbers, Pair
 from collapse_jax.numerics import draws
-from collapse_jax.numerics.softmax import FAR, best_weights
+from collapse_jax.numerics.softmax import FAR, best_weights, least_lead
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
 from collapse_jax.tasks.parts.designs import orthonormal_columns
 from collapse_jax.tasks.parts.labels import FreshRows, KnownRows, checked_labels, draw_labels
@@ -56,7 +56,8 @@ class LogisticRegression(AbstractTask):
     Labels that weights can separate (all of them, or all that some direction tells apart) have no
     best fit: weights grow without end, and the next labels are the same for certain. Under Replace
     chains end there. `separable` reports it; weights stay finite, and where they separate all rows
-    the least certain label has log-odds of 20.
+    the least certain label has log-odds of 20. Fits start from the model before, which changes
+    nothing else.
 
     `accuracy` and `nll` are those of real rows: expectations over the truth, or means over the test
     rows of `data`. At temperature c labels are drawn by the model's log-odds divided by c.
@@ -111,6 +112,7 @@ class LogisticRegression(AbstractTask):
 
     takes_temperature: ClassVar[bool] = True
     takes_start: ClassVar[bool] = True
+    starts_warm: ClassVar[bool] = True
 
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -280,8 +282,9 @@ class LogisticRegression(AbstractTask):
             counts = data.weight * jax.nn.one_hot(data.rows.label, self.n_classes, axis=0)
         fresh = Classifier(self._start(counts), jnp.zeros((), bool))
         start = data.start(lambda: fresh)
-        # From weights without end no step leads back.
-        begin = jnp.where(start.separable, fresh.weights, start.weights)
+        # From weights without end no step leads back, but the same labels need none.
+        usable = ~start.separable | (least_lead(start.weights @ x.T, counts) >= FAR - 1.0)
+        begin = jnp.where(usable, start.weights, fresh.weights)
         ridge = jnp.asarray(self.penalty, jnp.float32) * jnp.asarray(self.ridge, jnp.float32)
         return Classifier(*best_weights(x, counts, ridge, begin))
 
