@@ -16,7 +16,13 @@ from collapse_jax.numerics import draws
 from collapse_jax.numerics.softmax import FAR, best_weights, least_lead
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
 from collapse_jax.tasks.parts.designs import orthonormal_columns
-from collapse_jax.tasks.parts.labels import FreshRows, KnownRows, checked_labels, draw_labels
+from collapse_jax.tasks.parts.labels import (
+    FreshRows,
+    KnownRows,
+    checked_pair,
+    draw_labels,
+    mean_loss,
+)
 from collapse_jax.tasks.parts.tables import sample_size, split
 
 _VARIABLES = {
@@ -25,7 +31,6 @@ _VARIABLES = {
     "accuracy": Variable("share of real labels that the model predicts", "1"),
     "separable": Variable("whether labels are separable, so that no fit is the best one", "1"),
 }
-_GRID = np.linspace(-8.0, 8.0, 129)  # standard deviations
 
 
 class Classifier(NamedTuple):
@@ -50,14 +55,12 @@ class LogisticRegression(AbstractTask):
 
     Truth: two classes of the same size around `class_mean` and its negative, `x ~ N(+-mu, I)`, so
     that the true weights are `2 mu`, without an intercept. Each model labels rows by its own
-    probabilities. A sequence of fits to a fixed design needs to know but how often each row had
-    each label, so that time does not depend on how many batches accumulate.
+    probabilities. Of a fixed design nothing is kept but how often each row had each label.
 
-    Labels that weights can separate (all of them, or all that some direction tells apart) have no
-    best fit: weights grow without end, and the next labels are the same for certain. Under Replace
-    chains end there. `separable` reports it; weights stay finite, and where they separate all rows
-    the least certain label has log-odds of 20. Fits start from the model before, which changes
-    nothing else.
+    Labels that weights can separate have no best fit: weights grow without end, and the next labels
+    are the same for certain. Under Replace chains end there. `separable` reports it; weights stay
+    finite, and where they separate all rows the least certain label has log-odds of 20. Fits start
+    from the model before, which saves time and changes nothing else.
 
     `accuracy` and `nll` are those of real rows: expectations over the truth, or means over the test
     rows of `data`. At temperature c labels are drawn by the model's log-odds divided by c.
@@ -147,7 +150,7 @@ class LogisticRegression(AbstractTask):
             return
         if class_mean is not None:
             raise ValueError("class_mean cannot be given together with data")
-        x, labels = _checked_pair(data)
+        x, labels = checked_pair(data)
         self.class_mean, self.dim = None, x.shape[1] + self.fit_intercept
         if dim is not None and dim != self.dim:
             raise ValueError(f"dim must be the {self.dim} columns of the design, got {dim}")
@@ -309,23 +312,9 @@ class LogisticRegression(AbstractTask):
         ratio = mean / jnp.where(deviation > 0.0, deviation, 1.0)
         return found | {
             "squared_error": jnp.sum((weights - 2.0 * self._mean) ** 2),
-            "nll": _mean_loss(mean, deviation),
+            "nll": mean_loss(mean, deviation),
             "accuracy": ndtr(ratio),
         }
-
-
-def _mean_loss(mean: Float[Array, ""], deviation: Float[Array, ""]) -> Float[Array, ""]:
-    """Mean of `log(1 + exp(-z))` over a normal `z`.
-
-    It is `max(-z, 0)`, of which the mean is known, and a smooth rest.
-    """
-    ratio = mean / jnp.where(deviation > 0.0, deviation, 1.0)
-    density = jnp.exp(-0.5 * ratio**2) / math.sqrt(2.0 * math.pi)
-    hinge = jnp.where(deviation > 0.0, deviation * density - mean * ndtr(-ratio), 0.0)
-    grid = jnp.asarray(_GRID, jnp.float32)
-    weight = np.exp(-0.5 * _GRID**2)
-    rest = jnp.log1p(jnp.exp(-jnp.abs(mean + deviation * grid)))
-    return hinge + jnp.sum(jnp.asarray(weight / weight.sum(), jnp.float32) * rest)
 
 
 def _checked_mean(class_mean: Any, dim: int) -> Any:
@@ -341,13 +330,3 @@ def _checked_mean(class_mean: Any, dim: int) -> Any:
     if np.max(np.abs(mean)) > 1e6:
         raise ValueError(f"class_mean must be at most 1e6, got {np.max(np.abs(mean)):g}")
     return mean
-
-
-def _checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError("data must be a pair (X, y) of an array [rows, columns] and labels [rows]")
-    x = checks.finite_array("data[0]", data[0], ndim=2)
-    labels = checked_labels("data[1]", data[1])
-    if len(x) != len(labels):
-        raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(labels)}")
-    return x, labels

@@ -1,14 +1,18 @@
 """Labels of the user's own, and rows with labels that models give."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import draws
+
+_GRID = np.linspace(-8.0, 8.0, 129)  # standard deviations
 
 
 class KnownRows(NamedTuple):
@@ -32,6 +36,20 @@ def draw_labels(key: Key[Array, ""], odds: Float[Array, "k-1 n"]) -> Int[Array, 
     return jnp.sum(uniform > jnp.cumsum(p, axis=0)[:-1], axis=0, dtype=jnp.int32)
 
 
+def mean_loss(mean: Float[Array, ""], deviation: Float[Array, ""]) -> Float[Array, ""]:
+    """Mean of `log(1 + exp(-z))` over a normal `z`.
+
+    It is `max(-z, 0)`, of which the mean is known, and a smooth rest.
+    """
+    ratio = mean / jnp.where(deviation > 0.0, deviation, 1.0)
+    density = jnp.exp(-0.5 * ratio**2) / math.sqrt(2.0 * math.pi)
+    hinge = jnp.where(deviation > 0.0, deviation * density - mean * ndtr(-ratio), 0.0)
+    grid = jnp.asarray(_GRID, jnp.float32)
+    weight = np.exp(-0.5 * _GRID**2)
+    rest = jnp.log1p(jnp.exp(-jnp.abs(mean + deviation * grid)))
+    return hinge + jnp.sum(jnp.asarray(weight / weight.sum(), jnp.float32) * rest)
+
+
 def checked_labels(name: str, data: Any) -> np.ndarray:
     """Labels of any kind, as a vector.
 
@@ -48,8 +66,8 @@ def checked_labels(name: str, data: Any) -> np.ndarray:
     if len(missing):
         row = int(missing[0][0])
         raise ValueError(
-            f"{name} must have no missing labels, got {len(missing)}, the first at row {row}; leave "
-            "them out (labels[pandas.notna(labels)]), or give them a name of their own"
+            f"{name} must have no missing labels, got {len(missing)}, the first at row {row}; "
+            "leave them out (labels[pandas.notna(labels)]), or give them a name of their own"
         )
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -62,3 +80,14 @@ def checked_labels(name: str, data: Any) -> np.ndarray:
     if len(np.unique(labels)) < 2:
         raise ValueError(f"{name} must have two or more different labels, got only {labels[0]}")
     return labels
+
+
+def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of numbers and a label of each; see `checked_labels`."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError("data must be a pair (X, y) of an array [rows, columns] and labels [rows]")
+    x = checks.finite_array("data[0]", data[0], ndim=2)
+    labels = checked_labels("data[1]", data[1])
+    if len(x) != len(labels):
+        raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(labels)}")
+    return x, labels
