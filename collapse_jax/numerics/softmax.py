@@ -22,7 +22,7 @@ _FLAT = 1e-9  # curvature below which a direction has no best fit
 class Best(NamedTuple):
     """The best fit."""
 
-    weights: Float[Array, "k-1 d"]
+    weights: Float[Array, "c d"]
     """Log-odds against the first class are these times rows."""
     endless: Bool[Array, ""]
     """Whether the likelihood grows without end along some direction."""
@@ -40,7 +40,7 @@ def best_weights(
     x: Float[Array, "n d"],
     counts: Float[Array, "k n"],
     ridge: Float[Array, " d"],
-    start: Float[Array, "k-1 d"],
+    start: Float[Array, "c d"],
 ) -> Best:
     """Weights of greatest likelihood, or of least penalised loss.
 
@@ -72,7 +72,7 @@ def best_weights(
     penalty = jnp.kron(alike, jnp.diag(ridge))
     free = ~jnp.any(ridge > 0.0)
 
-    def margin(odds: Float[Array, "k-1 n"]) -> Float[Array, ""]:
+    def margin(odds: Float[Array, "c n"]) -> Float[Array, ""]:
         return jnp.where(free, least_lead(odds, counts), -jnp.inf)
 
     def newton(state: _State) -> _State:
@@ -103,7 +103,7 @@ def best_weights(
     return Best(scale * found.weights, apart | ~found.settled | found.flat)
 
 
-def least_lead(odds: Float[Array, "k-1 n"], counts: Float[Array, "k n"]) -> Float[Array, ""]:
+def least_lead(odds: Float[Array, "c n"], counts: Float[Array, "k n"]) -> Float[Array, ""]:
     """Log-odds of a label against all others, least over rows; -inf if a row has two labels."""
     used = counts > 0.0
     if len(odds) == 1:
@@ -116,14 +116,14 @@ def least_lead(odds: Float[Array, "k-1 n"], counts: Float[Array, "k n"]) -> Floa
     return jnp.min(jnp.where(labels == 1, lead, jnp.where(labels == 0, jnp.inf, -jnp.inf)))
 
 
-def _probabilities(odds: Float[Array, "k-1 n"]) -> Float[Array, "k-1 n"]:
+def _probabilities(odds: Float[Array, "c n"]) -> Float[Array, "c n"]:
     """Of all classes but the first."""
     if len(odds) == 1:
         return jax.nn.sigmoid(odds)
     return jax.nn.softmax(_with_first(odds), axis=0)[1:]
 
 
-def _reach(changes: Float[Array, "k-1 n"]) -> Float[Array, ""]:
+def _reach(changes: Float[Array, "c n"]) -> Float[Array, ""]:
     """The greatest change of log-odds of any class against any other."""
     if len(changes) == 1:
         return jnp.max(jnp.abs(changes))
@@ -131,12 +131,12 @@ def _reach(changes: Float[Array, "k-1 n"]) -> Float[Array, ""]:
     return jnp.max(highest - jnp.min(jnp.minimum(changes, 0.0), axis=0))
 
 
-def _with_first(odds: Float[Array, "k-1 n"]) -> Float[Array, "k n"]:
+def _with_first(odds: Float[Array, "c n"]) -> Float[Array, "k n"]:
     return jnp.pad(odds, ((1, 0), (0, 0)))
 
 
 def _curvature(
-    x: Float[Array, "n d"], rows: Float[Array, " n"], p: Float[Array, "k-1 n"]
+    x: Float[Array, "n d"], rows: Float[Array, " n"], p: Float[Array, "c n"]
 ) -> Float[Array, "m m"]:
     """Second derivative of the loss."""
     if len(p) == 1:

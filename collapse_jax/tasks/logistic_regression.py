@@ -36,7 +36,7 @@ _VARIABLES = {
 class Classifier(NamedTuple):
     """A fitted model."""
 
-    weights: Float[Array, "k-1 d"]
+    weights: Float[Array, "c d"]
     """Log-odds against the first class are these times rows."""
     separable: Bool[Array, ""]
 
@@ -160,10 +160,8 @@ class LogisticRegression(AbstractTask):
         self.n_samples = sample_size(n_samples, len(parts.train))
         (train, train_y), (test, test_y) = ((part[:, :-1], part[:, -1]) for part in parts)
         if len(np.unique(train_y)) < 2:
-            raise ValueError(
-                f"data must have two or more different labels in the training rows, got only "
-                f"{names[int(train_y[0])]}; choose another split_seed"
-            )
+            only = names[int(train_y[0])]
+            raise ValueError(f"data must have two labels in the training rows, got only {only}")
         columns = orthonormal_columns(train, test, self.fit_intercept)
         self.ridge = columns.squares
         self.train_x, self.test_x = (jnp.asarray(z, jnp.float32) for z in columns[:2])
@@ -248,7 +246,7 @@ class LogisticRegression(AbstractTask):
         return self._labelled(world, key, n, weights)
 
     def _labelled(
-        self, world: LabelWorld, key: Key[Array, ""], n: int, weights: Float[Array, "k-1 d"]
+        self, world: LabelWorld, key: Key[Array, ""], n: int, weights: Float[Array, "c d"]
     ) -> KnownRows | FreshRows:
         index, x = self._rows(world, jax.random.fold_in(key, 1), n)
         labels = draw_labels(key, weights @ x.T)
@@ -291,7 +289,7 @@ class LogisticRegression(AbstractTask):
         ridge = jnp.asarray(self.penalty, jnp.float32) * jnp.asarray(self.ridge, jnp.float32)
         return Classifier(*best_weights(x, counts, ridge, begin))
 
-    def _start(self, counts: Float[Array, "k r"]) -> Float[Array, "k-1 d"]:
+    def _start(self, counts: Float[Array, "k r"]) -> Float[Array, "c d"]:
         """Nothing is known, but that labels which are not there have no chance."""
         weights = jnp.zeros((self.n_classes - 1, len(self.ridge)))
         if self.train_x is None or not self.fit_intercept:

@@ -29,7 +29,7 @@ class FreshRows(NamedTuple):
     label: Int[Array, " n"]
 
 
-def draw_labels(key: Key[Array, ""], odds: Float[Array, "k-1 n"]) -> Int[Array, " n"]:
+def draw_labels(key: Key[Array, ""], odds: Float[Array, "c n"]) -> Int[Array, " n"]:
     """A label of each row, drawn by its log-odds against the first class."""
     p = jax.nn.softmax(jnp.pad(odds, ((1, 0), (0, 0))), axis=0)
     uniform = draws.to_uniform(draws.words(key, (odds.shape[1],)))
