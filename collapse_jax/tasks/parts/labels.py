@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.basics import checks
 from collapse_jax.numerics import draws
 
-_GRID = np.linspace(-8.0, 8.0, 129)  # standard deviations
+_GRID = np.linspace(-8.0, 8.0, 193)  # standard deviations
+_WIDE = 20.0  # standard deviation of log-odds beside which those near 0 are at one point
 
 
 class KnownRows(NamedTuple):
@@ -46,8 +47,10 @@ def mean_loss(mean: Float[Array, ""], deviation: Float[Array, ""]) -> Float[Arra
     hinge = jnp.where(deviation > 0.0, deviation * density - mean * ndtr(-ratio), 0.0)
     grid = jnp.asarray(_GRID, jnp.float32)
     weight = np.exp(-0.5 * _GRID**2)
-    rest = jnp.log1p(jnp.exp(-jnp.abs(mean + deviation * grid)))
-    return hinge + jnp.sum(jnp.asarray(weight / weight.sum(), jnp.float32) * rest)
+    heights = jnp.log1p(jnp.exp(-jnp.abs(mean + deviation * grid)))
+    rest = jnp.sum(jnp.asarray(weight / weight.sum(), jnp.float32) * heights)
+    narrow = math.pi**2 / 6.0 * density / jnp.maximum(deviation, _WIDE)
+    return hinge + jnp.where(deviation > _WIDE, narrow, rest)
 
 
 def checked_labels(name: str, data: Any) -> np.ndarray:
