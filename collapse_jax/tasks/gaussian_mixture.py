@@ -181,15 +181,15 @@ class GaussianMixture(AbstractTask):
             )
 
     @property
-    def modes(self) -> np.ndarray:
+    def modes(self) -> Any:
         """Means of the modes of the truth `[modes, dim]`."""
-        return toys.MODES[self.dataset] if self.means is None else np.asarray(self.means)
+        return toys.MODES[self.dataset] if self.means is None else self.means
 
     @property
-    def probabilities(self) -> np.ndarray:
+    def probabilities(self) -> Any:
         """Weights of the modes of the truth `[modes]`."""
         k = len(self.modes)
-        return np.full(k, 1.0 / k) if self.weights is None else np.asarray(self.weights)
+        return np.full(k, 1.0 / k) if self.weights is None else self.weights
 
     @property
     def population(self) -> int | None:

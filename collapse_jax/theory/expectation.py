@@ -171,7 +171,7 @@ def mixture_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
     return predict_mixture(
         plan,
         n_components=int(task.n_components),
-        modes=task.modes if known else None,
+        modes=np.asarray(task.modes) if known else None,
         probabilities=task.probabilities if known else 1.0,
         noise=float(task.noise),
         population=task.population,

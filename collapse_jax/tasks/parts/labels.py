@@ -13,7 +13,7 @@ from collapse_jax.basics import checks
 from collapse_jax.numerics import draws
 
 _GRID = np.linspace(-8.0, 8.0, 193)  # standard deviations
-_WIDE = 20.0  # standard deviation of log-odds beside which those near 0 are at one point
+_WIDE = 20.0  # standard deviation of log-odds beside which those near 0 are one point
 
 
 class KnownRows(NamedTuple):
@@ -40,17 +40,16 @@ def draw_labels(key: Key[Array, ""], odds: Float[Array, "c n"]) -> Int[Array, " 
 def mean_loss(mean: Float[Array, ""], deviation: Float[Array, ""]) -> Float[Array, ""]:
     """Mean of `log(1 + exp(-z))` over a normal `z`.
 
-    It is `max(-z, 0)`, of which the mean is known, and a smooth rest.
+    Where this bends on a scale much below the deviation, it is `max(-z, 0)` and little more.
     """
-    ratio = mean / jnp.where(deviation > 0.0, deviation, 1.0)
-    density = jnp.exp(-0.5 * ratio**2) / math.sqrt(2.0 * math.pi)
-    hinge = jnp.where(deviation > 0.0, deviation * density - mean * ndtr(-ratio), 0.0)
-    grid = jnp.asarray(_GRID, jnp.float32)
-    weight = np.exp(-0.5 * _GRID**2)
-    heights = jnp.log1p(jnp.exp(-jnp.abs(mean + deviation * grid)))
-    rest = jnp.sum(jnp.asarray(weight / weight.sum(), jnp.float32) * heights)
-    narrow = math.pi**2 / 6.0 * density / jnp.maximum(deviation, _WIDE)
-    return hinge + jnp.where(deviation > _WIDE, narrow, rest)
+    grid, weight = jnp.asarray(_GRID, jnp.float32), np.exp(-0.5 * _GRID**2)
+    heights = jax.nn.softplus(-mean - jnp.minimum(deviation, _WIDE) * grid)
+    near = jnp.sum(jnp.asarray(weight / weight.sum(), jnp.float32) * heights)
+    wide = jnp.maximum(deviation, _WIDE)
+    density = jnp.exp(-0.5 * (mean / wide) ** 2) / math.sqrt(2.0 * math.pi)
+    bend = math.pi**2 / 6.0 * density / wide
+    far = wide * density - mean * ndtr(-mean / wide) + bend
+    return jnp.where(deviation > _WIDE, far, near)
 
 
 def checked_labels(name: str, data: Any) -> np.ndarray:

@@ -85,6 +85,9 @@ def maximised(
     if covariance == "full":
         squares = jnp.einsum("kn,knd,kne->kde", shares, gaps, gaps)
         roots = jax.vmap(linalg.cholesky)(squares + floor * jnp.eye(x.shape[1]))
+        diagonal = jnp.diagonal(roots, axis1=1, axis2=2)  # 0 where rounding hides the floor
+        missing = jnp.where(diagonal > 0.0, 0.0, jnp.sqrt(floor))
+        roots = roots + missing[:, None] * jnp.eye(x.shape[1])
     else:
         variances = jnp.einsum("kn,knd->kd", shares, gaps**2)
         if covariance == "spherical":
