@@ -14,6 +14,7 @@ import collapse_jax as cj
 from collapse_jax.tasks.parts import mixtures, toys
 from collapse_jax.tasks.parts.mixtures import Mixture
 
+thorough = pytest.mark.thorough
 THREE = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
 WEIGHTS = np.array([0.5, 0.3, 0.2])
 
@@ -89,9 +90,10 @@ def test_seeds_are_rows_far_apart():
     x = np.repeat(toys.MODES["grid"], 8, axis=0) + 0.05 * rng.standard_normal((200, 2))
     x[:8] = 1e4  # of no weight
     weight = jnp.float32(np.arange(200) >= 8)
+    seeded = jax.jit(lambda key, x, weight: mixtures.seeded(key, x, weight, 24, "diag", 1e-4))
     found = 0
     for seed in range(20):
-        start = mixtures.seeded(jax.random.key(seed), jnp.float32(x), weight, 24, "diag", 1e-4)
+        start = seeded(jax.random.key(seed), jnp.float32(x), weight)
         gaps = np.linalg.norm(start.means[:, None] - toys.MODES["grid"], axis=2)
         assert np.all(gaps.min(axis=1) < 1.5)
         np.testing.assert_allclose(start.weights.sum(), 1.0, rtol=1e-5)
@@ -110,7 +112,7 @@ def test_samples_have_the_moments_of_the_mixture():
     assert_mean(tilted[:, 0] * tilted[:, 1], 0.5, rounding=0.05)
 
 
-@pytest.mark.parametrize("covariance", ["full", "spherical"])
+@pytest.mark.parametrize("covariance", ["full", pytest.param("spherical", marks=thorough)])
 def test_the_spread_is_that_of_a_gaussian(covariance):
     task = cj.GaussianMixture("ring", 3, 30, noise=0.5, covariance=covariance, n_test=20)
     for workflow in (cj.Replace(), cj.Workflow(cj.Real(every=True, n=10))):
@@ -121,7 +123,7 @@ def test_the_spread_is_that_of_a_gaussian(covariance):
         assert_mean(ds.variance_ratio.values, known.variance_ratio.values, rounding=1e-4)
 
 
-@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("warm", [pytest.param(False, marks=thorough), True])
 def test_modes_far_apart_drift_like_outcomes(warm):
     task, workflow = well_apart(20), cj.Workflow(fit=cj.Fit(warm_start=warm))
     known = cj.theory.expected(workflow, task, 10)
@@ -150,6 +152,7 @@ def test_a_component_without_rows_stays_dead():
     assert np.isfinite(mixtures.log_density(found, jnp.float32(x))).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("warm", [False, True])
 def test_long_runs_stay_finite(warm):
     workflow = cj.Workflow(fit=cj.Fit(warm_start=warm))

@@ -112,7 +112,7 @@ def test_separable_chains_stay_as_they_are():
     assert np.all(ds.separable.diff("generation") >= 0.0)
     assert ds.separable[:, -1].mean() > 0.99
     ended = ds.separable.values[:, :-1] == 1.0
-    assert np.all(np.diff(ds.nll)[ended] == 0.0)
+    assert np.all(np.abs(np.diff(ds.nll)[ended]) < 1e-5 * ds.nll.values[:, 1:][ended])
     again = run(cj.Replace(), cj.LogisticRegression(dim=3, n_samples=12, penalty=1.0), 60, 50)
     assert not again.separable.any()
 
