@@ -33,8 +33,8 @@ WORKFLOWS = (cj.Replace(), cj.Accumulate())
 
 def tasks() -> dict[str, cj.LogisticRegression]:
     """One task for each table; 30 % of its rows are kept for tests."""
-    patients, progression = load_diabetes(return_X_y=True)
-    tumours, kind = load_breast_cancer(return_X_y=True)
+    patients, progression = map(np.asarray, load_diabetes(return_X_y=True))
+    tumours, kind = map(np.asarray, load_breast_cancer(return_X_y=True))
     tables = {
         "diabetes": (patients, progression > 100.0),
         "breast cancer": (tumours[:, :10], np.array(["malignant", "benign"])[kind]),
