@@ -6,9 +6,18 @@ from collapse_jax import tasks, theory
 from collapse_jax.analysis.definitions import Diagnosis, diagnose
 from collapse_jax.analysis.times import collapse_time
 from collapse_jax.analysis.verdicts import verdict
+from collapse_jax.loop.curation.operators import (
+    AbstractOperator,
+    BestOf,
+    Filter,
+    Nearest,
+    Threshold,
+    Verify,
+)
 from collapse_jax.loop.generation import rollout
 from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
-from collapse_jax.loop.workflow import Fit, Latest, Mixed, Past, Real, Synthetic, Workflow
+from collapse_jax.loop.sources import Edit, Extrapolated, Latest, Mixed, Past
+from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
 from collapse_jax.machines import hosts
 from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.records import config
@@ -21,6 +30,7 @@ from collapse_jax.run.sweeps import sweep
 from collapse_jax.tasks import (
     AbstractSufficient,
     AbstractTask,
+    AbstractTrained,
     Categorical,
     ExponentialFamily,
     Gaussian,
@@ -37,13 +47,19 @@ if TYPE_CHECKING:
     from collapse_jax.language.task import LanguageModel
 
 __all__ = [
+    "AbstractOperator",
     "AbstractSufficient",
     "AbstractTask",
+    "AbstractTrained",
     "Accumulate",
     "AccumulateSubsample",
+    "BestOf",
     "Categorical",
     "Diagnosis",
+    "Edit",
     "ExponentialFamily",
+    "Extrapolated",
+    "Filter",
     "Fit",
     "Gaussian",
     "GaussianMixture",
@@ -53,11 +69,14 @@ __all__ = [
     "LinearRegression",
     "LogisticRegression",
     "Mixed",
+    "Nearest",
     "Past",
     "Real",
     "Replace",
     "Synthetic",
+    "Threshold",
     "Variable",
+    "Verify",
     "Workflow",
     "collapse_time",
     "config",

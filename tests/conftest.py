@@ -7,13 +7,13 @@ import os
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import jax
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_compilation_cache", False)  # the command line would have one
 
-_hook = install_import_hook("collapse_jax", "beartype.beartype")
+_hook = jaxtyping.install_import_hook("collapse_jax", "beartype.beartype")
 _hook.__enter__()
 
 
@@ -22,3 +22,18 @@ def _forget_programs():
     """Drop compiled programs: hundreds of them in one process exhaust its memory mappings."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs the command line in an empty folder; its exit code and both of its streams."""
+    from collapse_jax.cli import program
+
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.chdir(tmp_path)
+
+    def run(text):
+        code = program.main(text.split())
+        return code, *capsys.readouterr()
+
+    return run

@@ -82,8 +82,8 @@ def values(task: str, workflow: str) -> Values:
     ds = cj.simulate(
         WORKFLOWS[workflow],
         made,
-        2 if made.staged else N_GENERATIONS,
-        SEEDS[:1] if made.staged else SEEDS,
+        2 if made.runner == "staged" else N_GENERATIONS,
+        SEEDS[:1] if made.runner == "staged" else SEEDS,
         metrics=["n_train", "real_fraction", *made.variables],
         storage="rows" if task == ROWS else "auto",
         progress=False,

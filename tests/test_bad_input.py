@@ -154,6 +154,7 @@ TABLE = [
     (lambda: cj.LinearRegression(data=(X, Y), dim=9), "dim must be the 3 columns"),
     (lambda: cj.LinearRegression(data=(X, 0 * Y)), "noise must be given"),
     (lambda: cj.Categorical(data=[[1, 2], [3, 4]]), r"data must be labels \[rows\]"),
+    (lambda: cj.Categorical(data=[1, "a", "1"]), "labels of one type .* got 1 and '1'"),
     (lambda: cj.Categorical(data=["a", "a"]), "two or more different labels"),
     *(
         (

@@ -295,3 +295,28 @@ def test_a_longer_run_may_keep_its_data_in_another_form(tmp_path):
     cj.simulate(*arguments, 5, 4, checkpoint=tmp_path / "run", progress=False)
     longer = cj.simulate(*arguments, 10, 4, checkpoint=tmp_path / "run", progress=False)
     xr.testing.assert_allclose(longer, cj.simulate(*arguments, 10, 4, progress=False))
+
+
+LISTS = [([5, 5, 5], [5, 5, 5, 5], [6, 6, 6, 6]), ([5, 7, 3], [5, 7, 3, 9], [5, 7, 4])]
+
+
+@pytest.mark.parametrize(("short", "long", "other"), LISTS)
+def test_lists_go_on_where_the_numbers_so_far_are_the_same(
+    short, long, other, tmp_path, often, monkeypatch
+):
+    def listed(n, folder=tmp_path / "a", n_generations=None):
+        workflow = cj.Workflow(cj.Real(keep=None), cj.Synthetic(n=n))
+        return run(folder, n_generations or len(n), workflow=workflow, **often)
+
+    fresh = listed(long, folder=None)
+    listed(short)
+    with pytest.raises(ValueError, match=r"workflow.synthetic.n is \[5, .* there and"):
+        listed(other)
+    first, advance = [], compiled.advance
+    monkeypatch.setattr(compiled, "advance", lambda *x: first.append(x[2]) or advance(*x))
+    xr.testing.assert_equal(listed(long), fresh)
+    assert first == [4]
+    xr.testing.assert_equal(listed(short), fresh.isel(generation=range(3)))
+    assert first == [4]
+    with pytest.raises(ValueError, match="is of another"):  # drawn in another way
+        listed([5, 5, 5, 5, 9] if len(set(short)) == 1 else [5, 5, 5, 5])

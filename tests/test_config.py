@@ -209,6 +209,15 @@ def test_a_task_that_keeps_its_arguments_runs_again(value, tmp_path):
     assert remake(task, n_samples=8).tilt is value
 
 
+def test_arguments_that_others_imply_go_with_these():
+    """The probabilities of ten equal outcomes are no setting of their own."""
+    assert remake(cj.Categorical(10, 50), n_outcomes=5).probabilities.tolist() == [0.2] * 5
+    assert remake(cj.Categorical(10, 50), n_outcomes=5).n_samples == 50
+    assert remake(cj.Categorical(2, 50), probabilities=[0.1, 0.2, 0.7]).n_outcomes == 3
+    with pytest.raises(ValueError, match="n_outcomes must be 2 as the others imply, got 5"):
+        remake(cj.Categorical(probabilities=[0.2, 0.8]), n_outcomes=5)
+
+
 def test_other_arguments_are_another_run(tmp_path):
     simulate(task=Kept(0.0), checkpoint=tmp_path / "a")
     simulate(task=Kept(0.0), checkpoint=tmp_path / "a")

@@ -14,25 +14,11 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax.cli import program
 from collapse_jax.run import compiled
 
 pytestmark = pytest.mark.thorough
 
 TASK = cj.Categorical(4, 9)
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Runs the command line in an empty folder; its exit code and both of its streams."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    monkeypatch.chdir(tmp_path)
-
-    def run(text):
-        code = program.main(text.split())
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def never(*_):

@@ -1,30 +1,17 @@
 """Parts of datasets, datasets of older versions and infinite values run again and compare."""
 
 import json
+import re
+import sys
 
-import jaxtyping
 import numpy as np
 import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax.cli import program
 from collapse_jax.run import reruns
 
 TASK = cj.Categorical(4, 9)
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Runs the command line in an empty folder; its exit code and both of its streams."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    monkeypatch.chdir(tmp_path)
-
-    def run(text):
-        code = program.main(text.split())
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def save(ds, path):
@@ -120,6 +107,9 @@ def test_label_names_are_kept(command):
     save(ds, "labels.nc")
     loaded = xr.load_dataset("labels.nc", engine="h5netcdf")
     assert json.loads(loaded.attrs["outcomes"]) == ["a", "b", "\u00e4"]
+    assert not any(found.largest for found in cj.rerun(loaded, data, progress=False)[1].values())
+    with pytest.raises(ValueError, match="data must be those of the run"):
+        cj.rerun(loaded, [name.replace("a", "A") for name in data], progress=False)
     numbers = cj.Categorical(data=np.array([3, 1, 3]))
     assert numbers.outcomes == ("1", "3")
     assert "outcomes" not in cj.simulate(cj.Replace(), TASK, 2, 2, progress=False).attrs
@@ -160,3 +150,67 @@ def test_verdicts_are_of_chains():
         for judge in (cj.verdict, cj.summary, cj.plot, cj.diagnose):
             with pytest.raises(ValueError, match=f"dimensions 'seed' and .*, got {found}; give"):
                 judge(part)
+
+
+OWN = '''
+import jax
+import jax.numpy as jnp
+import collapse_jax as cj
+
+
+class Laplace(cj.AbstractTask):
+    """A Laplace distribution, fitted by its mean.
+
+    Args:
+        scale: true scale.
+        n_samples: rows per generation.
+    """
+
+    scale: float = 1.0
+    n_samples: int = 20
+    variables = {"squared_error": cj.Variable("squared error", "1")}
+
+    def real(self, world, key, n, *, size, index):
+        return self.scale * jax.random.laplace(key, (n,), jnp.float32)
+
+    def sample(self, world, model, key, n, *, temperature):
+        return model + self.scale * jax.random.laplace(key, (n,), jnp.float32)
+
+    def fit(self, world, data):
+        return jnp.mean(data.weight * data.rows)
+
+    def measure(self, world, model):
+        return {"squared_error": model**2}
+
+
+class Half(cj.AbstractTask):
+    n_samples: int = 3
+'''
+
+
+def test_a_task_of_ones_own_on_the_command_line(command, monkeypatch):
+    with open("own_tasks.py", "w") as file:
+        file.write(OWN)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    run = "simulate own_tasks:Laplace --workflow replace --generations 3 --seeds 2 --scale 2"
+    code, out, err = command(f"{run} --out own.nc")
+    assert (code, err) == (0, "")
+    assert "Laplace, Replace: scale=2, n_samples=20" in out
+    code, out, _ = command("simulate own_tasks:Laplace --help")
+    assert code == 0
+    assert "A Laplace distribution, fitted by its mean." in out
+    assert "--scale FLOAT         True scale. (default: 1.0)" in out
+    assert command("rerun own.nc --task own_tasks:Laplace")[0] == 0
+    monkeypatch.delitem(sys.modules, "own_tasks")
+    assert "own_tasks:Laplace must be imported first" in command("rerun own.nc")[2]
+    for path, message in (
+        ("gone:Laplace", "can be imported from here, got gone:Laplace: No module named 'gone'"),
+        ("own_tasks:", "task must be written as MODULE:CLASS, got 'own_tasks:'"),
+        ("own_tasks:Gone", "own_tasks has no Gone"),
+        ("own_tasks:Half", "must have all methods of a task, and own_tasks:Half lacks fit"),
+        ("json:dumps", r"task must be a class of tasks \(AbstractTask\), got json:dumps"),
+        ("own_tasks", "task must be one of 'gaussian', .*'lm', 'MODULE:CLASS', got 'own_tasks'"),
+    ):
+        code, _, err = command(f"simulate {path}")
+        assert code == 2
+        assert re.search(message, err), err

@@ -1,7 +1,10 @@
 """The user's own data, whatever their offsets and scales, against float64 NumPy."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
+from regression_tables import TABLES, diabetes
 from sklearn import datasets as sk
 
 import collapse_jax as cj
@@ -10,58 +13,116 @@ from collapse_jax.tasks.parts.tables import split
 CHAINS = 200
 
 
-def _diabetes():
-    return sk.load_diabetes(return_X_y=True, scaled=False)
-
-
-def _small_column():
-    x, y = _diabetes()
-    return x * np.where(np.arange(10) == 6, 1e-6, 1.0), y
-
-
 def _dependent():
     """A duplicate, zeros, a sum and a constant beside the intercept."""
-    x, y = _diabetes()
+    x, y = diabetes()
     return np.column_stack([x, x[:, 2], 0 * y, x[:, 0] + x[:, 1], 0 * y + 7.0]), y
 
 
-TABLES = {
-    "diabetes": _diabetes,
-    "small column": _small_column,
-    "dependent columns": _dependent,
-    "breast_cancer": lambda: sk.load_breast_cancer(return_X_y=True),
-    "wine": lambda: sk.load_wine(return_X_y=True),
-    "digits": lambda: sk.load_digits(return_X_y=True),
-    "shifted": lambda: (_diabetes()[0] + 1e6, _diabetes()[1] * 1e-6 + 1e6),
-    "huge labels": lambda: (_diabetes()[0] * 1e-20, _diabetes()[1] * 1e20),
+# Tables of one shape, so that one program serves them.
+QUICK = {
+    "diabetes with a small column": TABLES["diabetes with a small column"],
+    "shifted": lambda: (diabetes()[0] + 1e6, diabetes()[1] * 1e-6 + 1e6),
+    "huge labels": lambda: (diabetes()[0] * 1e-20, diabetes()[1] * 1e20),
+    "nearly linear": lambda: (diabetes()[0], diabetes()[0].sum(axis=1) + 1e-6 * diabetes()[1]),
 }
+ALL = {**TABLES, **QUICK, "dependent columns": _dependent}
 
 
-def _designs(x, y):
-    """Standardised training and test designs with an intercept, and labels."""
+class Solved(NamedTuple):
+    """Least squares in float64, in standardised columns and an intercept."""
+
+    rank: int
+    error: float
+    noise: float
+    leverage: float
+    """What unit noise in the labels adds to the error on the test rows, on average."""
+
+    def after(self, t: int) -> float:
+        """Expected error in generation t under Replace."""
+        return self.error + (t - 1) * self.noise * self.leverage
+
+
+def solved(x, y):
     train, test = split(np.column_stack([x, y]), 0.25, 0)
     mean, spread = train[:, :-1].mean(axis=0), train[:, :-1].std(axis=0)
     spread = np.where(spread > 1e-12 * np.abs(mean), spread, np.inf)
     made = [np.column_stack([(t[:, :-1] - mean) / spread, np.ones(len(t))]) for t in (train, test)]
-    return *made, train[:, -1], test[:, -1]
+    inverse = np.linalg.pinv(made[0], rcond=1e-11)
+    weights = inverse @ train[:, -1]
+    rank = int(np.linalg.matrix_rank(made[0], tol=1e-9 * np.sqrt(len(train))))
+    residual = train[:, -1] - made[0] @ weights
+    error = np.mean((made[1] @ weights - test[:, -1]) ** 2)
+    leverage = np.mean(np.sum((made[1] @ inverse) ** 2, axis=1))
+    return Solved(rank, error, residual @ residual / (len(train) - rank), leverage)
 
 
-@pytest.mark.parametrize("name", list(TABLES))
-def test_regression_on_tables_is_that_of_numpy(name):
-    x, y = TABLES[name]()
+@pytest.mark.parametrize("name", list(ALL))
+def test_least_squares_in_single_precision_is_that_of_numpy(name):
+    """In the coordinates of the device, where any solver gives what a chain starts from."""
+    x, y = ALL[name]()
+    task, golden = cj.LinearRegression(data=(x, y)), solved(x, y)
+    assert task.rank == golden.rank
+    assert task.noise == pytest.approx(golden.noise, rel=1e-4)
+    train, test, labels, test_labels = map(
+        np.asarray, (task.train_x, task.test_x, task.train_y, task.test_y)
+    )
+    found = np.mean((test @ np.linalg.lstsq(train, labels)[0] - test_labels) ** 2)
+    assert float(found) * task.units["test_error"] == pytest.approx(golden.error, rel=1e-3)
+
+
+def _check_replace(x, y, storage="auto"):
+    """Generation 1 to a thousandth, generation 4 to what the number of chains tells."""
+    golden = solved(x, y)
     task = cj.LinearRegression(data=(x, y))
-    train, test, labels, test_labels = _designs(x, y)
-    inverse = np.linalg.pinv(train, rcond=1e-11)
-    error = np.mean((test @ (inverse @ labels) - test_labels) ** 2)
-    rank = np.linalg.matrix_rank(train, tol=1e-9 * np.sqrt(len(train)))
-    assert task.rank == rank
-    residual = labels - train @ (inverse @ labels)
-    assert task.noise == pytest.approx(residual @ residual / (len(labels) - rank), rel=1e-4)
-    found = cj.simulate(cj.Replace(), task, 4, CHAINS, progress=False).test_error.values
-    np.testing.assert_allclose(found[:, 0], error, rtol=1e-3)
-    leverage = np.mean(np.sum((test @ inverse) ** 2, axis=1))
-    expected = error + 3 * task.noise * leverage
-    assert abs(found[:, 3].mean() - expected) < 5 * found[:, 3].std() / CHAINS**0.5
+    ds = cj.simulate(cj.Replace(), task, 4, CHAINS, storage=storage, progress=False)
+    found = ds.test_error.values
+    np.testing.assert_allclose(found[:, 0], golden.error, rtol=1e-3)
+    assert abs(found[:, 3].mean() - golden.after(4)) < 5 * found[:, 3].std() / CHAINS**0.5
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_replace_on_tables_is_what_numpy_expects(name):
+    _check_replace(*QUICK[name]())
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("storage", ["auto", "rows"])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in QUICK])
+def test_replace_on_all_tables_is_what_numpy_expects(name, storage):
+    _check_replace(*ALL[name](), storage)
+
+
+def test_what_is_linear_up_to_rounding_has_no_noise():
+    """The columns are known to eight digits, which is all that the labels are apart."""
+    x = 63_588_426.0 + 10.0 * np.random.default_rng(0).integers(0, 3, (20, 1))
+    with pytest.raises(
+        ValueError, match="noise must be given: least squares fits the data exactly"
+    ):
+        cj.LinearRegression(data=(x, x[:, 0] * 0.1 - 1e6))
+    task = cj.LinearRegression(data=(x, x[:, 0] * 0.1 - 1e6), noise=1e-4)
+    first = cj.simulate(cj.Replace(), task, 1, 2, progress=False).test_error
+    assert float(first.max()) < 1e-12
+
+
+def _difficult(kind):
+    """Three columns and two more, of which one is of no use, or tiny."""
+    x, y = TABLES["stackloss"]()
+    other = np.random.default_rng(0).standard_normal(len(y))
+    flag = np.arange(len(y)) % 3 == 0
+    more = {
+        "scaled": (1e-4 * other, 0 * y),
+        "zero": (0 * y, other),
+        "duplicated": (x[:, 0], other),
+        "dummies": (flag, ~flag),
+    }[kind]
+    return np.column_stack([x, *more]), y
+
+
+@pytest.mark.parametrize("storage", ["auto", "rows"])
+@pytest.mark.parametrize("kind", ["scaled", "zero", "duplicated", "dummies"])
+def test_columns_of_no_use_do_no_harm(kind, storage):
+    _check_replace(*_difficult(kind), storage)
 
 
 @pytest.mark.parametrize("workflow", [cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample()])

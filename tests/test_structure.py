@@ -11,7 +11,6 @@ PACKAGE = ROOT / "collapse_jax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MAP = re.findall(r"^\| `(\w+)/` \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
 ORDER = [name for name, _ in reversed(MAP)]  # imports point down: each may use those before it
-LOADED_LATE = {("run/simulation.py", "language")}  # in functions, when given a language model
 MOST_MODULES, MOST_LINES = 14, 330
 
 every_module = pytest.mark.parametrize(
@@ -80,11 +79,11 @@ def imports(source):
 def test_imports_point_down(path):
     if path.parent == PACKAGE:
         return
-    own, place = path.relative_to(PACKAGE).parts[0], str(path.relative_to(PACKAGE))
+    own = path.relative_to(PACKAGE).parts[0]
     allowed = set(ORDER[: ORDER.index(own) + 1])
     used = {(name, late) for name, late in imports(path.read_text()) if name in ORDER}
     up = {(name, late) for name, late in used if name not in allowed}
-    assert up == {(name, True) for where, name in LOADED_LATE if where == place}
+    assert up == set()
 
 
 def test_imports_are_found():

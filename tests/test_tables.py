@@ -53,6 +53,8 @@ REFUSED = {
         "got 'x' in line 10, column 'a'",
     ),
     "after a field of two lines": ('a,b\n"x\ny",1\n"u\nv",?\nz,5\n', r"got '\?' in line 4, column"),
+    "a blank line in one column": ("a\n1\n\n3\n", "got 1, the first in line 3, column 'a'"),
+    "a bad cell after blank lines": ("\na\n1\n\n?\n4\n5\n", r"got '\?' in line 5, column 'a'"),
     "missing": ("a,b\n1,2\n,3\n4,\n", "got 2, the first in line 3, column 'a' of t.csv; drop_miss"),
     "nothing but a header": ("a,b\n", "t.csv has none"),
 }
@@ -79,6 +81,17 @@ READ = {
     "white space": ("a  b\n1 2\n 3   4\n", {"sep": " "}, [[1, 2], [3, 4]]),
     "a dropped column": ("a,b\n1,x\n2,?\n3,4\n4,5\n", {"drop": "b"}, [[1], [2], [3], [4]]),
     "more than 64 bits": ("a\n123456789012345678901234\n2\n", {}, [[1.2345678901234568e23], [2]]),
+    "thousands": ('a,b\n"1,234.5",2\n2000,3\n', {"thousands": ","}, [[1234.5, 2], [2000, 3]]),
+    "German thousands": (
+        "a;b\n-1.234.567,5;2\n2.000;,5\n",
+        {"sep": ";", "decimal": ",", "thousands": "."},
+        [[-1234567.5, 2], [2000, 0.5]],
+    ),
+    "one column with blank lines": (
+        '\na\n1\n\n3\n""\n4\n\n\n',
+        {"drop_missing": True},
+        [[1], [3], [4]],
+    ),
     "a comma within": ('a,b\n"x, y",1\n"u, v",2\n', {}, [[1], [2]]),
 }
 
@@ -145,7 +158,22 @@ def test_parquet_and_npy():
             read_table("c.npy", **{option: value})
 
 
+OTHER_MARKS = [
+    ('a,b\n"2,0",2\n"1,234",3\n', {"thousands": ","}, "got '2,0' in line 2"),
+    ("a;b\n1.234,5;2\n2.00;3\n", {"sep": ";", "decimal": ",", "thousands": "."}, "got '2.00'"),
+    ("a;b\n1.5;2\n2.25;3\n", {"sep": ";", "decimal": ","}, "got '1.5' in line 2, column 'a'"),
+]
+
+
+@pytest.mark.parametrize(("text", "options", "message"), OTHER_MARKS)
+def test_numbers_with_other_marks_are_refused(text, options, message):
+    with pytest.raises(ValueError, match=message):
+        read_table(write(text), **options)
+
+
 BAD_OPTIONS = [
+    ({"thousands": "."}, "thousands must be one character .* other than decimal, got '.' and '.'"),
+    ({"thousands": "1"}, "thousands must be one character that is no letter, digit or sign"),
     ({"sep": "ab"}, "sep must be one character, other than decimal, got 'ab'"),
     ({"decimal": ","}, "sep must be one character, other than decimal, got ',' and ','"),
     ({"decimal": "x"}, "decimal must be '.' or ',', got 'x'"),
@@ -206,6 +234,10 @@ def test_labels_are_one_column_of_any_kind():
         read_table("t.csv", ["colour"], labels=True)
     found = read_table("t.csv", ["colour"], labels=True, drop_missing=True)
     assert found.rows.tolist() == [["red"], ["blue"]]
+    write("code\n007\n7 \n1e3\n1000\nNA\n")
+    codes = read_table("t.csv", labels=True, drop_missing=True)
+    assert codes.rows.tolist() == [["007"], ["7"], ["1e3"], ["1000"]]
+    write("colour,n\nred,1\n,2\nblue,3\n")
     alone = read_table("t.csv", drop=["n"], labels=True, drop_missing=True)
     assert alone.rows.tolist() == found.rows.tolist()
 

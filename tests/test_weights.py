@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax.loop import generation, pool
+from collapse_jax.loop import generation
 from collapse_jax.loop.form import columns_of, form_of
 from collapse_jax.numerics.draws import words
 
@@ -40,8 +40,7 @@ def test_rows_are_drawn_as_often_as_their_weights_say(name):
     kept = generation.begin(task, form, world, key, columns.of(1))
     for t in range(1, 5):
         now = columns.of(t)
-        ready = pool.add_real(task, form, world, kept, key, now)
-        data = generation._fit(task, form, world, ready, key, now)[1]
+        data = generation.receive(task, form, world, kept, key, now)[1]
         weight = np.asarray(data.weight)
         places = data.places.draw(words(jax.random.key(5), (2, N_DRAWS)), jax.random.key(6))
         found = np.bincount(places, minlength=len(weight)) / N_DRAWS

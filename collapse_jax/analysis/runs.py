@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from collapse_jax.loop.generation import SIZES
+from collapse_jax.loop.generation import CURATION, SIZES
 from collapse_jax.records.config import known_class, rebuild
 from collapse_jax.theory import expected
 
@@ -37,7 +37,7 @@ class Run(NamedTuple):
     def metrics(self) -> list[str]:
         """The task's variables, or all where there are only sizes."""
         names = [str(name) for name in self.ds.data_vars]
-        return [name for name in names if name not in SIZES] or names
+        return [name for name in names if name not in {*SIZES, *CURATION}] or names
 
 
 def collect(ds: Runs, theory: Theory = True) -> list[Run]:

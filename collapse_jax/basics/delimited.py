@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collapse_jax.basics import files
 
@@ -40,15 +40,22 @@ class Dialect(NamedTuple):
     """Whether the first line has the names of the columns; None for yes, with a check."""
     na_values: tuple[str, ...] = ()
     """What stands for a missing value, beside what pandas knows."""
+    thousands: str | None = None
+    """Between groups of three digits."""
 
 
-def read(path: str | Path, dialect: Dialect, usual: str) -> tuple["pd.DataFrame", list[int]]:
+def read(
+    path: str | Path, dialect: Dialect, usual: str, *, as_text: bool = False
+) -> tuple["pd.DataFrame", list[int]]:
     """The table of a text file, and the line of each of its rows.
+
+    In a table of one column a blank line between others is a missing value.
 
     Args:
         path: the file, unpacked where its name ends in .gz; `-` for the standard input.
         dialect: what the text looks like.
         usual: what separates fields where the dialect does not say.
+        as_text: whether cells are taken as they are written, so that 7 and 007 differ.
 
     Raises:
         ValueError: for an unreadable file and another encoding; where lines differ in their number
@@ -63,24 +70,39 @@ def read(path: str | Path, dialect: Dialect, usual: str) -> tuple["pd.DataFrame"
         )
     if dialect.decimal not in (".", ","):
         raise ValueError(f"decimal must be '.' or ',', got {dialect.decimal!r}")
+    _check_thousands(dialect)
     text = _text(path, dialect.encoding)
     if dialect.sep is None:
         _check_separator(text, path, sep)
     if sep == " ":
         text = "\n".join(" ".join(line.split()) for line in text.splitlines())
     lines = _checked_lines(_records(text, sep, path), dialect, path)
+    if len(next(_records(text, sep, path)).fields) == 1:
+        text = _with_quotes(_records(text, sep, path))
     with files.readable("data", path):
-        table = pd.read_csv(
+        table: Any = pd.read_csv(
             io.StringIO(text),
             sep=sep,
             decimal=dialect.decimal,
             header=None if dialect.header is False else 0,
             index_col=False,
             na_values=list(dialect.na_values),
+            dtype=str if as_text else None,
             skipinitialspace=True,
             low_memory=False,
         )
+    if as_text:
+        table = table.apply(lambda column: column.str.strip())
     return table, lines if dialect.header is False else lines[1:]
+
+
+def _check_thousands(dialect: Dialect) -> None:
+    mark = dialect.thousands
+    if mark is not None and (len(mark) != 1 or mark.isalnum() or mark in (dialect.decimal, *"+-")):
+        raise ValueError(
+            "thousands must be one character that is no letter, digit or sign, other than decimal, "
+            f"got {mark!r} and {dialect.decimal!r}"
+        )
 
 
 def _text(path: str | Path, encoding: str) -> str:
@@ -103,14 +125,26 @@ def _text(path: str | Path, encoding: str) -> str:
 
 
 def _records(text: str, sep: str, path: str | Path) -> Iterator[Record]:
-    """The records that are not blank."""
+    """The records that are not blank, and in one column blank ones between them."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep, skipinitialspace=True)
-    start = 1
+    start, width, blank = 1, 0, []
     with files.readable("data", path):
         for fields in reader:
-            if len(fields) > 1 or "".join(fields).strip():
-                yield Record(start, fields)
-            start = reader.line_num + 1
+            record, start = Record(start, fields or [""]), reader.line_num + 1
+            if not fields or (width != 1 and fields == [""]):
+                blank.append(record)
+                continue
+            if width == 1:
+                yield from blank
+            width, blank = width or len(fields), []
+            yield record
+
+
+def _with_quotes(records: Iterator[Record]) -> str:
+    """One column as text in which an empty cell is no empty line."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(record.fields for record in records)
+    return text.getvalue()
 
 
 def _check_separator(text: str, path: str | Path, sep: str) -> None:

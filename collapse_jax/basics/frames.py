@@ -1,5 +1,6 @@
 """Tables of files as data frames that know where their rows are."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ class Frame(NamedTuple):
     """A data frame."""
     lines: list[int]
     """Line of each row, none where the file has no lines."""
+    dialect: Dialect
+    """How numbers are written in columns of text."""
 
     @property
     def names(self) -> list[str]:
@@ -50,16 +53,17 @@ class Frame(NamedTuple):
         cells = everything.drop_duplicates()
         plain = cells.str.replace(_AROUND_DIGITS, "", regex=True)
         plain = plain.str.replace(_MINUS, "-", regex=True)
-        alike = _as_numbers(plain).notna()
+        alike = _as_numbers(plain, Dialect()).notna()
         if max(alike.mean(), everything.isin(cells[alike]).mean()) < 0.5:
             return f"text such as {cells.iloc[0]!r}"
-        strays = cells[_as_numbers(cells).isna()]
+        strays = cells[_as_numbers(cells, self.dialect).isna()]
         if len(strays):
             place = self.place(int(strays.index[0]), name)
             raise ValueError(
                 f"data must be numbers throughout a column of numbers, got {strays.iloc[0]!r} in "
                 f"{place}; write plain numbers, or give na_values for what is missing, decimal for "
-                "another decimal mark, or drop for a column that is not to be used"
+                "another decimal mark, thousands for a mark between digits, or drop for a column "
+                "that is not to be used"
             )
         return ""
 
@@ -71,7 +75,7 @@ class Frame(NamedTuple):
         for name in names:
             column: Any = self.table[name]
             if not pd.api.types.is_numeric_dtype(column):
-                column = _as_numbers(column.astype(str).where(column.notna()))
+                column = _as_numbers(column.astype(str).where(column.notna()), self.dialect)
             columns.append(column.to_numpy(np.float64, na_value=np.nan))
         return np.column_stack(columns)
 
@@ -93,11 +97,17 @@ class Frame(NamedTuple):
         return ~missing.any(axis=1)
 
 
-def _as_numbers(cells: Any) -> Any:
-    """A series of numbers, NaN where a cell is none."""
-    import pandas as pd
-
-    return pd.to_numeric(cells, errors="coerce")
+def _as_numbers(cells: Any, dialect: Dialect) -> Any:
+    """A series of numbers, NaN where a cell is none: 1,5 is none with thousands of this mark."""
+    digits, mark = r"\d+", dialect.thousands
+    if mark is not None:
+        digits = rf"(?:\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+|\d+)"
+    number = rf"[-+]?(?:{digits}{{0}}\d*|{{0}}\d+|{digits})(?:[eE][-+]?\d+)?"
+    written = cells.str.strip()
+    plain = written if mark is None else written.str.replace(mark, "", regex=False)
+    plain = plain.str.replace(dialect.decimal, ".", regex=False)
+    known = written.str.fullmatch(number.replace("{0}", re.escape(dialect.decimal)), na=False)
+    return plain.where(known).astype(object).map(float, na_action="ignore").astype(float)
 
 
 def _kind(column: Any) -> str:
@@ -115,13 +125,14 @@ def _kind(column: Any) -> str:
     return ""
 
 
-def read_frame(path: str | Path, dialect: Dialect) -> Frame:
+def read_frame(path: str | Path, dialect: Dialect, *, as_text: bool = False) -> Frame:
     """The whole table of a file, with names that are text.
 
     Args:
         path: a file of delimited text, an `.npy` array or a `.parquet` file; `-` for text on the
             standard input.
         dialect: what delimited text looks like.
+        as_text: whether cells of such text are taken as they are written.
 
     Raises:
         ValueError: for another or an unreadable file, and for text with several meanings.
@@ -130,7 +141,7 @@ def read_frame(path: str | Path, dialect: Dialect) -> Frame:
 
     suffix = _suffix(path)
     if suffix in delimited.SEPARATORS:
-        table, lines = delimited.read(path, dialect, delimited.SEPARATORS[suffix])
+        table, lines = delimited.read(path, dialect, delimited.SEPARATORS[suffix], as_text=as_text)
     else:
         _refuse_dialect(path, dialect)
         lines = []
@@ -145,7 +156,7 @@ def read_frame(path: str | Path, dialect: Dialect) -> Frame:
     if not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
         raise ValueError(f"data must have distinct names of columns, got {twice!r} twice in {path}")
-    return Frame(path, table, lines)
+    return Frame(path, table, lines, dialect)
 
 
 def _suffix(path: str | Path) -> str:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import File
 from collapse_jax.cli.settings import settings_of
 from collapse_jax.cli.tables import kind_of, read_data
-from collapse_jax.cli.tasks import TASKS, find_kind
+from collapse_jax.cli.tasks import TASKS, find_kind, imported_here
 from collapse_jax.cli.workflows import read_workflow
 from collapse_jax.cli.yaml_files import read_yaml
 from collapse_jax.loop.settings import NAMES
@@ -17,11 +17,15 @@ _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
 _KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint")
 
 
-def run_again(file: File, **reading: Any) -> bool:
+def run_again(
+    file: File, task: Annotated[str | None, "MODULE:CLASS"] = None, **reading: Any
+) -> bool:
     """Run a saved dataset again, and report the largest difference in each variable.
 
     Args:
         file: the dataset, as simulate or sweep saved it (.nc).
+        task: the task of your own that the run was of; nothing is imported that is only named in
+            the dataset.
         reading: the table that the run learned from, and how it is read, as for simulate.
 
     Returns:
@@ -44,6 +48,8 @@ def run_again(file: File, **reading: Any) -> bool:
         raise ValueError(
             f"file must be a dataset of simulate or sweep, and {file} is none"
         ) from None
+    if task is not None:
+        imported_here(task)
     kind = kind_of(settings_of(known_class(name))) or "TABLE"
     again, differences = rerun(ds, read_data(kind, **reading))
     table = rich.table.Table("variable", "largest difference", "equal up to rounding")

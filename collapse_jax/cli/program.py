@@ -17,7 +17,7 @@ from collapse_jax.cli.lasting import run_again, run_sweep
 from collapse_jax.cli.parser import HelpShown, parse
 from collapse_jax.cli.settings import Setting, settings_of
 from collapse_jax.cli.tables import file_settings
-from collapse_jax.cli.tasks import TASKS, Kind, find_kind
+from collapse_jax.cli.tasks import OWN, TASKS, Kind, find_kind
 from collapse_jax.cli.workflows import make_workflow, workflow_settings
 
 PROGRAM = "collapse-jax"
@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ImportError) as error:
         return _complain(error, _FAILED)
     except RuntimeError as error:
-        from collapse_jax.language.stages import TooFewDocuments  # slow to import
+        from collapse_jax.run.staged import TooFewRows
 
-        if not isinstance(error, TooFewDocuments):
+        if not isinstance(error, TooFewRows):
             raise
         return _complain(error, _FAILED)
     except KeyboardInterrupt as interrupt:
@@ -146,9 +146,10 @@ def _simulate_some(words: Sequence[str]) -> int:
     name = (*words[:1], "")[0]
     if name in ("-h", "--help"):
         about = {name: find_kind(name).description for name in TASKS}
+        about[OWN] = "A task of your own, by where it can be imported."
         return _list("simulate TASK", "Run one workflow on one task.", about)
     if not name or name.startswith("-"):
-        raise ValueError(f"task must follow simulate: {', '.join(TASKS)}")
+        raise ValueError(f"task must follow simulate: {', '.join((*TASKS, OWN))}")
     kind = find_kind(name)
     _simulate(kind, parse_simulation(name, kind, words[1:]))
     return 0

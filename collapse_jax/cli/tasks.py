@@ -1,10 +1,13 @@
 """The tasks by their name on the command line, with options made from their arguments."""
 
+import importlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.paths import imported
 from collapse_jax.cli.settings import Setting, settings_of
 from collapse_jax.cli.tables import kind_of, with_data, with_files
 
@@ -18,6 +21,8 @@ _CLASSES = {
     "exponential-family": "ExponentialFamily",
 }
 TASKS = (*_CLASSES, "lm")
+OWN = "MODULE:CLASS"
+"""Stands for the import path of a task of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,14 @@ class Kind:
 
 
 def find_kind(name: Any) -> Kind:
-    """The kind of task of this name.
+    """The kind of task of this name, or of this import path.
 
     Raises:
         ValueError: if there is none.
     """
-    checks.one_of("task", name, TASKS)
+    if isinstance(name, str) and ":" in name:
+        return find_own(name)
+    checks.one_of("task", name, (*TASKS, OWN))
     if name == "lm":
         from collapse_jax.cli import language  # slow to import
 
@@ -53,7 +60,51 @@ def find_kind(name: Any) -> Kind:
         )
     from collapse_jax import tasks
 
-    cls = getattr(tasks, _CLASSES[name])
+    return _kind_of(getattr(tasks, _CLASSES[name]))
+
+
+def find_own(path: str) -> Kind:
+    """The kind of task that the user wrote; its module is imported, also from this folder.
+
+    Args:
+        path: such as `my_module:MyTask`.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    from collapse_jax.tasks import AbstractTask
+
+    made = imported_here(path)
+    if not (isinstance(made, type) and issubclass(made, AbstractTask)):
+        raise ValueError(f"task must be a class of tasks (AbstractTask), got {path}, {made!r}")
+    if unwritten := sorted(made.__abstractmethods__):
+        raise ValueError(f"task must have all methods of a task, and {path} lacks {unwritten[0]}")
+    return _kind_of(made)
+
+
+def imported_here(path: str) -> Any:
+    """What is found under `module:name`, where the module may be a file in this folder.
+
+    Raises:
+        ValueError: if there is nothing.
+    """
+    module, _, name = path.partition(":")
+    if not (all(part.isidentifier() for part in module.split(".")) and name):
+        raise ValueError(f"task must be written as {OWN}, got {path!r}")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"task must be of a module that can be imported from here, got {path}: {error}"
+        ) from None
+    return imported(path)
+
+
+def _kind_of(cls: type) -> Kind:
     arguments = settings_of(cls)
     replaced = with_data(kind_of(arguments))
     return Kind(

@@ -1,10 +1,14 @@
 """The options of workflows, made from the fields of `Real`, `Synthetic` and `Fit`."""
 
+import importlib
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from collapse_jax.cli.settings import REQUIRED, Setting, settings_of
+from collapse_jax.loop.curation.words import modules_of
 from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.settings import NAMES, PARTS, SOURCES, command_name, composed, flat
 from collapse_jax.loop.workflow import Workflow
@@ -32,7 +36,8 @@ def _of_source() -> list[Setting]:
     found = [
         Setting(
             "synthetic.of",
-            "Which models the rows come from: the newest, past ones, or the newest and the truth.",
+            "Where the rows come from: the newest model, past ones, the newest and the truth, "
+            "beyond the newest, or the batch before with some rows made anew.",
             default="latest",
             names=tuple(SOURCES),
         )
@@ -46,9 +51,30 @@ def _of_source() -> list[Setting]:
 
 
 def make_workflow(given: Mapping[str, Any]) -> Workflow:
-    """The workflow of these options; others are left alone."""
+    """The workflow of these options; others are left alone.
+
+    Functions of a curation are imported, from the folder at hand too.
+
+    Raises:
+        ValueError: for unknown names and values outside their range, and for a module that cannot
+            be imported.
+    """
+    for words in given.get("synthetic.curation", ()):
+        for module in modules_of(words):
+            _import(module)
     settings = {name: value for name, value in given.items() if name in NAMES}
     return composed(given.get("workflow"), settings)
+
+
+def _import(module: str) -> None:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(
+            f"--synthetic.curation must name a module that can be imported, got {module!r}: {error}"
+        ) from error
 
 
 def read_workflow(entry: Any) -> Workflow:

@@ -10,7 +10,6 @@ from jaxtyping import Array, Int
 from tqdm.auto import tqdm
 
 from collapse_jax.basics import checks
-from collapse_jax.language import stages
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.task import LanguageModel
 from collapse_jax.loop.form import columns_of, form_of
@@ -18,8 +17,10 @@ from collapse_jax.loop.presets import Replace
 from collapse_jax.machines.devices import seed_mesh
 from collapse_jax.records.config import describe
 from collapse_jax.records.labels import provenance
-from collapse_jax.run import compiled
-from collapse_jax.run.simulation import checked_seeds
+from collapse_jax.run import compiled, programs, staged
+from collapse_jax.run.arguments import checked_seeds
+from collapse_jax.run.monitor import Monitor
+from collapse_jax.tasks.places import Places
 
 PUBLISHED = (0, 256, 512, 1024, 4096, 12_000, 20_000, 40_000)
 """The sizes of the published grid."""
@@ -81,7 +82,7 @@ def real_synthetic_grid(
     plan = Replace().plan(1, task.n_samples)
     form = form_of(Replace(), task, plan)
     chains = compiled.Chains(
-        compiled.traceable(task),
+        compiled.traceable(task.prepared()),
         form,
         names=(),
         numbers=columns_of(plan, form, task.population),
@@ -93,18 +94,23 @@ def real_synthetic_grid(
     with tqdm(
         total=len(cells) + 1, unit="model", disable=None if progress is None else not progress
     ) as bar:
-        attendance = stages.Attendance(bar.set_postfix_str)
-        training = stages.select(chains, compiled.start(chains), 1)
-        generator = stages.fit(chains, training.rows, task.n_samples, 1, attendance=attendance)
+        monitor, first = Monitor(bar.set_postfix_str), chains.of(1)
+        start = compiled.start(chains)
+        pool, training, _ = programs.run(programs.RECEIVE, chains, (first,), start)
+        state = staged.fit(chains, training, pool, first, monitor)
         most = max(sizes["n_synthetic"])
         synthetic = None
         if most:
-            synthetic, _ = stages.generate(chains, generator.params, 1, most, attendance)
+            synthetic, _ = staged.generate(
+                chains, task.acceptance, state.params, first, most, monitor
+            )
         bar.update()
         for r, s in cells:
             rows = _mixture(training.rows, synthetic, r)
-            state = stages.fit(chains, rows, r + s, 2, attendance=attendance)
-            found[r, s] = {"train_loss": state.loss, **stages.measure(chains, state.params)}
+            data = training._replace(rows=rows, places=_first_rows(r + s, width))
+            now = first._replace(generation=np.int32(2), drawn=np.int32(r + s))
+            state = staged.fit(chains, data, pool, now, monitor)
+            pool, _, found[r, s] = programs.run(programs.FINISH, chains, (state, now), pool)
             bar.update()
     names = [name for name in task.variables if name in next(iter(found.values()))]
     shape = tuple(map(len, sizes.values()))
@@ -138,6 +144,11 @@ def _checked(name: str, values: Sequence[int]) -> list[int]:
     if len(set(found)) < len(found):
         raise ValueError(f"{name} must be distinct sizes, got {found}")
     return found
+
+
+def _first_rows(n: int, width: int) -> Places:
+    """The first so many rows, in all of so many chains."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, width), Places.first(jnp.asarray(n)))
 
 
 @jax.jit

@@ -1,13 +1,13 @@
 """Language models: transformers trained on documents, which generate documents."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.language import acceptance, defaults, metrics
@@ -16,25 +16,20 @@ from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.real import is_drawn, real_documents
 from collapse_jax.language.corpora.tokenizers import AbstractTokenizer, check_vocabulary
+from collapse_jax.language.learning import AbstractDecoding, World
 from collapse_jax.language.model.architecture import Architecture
-from collapse_jax.language.model.decoder import Decoder, Params
+from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
 from collapse_jax.language.weights import pretrained
-from collapse_jax.tasks.base import AbstractTask, Laws, Size, Variable
+from collapse_jax.tasks.base import Acceptance, Variable
 
 PRETRAINING = Optimizer(1e-2, schedule="cosine", warmup=0.05, batch_size=32, epochs=6)
 """What trains the preset `tiny` on the embedded grammar in seconds."""
 
 
-class World(NamedTuple):
-    """What is fixed for one chain: the documents on which it is tested."""
-
-    test: Documents
-
-
-class LanguageModel(AbstractTask):
+class LanguageModel(AbstractDecoding):
     """A transformer trained on documents, from which the next generation's documents are sampled.
 
     Each generation trains anew, from a fresh start (`mode="pretrain"`) or from a checkpoint
@@ -82,8 +77,6 @@ class LanguageModel(AbstractTask):
         (1024, 94, 28)
     """
 
-    staged: ClassVar[bool] = True
-
     n_samples: int = eqx.field(static=True)
     corpus: AbstractCorpus | None = eqx.field(static=True)
     checkpoint: str | None = eqx.field(static=True)
@@ -108,6 +101,8 @@ class LanguageModel(AbstractTask):
     """The structure of the `Decoder`, for use with its parameters."""
     base: pretrained.Weights | None = eqx.field(static=True)
     """The parameters of the checkpoint, from which fine-tuning starts."""
+    loaded: Params | None
+    """The same on the device, in a task that is `prepared`."""
     train: Documents | None
     test: Documents | None
 
@@ -127,8 +122,8 @@ class LanguageModel(AbstractTask):
         n_test: int | None = None,
         sample_batch: int = 256,
         max_attempts: int = 20,
-        dtype: str = "float32",
-        param_dtype: str | None = None,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        param_dtype: Literal["float32", "bfloat16"] | None = None,
         remat: bool = False,
         scan: bool | None = None,
     ):
@@ -164,8 +159,8 @@ class LanguageModel(AbstractTask):
         self.max_attempts = checks.whole_number("max_attempts", max_attempts)
         real = real_documents(self.corpus, self.tokenizer, self.context, n_samples, n_test)
         self.n_samples, self.n_test, self.train, self.test, self.dropped = real
-        self.graphdef = nnx.split(nnx.eval_shape(lambda: self._decoder(nnx.Rngs(0))))[0]
-        self.base = None
+        self.graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0))))[0]
+        self.base = self.loaded = None
         if self.checkpoint is not None:
             self.base = pretrained.Weights(
                 self.checkpoint, self.architecture, self.param_dtype, scan=self.scan
@@ -177,16 +172,6 @@ class LanguageModel(AbstractTask):
     ) -> "LanguageModel":
         """A task that starts from a checkpoint: `LanguageModel(corpus, checkpoint=checkpoint)`."""
         return cls(corpus, checkpoint=checkpoint, **options)
-
-    def _decoder(self, rngs: nnx.Rngs) -> Decoder:
-        return Decoder(
-            self.architecture,
-            rngs=rngs,
-            dtype=jnp.dtype(self.dtype),
-            param_dtype=jnp.dtype(self.param_dtype),
-            remat=self.remat,
-            scan=self.scan,
-        )
 
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -205,10 +190,6 @@ class LanguageModel(AbstractTask):
         return None if self.train is None else len(self.train.lengths)
 
     @property
-    def keeps_rows(self) -> bool:
-        return True
-
-    @property
     def scratch_bytes(self) -> int:
         return self.architecture.n_parameters * sum(self._bytes_per_parameter.values())
 
@@ -225,24 +206,10 @@ class LanguageModel(AbstractTask):
         n, held = self.architecture.n_parameters, self._bytes_per_parameter
         return metrics.memory_of(n, held)
 
-    def laws(self, plan: Any) -> Laws:
-        return Laws(real=False, synthetic=False)
-
-    def additive(self, grows: bool) -> bool:
-        return False
-
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> World:
         if self.test is not None:
             return World(self.test)
         return World(self._known_grammar.draw(key, self.n_test))
-
-    # Documents have no smaller sufficient form: their statistic is empty.
-
-    def merge(self, world: World, parts: tuple[Any, Any], scales: Any) -> tuple[()]:
-        return ()
-
-    def summarise(self, world: World, rows: Documents, valid: Any, *, size: Size) -> tuple[()]:
-        return ()
 
     def real(
         self, world: World, key: Key[Array, ""], n: int, *, size: Any, index: Any
@@ -251,24 +218,34 @@ class LanguageModel(AbstractTask):
             return self._known_grammar.draw(key, n)
         return Documents(self.train.tokens[index], self.train.lengths[index])
 
-    def fit(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("task must not be a LanguageModel here: it is trained in stages")
-
-    sample = fit
-
     def measure(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
         """The loss of trained parameters on held-out real documents."""
-        bos_id = self._known_tokenizer.bos_id
+        bos_id = self.known_tokenizer.bos_id
         loss = evaluate(self.graphdef, model, world.test, bos_id=bos_id)
         return metrics.of_loss(loss, world.test, self._grammar)
 
-    def measure_documents(self, documents: Documents) -> dict[str, Float[Array, ""]]:
+    def measure_rows(self, world: World, rows: Documents) -> dict[str, Float[Array, ""]]:
         """The metrics of generated documents."""
-        return metrics.of_documents(documents, self._grammar)
+        return metrics.of_documents(rows, self._grammar)
 
-    def acceptable(
-        self, drawn: Documents, finished: Bool[np.ndarray, " n"]
-    ) -> tuple[Documents, Int[np.ndarray, " accepted"]]:
+    @property
+    def acceptance(self) -> Acceptance:
+        return Acceptance(
+            self.acceptable,
+            self.sample_batch,
+            self.max_attempts,
+            "documents",
+            f"A document must end within context={self.context} tokens, and have the form of the "
+            "corpus; train for longer, or raise max_attempts",
+        )
+
+    def prepared(self) -> "LanguageModel":
+        """The task with the parameters of its checkpoint, where fits start from them."""
+        if self.mode != "finetune" or self.base is None or self.loaded is not None:
+            return self
+        return eqx.tree_at(lambda t: t.loaded, self, self.base.params, is_leaf=lambda x: x is None)
+
+    def acceptable(self, drawn: Documents) -> tuple[Documents, Int[np.ndarray, " accepted"]]:
         """Which of the documents drawn may become training data, on the host.
 
         Those that have ended, and where the corpus is a chat, have its form.
@@ -276,26 +253,18 @@ class LanguageModel(AbstractTask):
         Returns:
             the acceptable ones as they are to be learned, and their places.
         """
+        tokenizer = self.known_tokenizer
+        tokens, lengths = np.asarray(drawn.tokens), np.asarray(drawn.lengths)
+        finished = tokens[np.arange(len(lengths)), lengths - 1] == tokenizer.eos_id
         if self.corpus is None or not self.corpus.is_chat:
             return acceptance.finished_ones(drawn, finished)
-        tokenizer = self._known_tokenizer
         return acceptance.chats(drawn, finished, self.corpus, tokenizer, self.context)
-
-    @property
-    def _known_tokenizer(self) -> AbstractTokenizer:
-        if self.tokenizer is None:
-            raise ValueError("corpus must be given to train a checkpoint on something")
-        return self.tokenizer
 
     @property
     def _known_grammar(self) -> Grammar:
         if self._grammar is None:
             raise ValueError("corpus must be given to simulate a checkpoint's generations")
         return self._grammar
-
-    def initialise(self, key: Key[Array, ""]) -> Params:
-        """Parameters of a fresh start. Pure."""
-        return nnx.split(self._decoder(nnx.Rngs(params=key)))[1]
 
     def logits(self, token_ids: Int[Any, "batch time"]) -> Float[Array, "batch time vocab"]:
         """Scores of the base model for the token after each, in float32.

@@ -5,18 +5,21 @@ from typing import Any
 
 from collapse_jax.basics.paths import import_path
 from collapse_jax.loop.presets import name_of
-from collapse_jax.loop.workflow import Latest, Mixed, Past, Workflow
+from collapse_jax.loop.schedules import Numbered
+from collapse_jax.loop.workflow import Workflow
 
 
 def caption(workflow: Workflow) -> str:
     """What people read of a workflow, in figures, tables and datasets.
 
     Example:
-        >>> from collapse_jax.loop.workflow import Real, Synthetic
+        >>> from collapse_jax.loop.workflow import Past, Real, Synthetic
         >>> caption(Workflow(Real(keep=None), Synthetic(keep=None)))
         'Accumulate'
         >>> caption(Workflow(Real(every=True), Synthetic(n=400, of=Past(last=3))))
         'real.every, synthetic.n=400, synthetic.of=Past(last=3)'
+        >>> caption(Workflow(synthetic=Synthetic(curation="nearest:0.5")))
+        'synthetic.curation=Nearest(keep=0.5)'
     """
     name = name_of(workflow)
     if name is not None:
@@ -31,10 +34,11 @@ def caption(workflow: Workflow) -> str:
 
 
 def _changes(part: Any, usual: Any) -> list[tuple[str, Any]]:
+    """The fields that differ from those of another part, or from their defaults."""
     return [
         (field.name, value)
         for field in dataclasses.fields(part)
-        if (value := getattr(part, field.name)) != getattr(usual, field.name, None)
+        if (value := getattr(part, field.name)) != getattr(usual, field.name, field.default)
     ]
 
 
@@ -43,13 +47,14 @@ def _setting(name: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Latest | Past | Mixed):
-        usual = Past() if isinstance(value, Past) else None
-        inner = ", ".join(_setting(*change) for change in _changes(value, usual))
+    if isinstance(value, Numbered) and dataclasses.is_dataclass(value):
+        inner = ", ".join(_setting(*change) for change in _changes(value, None))
         return f"{type(value).__name__}({inner})"
     if callable(value):
         path = import_path(value)
         return "a function" if path is None else path.partition(":")[2]
+    if isinstance(value, tuple) and all(isinstance(part, Numbered) for part in value):
+        return " then ".join(map(_text, value))
     if isinstance(value, tuple | list):
         distinct = sorted(set(value))
         if len(distinct) == 1:

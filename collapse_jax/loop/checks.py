@@ -2,8 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from collapse_jax.loop.curation.checks import check_curation
 from collapse_jax.loop.plan import Plan
-from collapse_jax.loop.workflow import Latest
+from collapse_jax.loop.sources import Extrapolated, Latest
 
 if TYPE_CHECKING:
     from collapse_jax.tasks.base import AbstractTask
@@ -15,8 +18,9 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
     """Check that a task can do what a workflow asks of it.
 
     Raises:
-        ValueError: if it has no temperature or no past models to sample, or fewer rows of the
-            user's than a batch needs.
+        ValueError: if it has no temperature, no past models to sample, no parameters to go beyond,
+            no labels to verify, or fewer rows of the user's than a batch needs; if functions of a
+            curation return anything but finite numbers.
     """
     name = type(task).__name__
     if plan.temperature is not None and not task.takes_temperature:
@@ -24,19 +28,55 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
             f"synthetic.temperature must be 1 with a {name}, which has no temperature, got "
             f"{workflow.synthetic.temperature!r}"
         )
-    if not isinstance(plan.source, Latest) and task.staged:
+    if not isinstance(plan.source, Latest) and task.acceptance is not None:
         raise ValueError(
             f"synthetic.of must be Latest() with a {name}, got {workflow.synthetic.of!r}"
         )
+    if isinstance(plan.source, Extrapolated) and not task.extrapolates:
+        raise ValueError(
+            f"synthetic.of must not be Extrapolated(...) with a {name}, whose model is no vector "
+            f"of parameters, got {workflow.synthetic.of!r}"
+        )
+    if plan.source.edits and not _is_one_size(plan):
+        raise ValueError(
+            "synthetic.of can be Edit(...) only where all batches have as many rows as the one "
+            f"real batch, got {plan.real_rows[0]} and {plan.synthetic_rows.min()} to "
+            f"{plan.synthetic_rows.max()} rows" + (" and real.every" if workflow.real.every else "")
+        )
+    if plan.curation:
+        check_curation(plan.curation, task)
     if plan.warm_start and not task.takes_start:
         raise ValueError(
             f"fit.warm_start must be False with a {name}, whose fit starts from nothing, got True"
+        )
+    if plan.real_weight is not None and not task.takes_weights:
+        raise ValueError(
+            f"fit.real_weight must be None with a {name}, whose fit weighs all rows alike, got "
+            f"{workflow.fit.real_weight!r}"
         )
     if task.population is not None and plan.real_rows.max() > task.population:
         raise ValueError(
             f"real.n must not exceed the {task.population} training rows of data, got "
             f"{plan.real_rows.max()}"
         )
+
+
+def check_compiled(task: "AbstractTask") -> None:
+    """Check that all of a task's generation can be one program.
+
+    Raises:
+        ValueError: if its rows are accepted by a rule on the host.
+    """
+    if task.acceptance is not None:
+        raise ValueError(
+            f"task must not be a {type(task).__name__} here, whose {task.acceptance.noun} are "
+            "accepted by a rule in Python; use simulate, which runs it stage by stage"
+        )
+
+
+def _is_one_size(plan: Plan) -> bool:
+    once = not np.any(plan.real_rows[1:])
+    return once and bool(np.all(plan.synthetic_rows == plan.real_rows[0]))
 
 
 def check_rows(slots: int, width: int) -> None:

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from collapse_jax.loop.curation.operators import AbstractOperator
 from collapse_jax.loop.plan import Plan
 from collapse_jax.loop.schedules import is_constant
-from collapse_jax.loop.workflow import Latest, Mixed, Past, Real, Synthetic, Workflow
+from collapse_jax.loop.sources import Latest, Past, Source
+from collapse_jax.loop.workflow import Real, Synthetic, Workflow
+from collapse_jax.tasks.base import Laws
 
 if TYPE_CHECKING:
     from collapse_jax.tasks.base import AbstractTask
@@ -59,8 +62,10 @@ class Form(NamedTuple):
     with_replacement: bool
     weighted: bool
     tempered: bool
-    source: Latest | Past | Mixed
+    source: Source
     """Which models rows come from, without its numbers."""
+    curation: tuple[AbstractOperator, ...]
+    """What rows are chosen by, without its numbers."""
     history: int
     """How many models are remembered."""
     warm: bool
@@ -105,7 +110,12 @@ class Columns(NamedTuple):
     """By what the weight of a real row is multiplied where streams are merged."""
     synthetic_scale: Any
     temperature: Any
-    truth_share: Any
+    source: dict[str, Any]
+    """The numbers of the source."""
+    curation: tuple[dict[str, Any], ...]
+    """The numbers of each operator of the curation."""
+    first_real: Any
+    """Rows of the first real batch."""
     epoch: Any
     """How often the user's rows have been used up before the real batch of this generation."""
     start: Any
@@ -129,8 +139,9 @@ def form_of(
     steady = stored == "latest" and is_constant(synthetic.n) and is_constant(real.n)
     by_rows = storage == "rows" or fit.n is not None
     rows = by_rows or task.keeps_rows
-    last, warm = plan.n_generations, plan.warm_start or task.starts_warm
-    laws = task.laws(plan)
+    last = plan.n_generations
+    # Batches without a law are summarised, and so are those that they are merged with.
+    laws = Laws(real=False, synthetic=False) if plan.by_rows else task.laws(plan)
     statistic = not by_rows and task.additive(grows=not steady)
     forgets = not real.every and real.keep is not None and synthetic.keep is not None
     # All that is kept must lie where the models do, in full or at least in all directions.
@@ -139,13 +150,14 @@ def form_of(
     moves = forgets and spans and known
     # Where data of the truth, or not far from it, stay, what is kept is as wide as the truth.
     lasts = synthetic.keep is None or bool(np.all(_real_share(plan) >= _LASTING))
+    warm = plan.warm_start or task.starts_warm
     summed = statistic and stored == "apart" and (moves or lasts) and task.summable(plan)
     return Form(
         storage=stored,
         statistic=statistic,
         rows=rows,
         summed=summed,
-        moving=moves and (by_rows or (statistic and stored == "apart")),
+        moving=moves and (by_rows or plan.by_rows or (statistic and stored == "apart")),
         real=_stream(real, plan.real_rows, last if real.every else 1, rows or not laws.real),
         synthetic=_stream(synthetic, plan.synthetic_rows, last, rows or not laws.synthetic),
         drawn=0 if plan.fit_rows is None else int(plan.fit_rows.max()),
@@ -153,7 +165,8 @@ def form_of(
         with_replacement=fit.with_replacement,
         weighted=weighted,
         tempered=plan.temperature is not None,
-        source=Mixed(0.0) if isinstance(plan.source, Mixed) else plan.source,
+        source=plan.source.without_numbers(),
+        curation=tuple(operator.without_numbers() for operator in plan.curation),
         history=_remembered(plan, warm),
         warm=warm,
     )
@@ -170,7 +183,8 @@ def _remembered(plan: Plan, warm: bool) -> int:
     """How many models later generations may need."""
     if isinstance(plan.source, Past):
         return min(plan.source.last or plan.n_generations, plan.n_generations)
-    return int(warm)
+    before = plan.source.models if plan.source.models > 1 else 0
+    return max(before, int(warm))
 
 
 def _stream(given: Real | Synthetic, rows: Any, births: int, by_rows: bool) -> Stream:
@@ -204,7 +218,7 @@ def columns_of(plan: Plan, form: Form, population: int | None) -> "Numbers":
     used = np.cumsum(plan.real_rows) - plan.real_rows
     people = max(int(used[-1]), 1) + 1 if population is None else population
     real_scale, synthetic_scale = _scales(plan)
-    one, nothing = np.ones(plan.n_generations), np.zeros(plan.n_generations)
+    one = np.ones(plan.n_generations)
     return Numbers(
         plan,
         form,
@@ -222,7 +236,9 @@ def columns_of(plan: Plan, form: Form, population: int | None) -> "Numbers":
             real_scale=real_scale,
             synthetic_scale=synthetic_scale,
             temperature=one if plan.temperature is None else plan.temperature,
-            truth_share=nothing if plan.truth_share is None else plan.truth_share,
+            source=plan.source_numbers,
+            curation=plan.curation_numbers,
+            first_real=np.full(plan.n_generations, plan.real_rows[0]),
             epoch=used // people,
             start=used % people,
             slot_sizes=None,
@@ -250,7 +266,7 @@ class Numbers:
                 return jnp.asarray(np.minimum(values[index], _MOST), jnp.int32)
             return jnp.asarray(values[index], jnp.float32)
 
-        found = Columns(*(None if c is None else chosen(c) for c in self.table))  # pyright: ignore
+        found = jax.tree.map(chosen, self.table)
         if self.form.rows and self.form.sizes_vary:
             sizes = _slot_sizes(self.plan, self.form, index)
             found = found._replace(slot_sizes=jnp.asarray(sizes, jnp.int32))

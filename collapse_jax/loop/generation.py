@@ -10,15 +10,24 @@ from jaxtyping import Array, Float, Key
 
 from collapse_jax.basics.checks import is_traced
 from collapse_jax.loop import pool as pools
-from collapse_jax.loop.batches import first_rows, synthetic_batch
-from collapse_jax.loop.checks import check_loop
+from collapse_jax.loop.batches import Batch, first_rows, synthetic_batch
+from collapse_jax.loop.checks import check_compiled, check_loop
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
 from collapse_jax.loop.plan import Plan
 from collapse_jax.loop.pool import Pool
 from collapse_jax.loop.workflow import Latest, Workflow
 from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics.keys import Role, check_threefry, stream
-from collapse_jax.tasks.base import AbstractTask, Data, Model, Variable, World
+from collapse_jax.tasks.base import (
+    AbstractTask,
+    Data,
+    Model,
+    Rows,
+    State,
+    Steps,
+    Variable,
+    World,
+)
 from collapse_jax.tasks.sufficient import lawful
 
 SIZES: dict[str, Variable] = {
@@ -26,6 +35,12 @@ SIZES: dict[str, Variable] = {
     "real_fraction": Variable("share of the training set that is real", "1"),
 }
 """The variables that the workflow, not the task, determines."""
+
+CURATION: dict[str, Variable] = {
+    "acceptance_rate": Variable("share of the rows generated that curation takes", "1"),
+    "mean_reward": Variable("mean reward or score of the rows taken", "1"),
+}
+"""Those that a workflow with a curation has in addition."""
 
 Metrics = dict[str, Float[Array, "..."]]
 
@@ -59,9 +74,13 @@ def rollout(
     Returns:
         The metrics by name, each `[n_generations]`.
 
+        With a curation `acceptance_rate` is 0 where too few rows were accepted to fill a batch, and
+        `mean_reward` NaN where a reward was not finite; what comes later is of no use then.
+
     Raises:
         ValueError: for a key of another generator than Threefry, for a workflow that the task
-            cannot run, and for metrics in units that float32 cannot hold.
+            cannot run, for a task that runs on the host only, and for metrics in units that
+            float32 cannot hold.
 
     Example:
         >>> import jax, collapse_jax as cj
@@ -72,12 +91,14 @@ def rollout(
         (3, 10)
     """
     check_threefry(key)
+    check_compiled(task)
+    task = task.prepared()
     workflow, task = (jax.tree.map(_single, part) for part in (workflow, task))
     unknown = is_traced(task.n_samples)
     plan = workflow.plan(n_generations, 1 if unknown else task.n_samples)
     check_loop(workflow, task, plan)
     form = form_of(workflow, task, _of_any_size(workflow, plan) if unknown else plan, storage)
-    names = metric_names(task, metrics)
+    names = metric_names(task, metrics, curated=bool(plan.curation))
     sizes: dict[str, Any] = dict(host_sizes(plan))
     columns = columns_of(plan, form, task.population).part(1, n_generations)
     if unknown:
@@ -148,8 +169,12 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
     pool = pools.begin(task, form, world, key, now)
     if not form.history:
         return pool
-    shape = jax.eval_shape(lambda: _fit(task, form, world, pool, key, now)[0])
-    return pools.with_history(pool, shape, form)
+
+    def first_model() -> Model:
+        _, data, _ = receive(task, form, world, pool, key, now)
+        return task.conclude(start(task, form, world, pool, data, key, now))
+
+    return pools.with_history(pool, jax.eval_shape(first_model), form)
 
 
 def step(
@@ -161,34 +186,77 @@ def step(
     now: Columns,
     names: Sequence[str],
 ) -> tuple[Pool, Metrics]:
-    """One generation: real data arrive, a fit, its metrics, and what the model generates."""
-    pool = pools.add_real(task, form, world, pool, key, now)
-    inner, data, n_real = _fit(task, form, world, pool, key, now)
-    model = task.coordinates.compose(pool.frame, inner) if form.moving else inner  # pyright: ignore
-    measured = {
-        "real_fraction": n_real / jnp.maximum(now.drawn, 1),
-        **task.measure(world, model),
-    }
-    pool = pools.remember(pool, model, form, now)
-    pool, inner = pools.move(task, form, pool, model, inner, now)
-    pool = _generate(task, form, world, pool, inner, data, key, now)
-    return pool, {name: jnp.asarray(measured[name], jnp.float32) for name in names}
+    """One generation: real data arrive, a fit, its metrics, and what the model generates.
+
+    The functions below in a row; a runner on the host calls them one by one.
+    """
+    pool, data, n_real = receive(task, form, world, pool, key, now)
+    state = start(task, form, world, pool, data, key, now)
+    steps = Steps(0, task.n_steps(now.drawn), now.drawn)
+    state = learn(task, world, data, state, steps, key, now)
+    pool, inner, found = finish(task, form, world, pool, state, now)
+    pool, made, _ = generate(task, form, world, pool, inner, data, key, now)
+    found |= made | {"real_fraction": n_real / jnp.maximum(now.drawn, 1)}
+    return pool, {name: jnp.asarray(found[name], jnp.float32) for name in names}
 
 
-def _fit(
+def receive(
     task: AbstractTask, form: Form, world: World, pool: Pool, key: Key[Array, ""], now: Columns
-) -> tuple[Model, Data, Array]:
+) -> tuple[Pool, Data, Array]:
+    """Real data arrive where they do; what a generation is fitted to, and its real rows."""
+    pool = pools.add_real(task, form, world, pool, key, now)
     choice = stream(key, now.generation, Role.SELECT)
-    data, n_real = pools.select(task, form, world, pool, choice, now)
-    data = data._replace(
-        key=stream(key, now.generation, Role.FIT),
-        previous=pools.latest(pool, now) if form.warm else None,
-        is_first=now.generation == 1,
+    return pool, *pools.select(task, form, world, pool, choice, now)
+
+
+def start(
+    task: AbstractTask,
+    form: Form,
+    world: World,
+    pool: Pool,
+    data: Data,
+    key: Key[Array, ""],
+    now: Columns,
+) -> State:
+    """A fit before its first step; all of it where it has none."""
+    data = _with_keys(data, key, now)._replace(
+        previous=pools.latest(pool, now) if form.warm else None, is_first=now.generation == 1
     )
-    return task.fit(world, data), data, n_real
+    return task.begin(world, data)
 
 
-def _generate(
+def learn(
+    task: AbstractTask,
+    world: World,
+    data: Data,
+    state: State,
+    steps: Steps,
+    key: Key[Array, ""],
+    now: Columns,
+) -> State:
+    """A fit after some steps more."""
+    return task.learn(world, _with_keys(data, key, now), state, steps)
+
+
+def _with_keys(data: Data, key: Key[Array, ""], now: Columns) -> Data:
+    return data._replace(
+        key=stream(key, now.generation, Role.FIT),
+        initial_key=stream(key, now.generation, Role.INITIALISE),
+    )
+
+
+def finish(
+    task: AbstractTask, form: Form, world: World, pool: Pool, state: State, now: Columns
+) -> tuple[Pool, Model, Metrics]:
+    """The pool that remembers the new model where it has to, the model, and its metrics."""
+    inner = task.conclude(state)
+    model = task.coordinates.compose(pool.frame, inner) if form.moving else inner  # pyright: ignore
+    measured = {**task.measure(world, model), **task.measure_learning(state)}
+    pool = pools.remember(pool, model, form, now)
+    return *pools.move(task, form, pool, model, inner, now), measured
+
+
+def generate(
     task: AbstractTask,
     form: Form,
     world: World,
@@ -197,7 +265,8 @@ def _generate(
     data: Data,
     key: Key[Array, ""],
     now: Columns,
-) -> Pool:
+) -> tuple[Pool, Metrics, Rows | None]:
+    """The pool after the model has generated a batch, the metrics of the batch, and its rows."""
     own_fit = form.storage == "total" and isinstance(form.source, Latest) and form.statistic
     if own_fit and not form.synthetic.by_rows:
         statistic = lawful(task).extend_statistic(
@@ -208,9 +277,18 @@ def _generate(
             now.synthetic_rows,
             temperature=now.temperature if form.tempered else None,
         )
-        return pool._replace(statistic=statistic)
-    batch = synthetic_batch(task, form, world, model, pool.history, key, now)
-    return pools.add_synthetic(task, form, world, pool, batch, now)
+        return pool._replace(statistic=statistic), {}, None
+    batch, chosen = synthetic_batch(task, form, world, model, pool, key, now)
+    pool, found = retain(task, form, world, pool, batch, now)
+    return pool, chosen | found, batch.rows
+
+
+def retain(
+    task: AbstractTask, form: Form, world: World, pool: Pool, batch: Batch, now: Columns
+) -> tuple[Pool, Metrics]:
+    """The pool with a generated batch, and the metrics of the batch."""
+    found = {} if batch.rows is None else task.measure_rows(world, batch.rows)
+    return pools.add_synthetic(task, form, world, pool, batch, now), found
 
 
 def make_world(task: AbstractTask, form: Form, key: Key[Array, ""]) -> World:
@@ -232,8 +310,10 @@ def host_sizes(plan: Plan) -> dict[str, np.ndarray]:
     return sizes
 
 
-def metric_names(task: AbstractTask, metrics: Sequence[str] | None) -> tuple[str, ...]:
+def metric_names(
+    task: AbstractTask, metrics: Sequence[str] | None, curated: bool = False
+) -> tuple[str, ...]:
     """The variables to compute, in the order of the task; for None all but those on request."""
-    known = (*SIZES, *task.variables)
+    known = (*SIZES, *(CURATION if curated else ()), *task.variables)
     wanted = set(known) - set(task.on_request) if metrics is None else set(metrics)
     return tuple(name for name in known if name in wanted)

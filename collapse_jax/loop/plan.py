@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from collapse_jax.loop.schedules import values_of
+from collapse_jax.loop.schedules import SHARE, values_of
+from collapse_jax.loop.sources import Source
 
 if TYPE_CHECKING:
-    from collapse_jax.loop.workflow import Source, Workflow
+    from collapse_jax.loop.curation.operators import AbstractOperator
+    from collapse_jax.loop.workflow import Workflow
 
 Counts = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -51,10 +53,14 @@ class Plan:
     """Weight of all real rows together; None where all rows weigh the same. `[generation]`"""
     temperature: Any
     """`[generation]`; None where it is 1 in all generations."""
-    source: "Source"
+    source: Source
     """Which models the rows come from."""
-    truth_share: Any
-    """Share of rows that come from the truth, of `Mixed`; else None. `[generation]`"""
+    source_numbers: dict[str, Any]
+    """The numbers of the source. `[generation]`"""
+    curation: "tuple[AbstractOperator, ...]"
+    """What a batch is chosen by; empty where all rows are taken."""
+    curation_numbers: tuple[dict[str, Any], ...]
+    """The numbers of each of these. `[generation]`"""
 
     @property
     def size(self) -> Counts:
@@ -72,9 +78,19 @@ class Plan:
         return self.real_size / self.size
 
     @property
+    def truth_share(self) -> Any:
+        """Share of rows that come from the truth, of `Mixed`; else None. `[generation]`"""
+        return self.source_numbers.get("truth_share")
+
+    @property
     def from_one_model(self) -> bool:
-        """Whether all rows of a batch come from the newest model."""
-        return self.source.of_one_model
+        """Whether all rows of a batch are independent rows of one model."""
+        return self.source.of_one_model and not self.curation
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether batches have no law of their own, so that they are made row by row."""
+        return bool(self.curation) or self.source.edits
 
     @property
     def row_weights(self) -> Any:
@@ -135,8 +151,11 @@ def make_plan(workflow: "Workflow", n_generations: int, n_samples: int) -> Plan:
         real_weight=_between("fit.real_weight", fit.real_weight, n_generations),
         temperature=_temperature(synthetic.temperature, n_generations),
         source=synthetic.of,
-        truth_share=_between(
-            "synthetic.of.truth_share", getattr(synthetic.of, "truth_share", None), n_generations
+        source_numbers=synthetic.of.values("synthetic.of", n_generations),
+        curation=synthetic.curation,
+        curation_numbers=tuple(
+            operator.values(f"synthetic.curation[{i}]", n_generations)
+            for i, operator in enumerate(synthetic.curation)
         ),
     )
 
@@ -188,15 +207,7 @@ def _between(name: str, schedule: Any, n_generations: int) -> Any:
     """The values of a schedule whose values are from 0 to 1; None for None."""
     if schedule is None:
         return None
-    values = values_of(name, schedule, n_generations)
-    if isinstance(values, np.ndarray):
-        wrong = np.flatnonzero((values < 0) | (values > 1))
-        if len(wrong):
-            raise ValueError(
-                f"{name} must be between 0 and 1, got {values[wrong[0]]:g} in generation "
-                f"{wrong[0] + 1}"
-            )
-    return values
+    return SHARE.check(name, values_of(name, schedule, n_generations))
 
 
 def _temperature(schedule: Any, n_generations: int) -> Any:

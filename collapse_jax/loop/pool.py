@@ -31,6 +31,8 @@ class Pool(NamedTuple):
     """Models that rows may still come from, `[model, ...]`; None where there are none."""
     frame: Any
     """The model in whose coordinates all this is; None for those of the truth."""
+    before: Any
+    """The rows of the newest batch, where it is edited; else None."""
 
 
 def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now: Columns) -> Pool:
@@ -48,13 +50,11 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
         rows = jax.tree.map(lambda b: jnp.zeros((*shape, *b.shape[1:]), b.dtype), batch.rows)
         rows = _put(rows, batch.rows, jnp.zeros((), jnp.int32))
     frame = task.coordinates.start() if form.moving else None  # pyright: ignore
-    return Pool(statistic, rows, None, frame)
+    return Pool(statistic, rows, None, frame, batch.rows if form.source.edits else None)
 
 
 def with_history(pool: Pool, model: Any, form: Form) -> Pool:
-    """The pool with room for models like this one, where rows may come from past ones."""
-    if not form.history:
-        return pool
+    """The pool with room for models like this one."""
     empty = jax.tree.map(lambda x: jnp.zeros((form.history, *x.shape), x.dtype), model)
     return pool._replace(history=empty)
 
@@ -105,7 +105,6 @@ def move(
     coordinates = task.coordinates
     if not form.moving or coordinates is None:
         return pool, inner
-
     # Fits to many rows change slowly, those to few at once.
     when = now.generation % (form.synthetic.slots * (4 if form.summed else 1)) == 0
     change = lax.cond(
@@ -114,10 +113,10 @@ def move(
         lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(coordinates.change, inner)),
     )
     moved = partial(coordinates.move, change)
-    statistic, rows = pool.statistic, pool.rows
-    if statistic is not None:
+    statistic, rows = pool.statistic, pool.rows  # of one batch only, the next takes their place
+    if statistic is not None and form.storage != "latest":
         statistic = tuple(windows.move(window, moved, when) for window in statistic)
-    if rows is not None and form.storage != "latest":  # else the next batch takes their place
+    if rows is not None and form.storage != "latest":
         rows = windows.move_each(rows, moved, when)
     frame, inner = lax.cond(when, lambda: (model, coordinates.start()), lambda: (pool.frame, inner))
     return pool._replace(statistic=statistic, rows=rows, frame=frame), inner
@@ -141,7 +140,8 @@ def add_synthetic(
     if rows is not None:
         slot = 0 if form.storage == "latest" else form.real.slots + number % form.synthetic.slots
         rows = _put(rows, batch.rows, slot)
-    return pool._replace(statistic=statistic, rows=rows)
+    before = batch.rows if form.source.edits else None
+    return pool._replace(statistic=statistic, rows=rows, before=before)
 
 
 def remember(pool: Pool, model: Model, form: Form, now: Columns) -> Pool:
@@ -149,9 +149,8 @@ def remember(pool: Pool, model: Model, form: Form, now: Columns) -> Pool:
     if not form.history:
         return pool
     place = (now.generation - 1) % form.history
-    history = jax.tree.map(
-        lambda buffer, x: lax.dynamic_update_index_in_dim(buffer, x, place, 0), pool.history, model
-    )
+    put = partial(lax.dynamic_update_index_in_dim, index=place, axis=0)
+    history = jax.tree.map(put, pool.history, model)
     return pool._replace(history=history)
 
 
@@ -172,9 +171,8 @@ def select(
     if not form.statistic:
         statistic = _statistic_of_rows(task, form, world, pool, places, now)
     elif form.storage == "apart":
-        statistic = _together(
-            task, form, world, pool.statistic[0].total, pool.statistic[1].total, now
-        )
+        real, synthetic = (window.total for window in pool.statistic)
+        statistic = _together(task, form, world, real, synthetic, now)
     else:
         statistic = pool.statistic
     return Data(flatten(pool.rows), places, statistic, now.effective_size), now.real_size
@@ -183,8 +181,7 @@ def select(
 def _places(form: Form, now: Columns) -> Places:
     zero = jnp.zeros((), jnp.int32)
     if form.storage == "latest":
-        size = now.real_size + now.synthetic_size
-        return Places.first(size)
+        return Places.first(now.real_size + now.synthetic_size)
     real_born = now.generation if form.real.every else 1
     in_order = form.storage == "total" and not form.sizes_vary
     return Places(
@@ -220,10 +217,17 @@ def _together(
 ) -> Statistic:
     """Statistic of both streams, with their weights; one without rows plays no part."""
     scales = jnp.stack([now.real_scale, now.synthetic_scale]) if form.weighted else None
+
+    def merged() -> Statistic:
+        return task.merge(world, (real, synthetic), scales)
+
+    def alone(part: Statistic) -> Statistic:
+        return jax.tree.map(lambda x, y: x.astype(y.dtype), part, jax.eval_shape(merged))
+
     return lax.cond(
         (now.real_size > 0) & (now.synthetic_size > 0),
-        lambda: task.merge(world, (real, synthetic), scales),
-        lambda: lax.cond(now.real_size == 0, lambda: synthetic, lambda: real),
+        merged,
+        lambda: lax.cond(now.real_size == 0, lambda: alone(synthetic), lambda: alone(real)),
     )
 
 
@@ -245,14 +249,12 @@ def _statistic_of_rows(
     def stream(first: Any, last: Any) -> Statistic:
         return lax.fori_loop(first + 1, last, add, of_batch(first))
 
-    n = now.real_batches + now.synthetic_batches
+    n_real, n = now.real_batches, now.real_batches + now.synthetic_batches
     if form.storage == "latest":
         return of_batch(0)
     if not form.weighted:
         return stream(0, n)
-    return _together(
-        task, form, world, stream(0, now.real_batches), stream(now.real_batches, n), now
-    )
+    return _together(task, form, world, stream(0, n_real), stream(n_real, n), now)
 
 
 def _drawn(

@@ -1,7 +1,9 @@
 """Numbers that may change from generation to generation."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -10,6 +12,90 @@ from collapse_jax.basics import checks
 Number: TypeAlias = int | float
 Schedule: TypeAlias = Number | Sequence[Number] | np.ndarray | Callable[[int], Number]
 """A number, a sequence of at least T numbers for generations 1..T, or a function of t = 1..T."""
+
+
+class Range(NamedTuple):
+    """Which values a number may have; without limits any finite one."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open: bool = False
+    """Whether `low` itself is too low."""
+
+    def check(self, name: str, values: Any) -> Any:
+        """The values `[generation]` as they are; traced ones are not looked at.
+
+        Raises:
+            ValueError: if one is out of range.
+
+        Example:
+            >>> Range(0.0, 1.0, open=True).check("keep", np.array([0.5, 0.0]))
+            Traceback (most recent call last):
+            ValueError: keep must be above 0 and at most 1, got 0 in generation 2
+        """
+        if not isinstance(values, np.ndarray):
+            return values
+        low = values <= self.low if self.open else values < self.low
+        wrong = np.flatnonzero(low | (values > self.high))
+        if not len(wrong):
+            return values
+        allowed = f"between {self.low:g} and {self.high:g}"
+        if self.open:
+            allowed = f"above {self.low:g}" + (
+                f" and at most {self.high:g}" if math.isfinite(self.high) else ""
+            )
+        raise ValueError(
+            f"{name} must be {allowed}, got {values[wrong[0]]:g} in generation {wrong[0] + 1}"
+        )
+
+
+SHARE = Range(0.0, 1.0)
+
+
+class Numbered:
+    """A part of a loop, a dataclass, some of whose fields are schedules.
+
+    Their values are data of the program; whatever else it is made of is compiled in.
+    """
+
+    numbers: ClassVar[Mapping[str, Range]] = {}
+    """The fields that are schedules, and which values they may have."""
+
+    def check_numbers(self, name: str) -> None:
+        """Check the schedules of a part of this name, and keep them as they can be compared.
+
+        Raises:
+            ValueError: if a value is not finite, or a sequence is empty.
+            TypeError: if there is anything but numbers.
+        """
+        for field in self.numbers:
+            schedule = getattr(self, field)
+            check_schedule(f"{name}.{field}", schedule)
+            object.__setattr__(self, field, plain(schedule))
+
+    def values(self, name: str, n_generations: int) -> dict[str, Any]:
+        """The values of the schedules, each `[generation]`.
+
+        Raises:
+            ValueError: if one is out of its range.
+        """
+        return {
+            field: limits.check(
+                f"{name}.{field}", values_of(f"{name}.{field}", getattr(self, field), n_generations)
+            )
+            for field, limits in self.numbers.items()
+        }
+
+    def having(self, values: Mapping[str, Any]) -> Any:
+        """The same with these values, of one generation and perhaps traced, as its numbers."""
+        made = copy.copy(self)
+        for field in self.numbers:
+            object.__setattr__(made, field, values[field])
+        return made
+
+    def without_numbers(self) -> Any:
+        """What of it is compiled in."""
+        return self.having(dict.fromkeys(self.numbers, 0.0))
 
 
 def values_of(name: str, schedule: Any, n_generations: int) -> Any:

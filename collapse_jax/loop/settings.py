@@ -10,10 +10,11 @@ from typing import Any
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.presets import PRESETS, Replace
-from collapse_jax.loop.workflow import Fit, Latest, Mixed, Past, Real, Synthetic, Workflow
+from collapse_jax.loop.sources import KINDS
+from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
 
 PARTS: dict[str, type] = {"real": Real, "synthetic": Synthetic, "fit": Fit}
-SOURCES: dict[str, type] = {"latest": Latest, "past": Past, "mixed": Mixed}
+SOURCES: dict[str, type] = {kind.__name__.lower(): kind for kind in KINDS}
 """The kinds of `synthetic.of` by the name that stands for them."""
 _OF = "synthetic.of"
 
@@ -29,8 +30,8 @@ def changed(workflow: Workflow, settings: Mapping[str, Any]) -> Workflow:
 
     Args:
         workflow: the workflow to start from.
-        settings: values by dotted name. `synthetic.of` may be the name of a kind: `"latest"`,
-            `"past"` or `"mixed"`.
+        settings: values by dotted name. `synthetic.of` may be the name of a kind, such as
+            `"past"`, and operators of `synthetic.curation` may be words.
 
     Raises:
         ValueError: for unknown names, values outside their range, and settings of another kind of
@@ -125,6 +126,7 @@ def _source(old: Any, settings: Mapping[str, Any]) -> Any:
             changes[field] = value
     if given is not None:
         changes = {name: getattr(given, name) for name in known} | changes
-    if cls is Mixed and "truth_share" not in changes:
-        raise ValueError(f"{_OF}.truth_share must be given with {_OF} mixed")
+    for field in dataclasses.fields(cls):
+        if field.default is dataclasses.MISSING and field.name not in changes:
+            raise ValueError(f"{_OF}.{field.name} must be given with {_OF} {cls.__name__.lower()}")
     return cls(**changes)

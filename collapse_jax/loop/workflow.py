@@ -1,72 +1,26 @@
 """A loop: two streams of rows, and what of them each generation is fitted to."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from collapse_jax.basics import checks
+from collapse_jax.loop.curation.words import read_curation
 from collapse_jax.loop.plan import Plan, make_plan
 from collapse_jax.loop.schedules import Schedule, check_schedule, plain
+from collapse_jax.loop.sources import Edit, Extrapolated, Latest, Mixed, Past, Source, check_source
 
-
-@dataclass(frozen=True)
-class Latest:
-    """Rows come from the newest model."""
-
-    of_one_model: ClassVar[bool] = True
-
-
-@dataclass(frozen=True)
-class Past:
-    """Each row comes from a model that is picked at random among the past ones.
-
-    The truth counts as the model before the first, so that model 1's successor is trained on rows
-    of model 1 and of the truth in equal parts on average.
-
-    Args:
-        last: how many models there are to choose from, the newest ones; None for all.
-        equally: whether every model gives the same number of rows instead of a random one; those
-            that are left over come from the newest models. Needs `last`.
-
-    Raises:
-        ValueError: if `last` is below 1, or missing with `equally`.
-
-    Source:
-        Seddik et al., arXiv 2404.05090 ("randomly sampled data", "most recent K models").
-    """
-
-    last: int | None = None
-    equally: bool = False
-    of_one_model: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.last is not None:
-            checks.whole_number("synthetic.of.last", self.last)
-        elif self.equally:
-            raise ValueError("synthetic.of.last must be given with equally=True, got None")
-
-
-@dataclass(frozen=True)
-class Mixed:
-    """Each row comes from the truth with a given probability, else from the newest model.
-
-    Args:
-        truth_share: the probability, from 0 to 1; a schedule.
-
-    Raises:
-        ValueError: if it is outside these limits.
-
-    Source:
-        Gillman et al., arXiv 2402.07087 (gamma/(1 + gamma) is the probability); Kanabar & Gastpar.
-    """
-
-    truth_share: Schedule
-    of_one_model: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        _set_schedule(self, "synthetic.of", "truth_share")
-
-
-Source = Latest | Past | Mixed
+__all__ = [
+    "Edit",
+    "Extrapolated",
+    "Fit",
+    "Latest",
+    "Mixed",
+    "Past",
+    "Real",
+    "Source",
+    "Synthetic",
+    "Workflow",
+]
 
 
 @dataclass(frozen=True)
@@ -101,9 +55,12 @@ class Synthetic:
     Args:
         n: rows that model t generates, a schedule; None for the task's `n_samples`.
         keep: how many generations are fitted to a batch; None for all later ones.
-        of: which models the rows come from: `Latest()`, `Past()` or `Mixed()`.
+        of: where the rows come from: `Latest()`, `Past()`, `Mixed()`, `Extrapolated()` or `Edit()`.
         temperature: how widely models are sampled, a schedule; 1 is the model's own law. What it
             means is the task's to say: a Gaussian multiplies its covariance by it.
+        curation: which of the rows make the batch: operators, one after the other, such as
+            `BestOf(reward, 4)`. They draw candidates until the batch is full. In words
+            `best-of:module:reward:4`.
 
     Raises:
         ValueError: if a size is below 1 or a temperature not positive.
@@ -113,14 +70,18 @@ class Synthetic:
     keep: int | None = 1
     of: Source = field(default_factory=Latest)
     temperature: Schedule = 1.0
+    curation: Annotated[Any, "OPERATOR ..."] = ()
 
     def __post_init__(self) -> None:
         _check_stream("synthetic", self)
-        if not isinstance(self.of, Latest | Past | Mixed):
-            raise TypeError(
-                f"synthetic.of must be Latest(), Past() or Mixed(truth_share), got {self.of!r}"
-            )
+        check_source(self.of)
         _set_schedule(self, "synthetic", "temperature")
+        object.__setattr__(self, "curation", read_curation(self.curation))
+        if self.curation and self.of.edits:
+            raise ValueError(
+                "synthetic.curation must be () with synthetic.of Edit(...), whose rows have their "
+                f"places, got {self.curation!r}"
+            )
 
 
 @dataclass(frozen=True)

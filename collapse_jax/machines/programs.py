@@ -1,8 +1,11 @@
-"""How many compiled programs a process can hold."""
+"""Compiled programs: how many a process can hold, and what they have as data."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 _MAPS, _LIMIT = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 
@@ -30,3 +33,20 @@ def make_room_for_programs(share: float = 0.4) -> bool:
         return False
     jax.clear_caches()
     return True
+
+
+def traceable(module: Any, sizes: bool = False) -> Any:
+    """The module with its numbers as arrays, so that other numbers need no other compilation.
+
+    Whole numbers are sizes, and stay as they are unless `sizes`.
+    """
+
+    def convert(leaf):
+        if isinstance(leaf, float) or (hasattr(leaf, "dtype") and leaf.dtype.kind == "f"):
+            return jnp.asarray(leaf, jnp.float32)
+        if sizes and isinstance(leaf, int) and not isinstance(leaf, bool):
+            return jnp.asarray(leaf, jnp.int32)
+        return leaf
+
+    with np.errstate(over="ignore"):  # what float32 cannot hold serves the host only
+        return jax.tree.map(convert, module)

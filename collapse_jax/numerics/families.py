@@ -49,6 +49,15 @@ class Family:
         """The reference as a mean."""
         return jnp.zeros(2 if self.bounded else 1)
 
+    @property
+    def ends(self) -> Float[Array, " k"]:
+        """The largest means, as ratios to the reference; infinite where there is no end."""
+        if not self.bounded:
+            return jnp.full(1, jnp.inf)
+        return jnp.stack(
+            [jnp.asarray(self.copies / x, jnp.float32) for x in (self.mean, self.rest)]
+        )
+
     def draw(
         self, key: Key[Array, ""], logs: Float[Array, " k"], n: Float[Array, " m"]
     ) -> tuple[Float[Array, " m"], Float[Array, "k m"]]:

@@ -1,5 +1,6 @@
 """Workflows and tasks as plain dictionaries, which a dataset carries to say how it was made."""
 
+import contextlib
 import importlib
 import inspect
 import json
@@ -117,7 +118,9 @@ def _write_known(module: Any, name: str, has_data: bool) -> Any:
 
 def _describe_data(module: Any) -> dict[str, Any]:
     arrays = [leaf for leaf in jax.tree.leaves(module) if getattr(leaf, "ndim", 0)]
-    return {"rows": module.population, "fingerprint": digest(*arrays)}
+    names = getattr(module, "outcomes", None)  # labels are but numbers of these
+    named = [] if names is None else [np.asarray(names)]
+    return {"rows": module.population, "fingerprint": digest(*arrays, *named)}
 
 
 def _fingerprint(module: Any) -> dict[str, str]:
@@ -153,7 +156,7 @@ def _describe_foreign(module: Any) -> dict[str, Any]:
             label = f"the argument {name!r} of {cls.__qualname__}"
             written[name] = describe(value) if nested else write_value(label, value)
     written |= _fingerprint(module)
-    ours = cls.__init__.__module__.startswith("collapse_jax.")  # which keep their arguments
+    ours = str(cls.__init__.__module__).startswith("collapse_jax.")  # which keep their arguments
     if path is not None and not has_data and not ours and reason_of(written) is None:
         _check_again(module, written)
     return written
@@ -277,11 +280,20 @@ def remake(task: Any, **changes: Any) -> Any:
             "task must be a function where it has data of its own, for instance "
             f"functools.partial({name}, data=rows)"
         )
-    others = ("type", "class", "data", "fingerprint", *changes)
-    kept = {key: value for key, value in written.items() if key not in others}
-    if (reason := reason_of(kept)) is not None:
+    kept = [key for key in written if key not in ("type", "class", "data", "fingerprint")]
+    others = {key: written[key] for key in kept if key not in changes}
+    if (reason := reason_of(others)) is not None:
         raise ValueError(f"task must be a function where it cannot be made again: {reason}")
-    return type(task)(**{key: getattr(task, key) for key in kept} | changes)
+    arguments = {key: getattr(task, key) for key in kept if hasattr(task, key)}
+    try:
+        return type(task)(**arguments | changes)
+    except ValueError:
+        for key in others:  # one that the old values of others imply goes with these
+            rest = {name: value for name, value in arguments.items() if name != key}
+            with contextlib.suppress(TypeError, ValueError):
+                if describe(type(task)(**rest)) == written:
+                    return type(task)(**rest | changes)
+        raise
 
 
 def known_class(name: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
 
-from collapse_jax.loop.generation import SIZES
+from collapse_jax.loop.generation import CURATION, SIZES
 from collapse_jax.numerics.keys import STREAM_VERSION
 from collapse_jax.tasks import AbstractTask
 
@@ -18,7 +18,7 @@ def label(
     task: AbstractTask, values: dict[str, np.ndarray], seeds: np.ndarray, attrs: dict[str, Any]
 ) -> xr.Dataset:
     """A dataset of metrics `[seed, generation]`."""
-    variables = {**SIZES, **task.variables}
+    variables = {**SIZES, **CURATION, **task.variables}
     outcomes = getattr(task, "outcomes", None)
     if outcomes is not None:
         attrs = {**attrs, "outcomes": json.dumps(outcomes, ensure_ascii=False)}

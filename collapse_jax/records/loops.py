@@ -3,12 +3,21 @@
 import dataclasses
 from typing import Any
 
+from collapse_jax.basics.paths import import_path, imported
+from collapse_jax.loop.curation.words import operator_kinds
 from collapse_jax.loop.presets import PRESETS, name_of
-from collapse_jax.loop.workflow import Fit, Latest, Mixed, Past, Real, Synthetic, Workflow
-from collapse_jax.records.values import read_schedule, write_schedule
+from collapse_jax.loop.schedules import Numbered
+from collapse_jax.loop.sources import KINDS
+from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
+from collapse_jax.records.values import (
+    read_schedule,
+    read_value,
+    unknown,
+    write_schedule,
+    write_value,
+)
 
 _STREAMS: dict[str, type] = {"real": Real, "synthetic": Synthetic, "fit": Fit}
-_SOURCES: dict[str, type] = {cls.__name__: cls for cls in (Latest, Past, Mixed)}
 
 
 def describe_workflow(workflow: Workflow, n_generations: int | None) -> dict[str, Any]:
@@ -25,21 +34,42 @@ def describe_workflow(workflow: Workflow, n_generations: int | None) -> dict[str
 
 
 def _changed(where: str, part: Any, cls: type, n_generations: int | None) -> dict[str, Any]:
-    """The fields of a stream or a source that are not at their default."""
+    """The fields of a stream, or of a part of it, that are not at their default."""
     written: dict[str, Any] = {}
-    usual = cls() if cls is not Mixed else None
+    usual = cls() if cls in _STREAMS.values() else None
     for field in dataclasses.fields(cls):
         value = getattr(part, field.name)
-        if value == getattr(usual, field.name, None):
+        if value == getattr(usual, field.name, field.default):
             continue
         name = f"{where}.{field.name}"
-        source = next((kind for kind in _SOURCES.values() if isinstance(value, kind)), None)
-        if source is None:
-            written[field.name] = write_schedule(name, value, n_generations)
+        if isinstance(value, Numbered):
+            written[field.name] = _write_part(name, value, n_generations)
+        elif isinstance(value, tuple) and all(isinstance(inner, Numbered) for inner in value):
+            written[field.name] = [
+                _write_part(f"{name}[{i}]", inner, n_generations) for i, inner in enumerate(value)
+            ]
+        elif isinstance(part, Numbered) and field.name not in part.numbers:
+            written[field.name] = write_value(name, value)
         else:
-            fields = _changed(name, value, source, n_generations)
-            written[field.name] = {"type": source.__name__, **fields}
+            written[field.name] = write_schedule(name, value, n_generations)
     return written
+
+
+def _write_part(name: str, part: Any, n_generations: int | None) -> dict[str, Any]:
+    """A source, or an operator, by its name or the place where it can be imported again."""
+    cls = type(part)
+    fields = _changed(name, part, cls, n_generations)
+    if _parts().get(cls.__name__) is cls:
+        return {"type": cls.__name__, **fields}
+    path = import_path(cls)
+    if path is None:
+        reason = f"{name} is of {cls.__qualname__}, a class that cannot be imported again"
+        return {"type": cls.__qualname__, "class": unknown(reason), **fields}
+    return {"type": path, **fields}
+
+
+def _parts() -> dict[str, type]:
+    return {cls.__name__: cls for cls in (*KINDS, *operator_kinds().values())}
 
 
 def rebuild_workflow(written: dict[str, Any]) -> Workflow:
@@ -51,12 +81,24 @@ def rebuild_workflow(written: dict[str, Any]) -> Workflow:
 
 
 def _fields(written: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a stream or a source."""
-    fields = {}
-    for name, value in written.items():
-        if isinstance(value, dict) and "type" in value:
-            arguments = {key: inner for key, inner in value.items() if key != "type"}
-            fields[name] = _SOURCES[value["type"]](**_fields(arguments))
-        else:
-            fields[name] = read_schedule(value)
-    return fields
+    """The arguments of a stream."""
+    return {name: _read(value) for name, value in written.items()}
+
+
+def _read(value: Any) -> Any:
+    """A source, operators or a schedule."""
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        return tuple(map(_read, value))
+    if not isinstance(value, dict) or "type" not in value:
+        return read_schedule(value)
+    name = value["type"]
+    if "class" in value:
+        read_value(value["class"])  # which says why not
+    cls: Any = _parts()[name] if name in _parts() else imported(name)
+    given = {key: inner for key, inner in value.items() if key != "type"}
+    return cls(
+        **{
+            key: read_schedule(inner) if key in cls.numbers else read_value(inner)
+            for key, inner in given.items()
+        }
+    )

@@ -53,8 +53,10 @@ class Midway:
             manager.save(generation * _STEPS + step, args=args.StandardSave(_numbered(tree)))  # pyright: ignore
             manager.wait_until_finished()
 
-    def restore(self, kind: Kind, seeds: np.ndarray, generation: int, like: Any) -> Any | None:
-        """The last state of a kind, None unless it is of this generation and whole.
+    def restore(
+        self, kind: Kind, seeds: np.ndarray, generation: int, like: Any
+    ) -> tuple[int, Any] | None:
+        """The last state of a kind and its step, None unless it is of this generation and whole.
 
         Args:
             kind: which state.
@@ -77,7 +79,8 @@ class Midway:
         except Exception as error:  # damage shows in many ways
             warnings.warn(f"checkpoint {folder} is damaged, and not used: {error}", stacklevel=2)
             return None
-        return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in sorted(found)])
+        leaves = [found[name] for name in sorted(found)]
+        return last % _STEPS, jax.tree.unflatten(jax.tree.structure(like), leaves)
 
     def clear(self) -> None:
         """Remove all states, where a run is at its end."""

@@ -163,12 +163,13 @@ def _claim(folder: Path, config: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / _CONFIG
         if path.exists():
-            _compare(folder, json.loads(path.read_text()), config)
+            kept = json.loads(path.read_text())
+            if _compare(folder, kept, config):
+                _write_config(path, {**config, "n_generations": kept["n_generations"]})
         elif any(not name.name.startswith(".") for name in folder.iterdir()):
             raise ValueError(f"checkpoint must be a folder of its own, and {folder} is not empty")
         else:
-            text = json.dumps(config, indent=1)
-            files.write_atomically(path, lambda name: Path(name).write_text(text))
+            _write_config(path, config)
     except json.JSONDecodeError as error:
         raise ValueError(f"checkpoint has a damaged {path}: {error}") from None
     except OSError as error:
@@ -177,18 +178,40 @@ def _claim(folder: Path, config: dict[str, Any]) -> None:
         ) from None
 
 
-def _compare(folder: Path, kept: dict[str, Any], config: dict[str, Any]) -> None:
+def _write_config(path: Path, config: dict[str, Any]) -> None:
+    text = json.dumps(config, indent=1)
+    files.write_atomically(path, lambda name: Path(name).write_text(text))
+
+
+def _compare(folder: Path, kept: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Whether the folder's chains go on by other numbers than it knew so far.
+
+    Raises:
+        ValueError: if they are of another run.
+    """
     old, new = _flat(kept), _flat(config)
-    differing = [
-        f"{name} is {_shown(old, name)} there and {_shown(new, name)} here"
-        for name in dict.fromkeys((*old, *new))
-        if name != "n_generations"
-        and (name not in old or name not in new or old[name] != new[name])
-    ]
-    if differing:
+    names = [name for name in dict.fromkeys((*old, *new)) if name != "n_generations"]
+    differing = [n for n in names if n not in old or n not in new or old[n] != new[n]]
+    reached = max((state.step for state in _survey(folder)), default=0) if differing else 0
+    wrong = [n for n in differing if not _goes_on(n, old.get(n), new.get(n), reached)]
+    if wrong:
+        shown = [f"{n} is {_shown(old, n)} there and {_shown(new, n)} here" for n in wrong]
         raise ValueError(
-            f"checkpoint must be of this run, and {folder} is of another: {'; '.join(differing)}"
+            f"checkpoint must be of this run, and {folder} is of another: {'; '.join(shown)}"
         )
+    return bool(differing) and all(len(new[n]) >= reached for n in differing)
+
+
+def _goes_on(name: str, old: Any, new: Any, reached: int) -> bool:
+    """Whether a schedule, given as a list, has been the same in all generations so far.
+
+    A list of one number, again and again, is drawn in another way than one of several.
+    """
+    schedules = isinstance(old, list) and isinstance(new, list) and name.startswith("workflow.")
+    if not schedules or name.endswith(".first_values"):
+        return False
+    common = min(reached, len(new))
+    return old[:common] == new[:common] and (len(set(old)) == 1) == (len(set(new)) == 1)
 
 
 def _shown(flat: dict[str, Any], name: str) -> str:

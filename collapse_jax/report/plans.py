@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.plan import Plan
-from collapse_jax.loop.workflow import Mixed, Past, Workflow
+from collapse_jax.loop.workflow import Edit, Extrapolated, Mixed, Past, Workflow
 from collapse_jax.report.axes import legend_columns
 from collapse_jax.report.figures import STYLE
 from collapse_jax.report.lanes import GREY, REAL, TRUTH, Drawing, model_shades
@@ -92,6 +92,13 @@ def _words(workflow: Workflow, plan: Plan) -> list[str]:
         last = "" if synthetic.of.last is None else f"the last {synthetic.of.last} of "
         how = "in equal parts" if synthetic.of.equally else "each from one at random"
         makers = f"before generation t + 1 they come from {last}the truth and models 1 to t, {how}"
+    elif isinstance(synthetic.of, Extrapolated):
+        makers = "for generation t + 1 they come from beyond model t, seen from the model before"
+    elif isinstance(synthetic.of, Edit):
+        makers = "generation t + 1 sees the batch before, some rows made anew by model t"
+    if synthetic.curation:
+        names = ", then ".join(type(operator).__name__ for operator in synthetic.curation)
+        makers += f", chosen by {names}"
     what = "all rows that are kept"
     if fit.n is not None:
         how = "with" if fit.with_replacement else "without"
@@ -122,7 +129,7 @@ def _legend(figure: "matplotlib.figure.Figure", plan: Plan, shown: int) -> None:
         picked = [models[0], models[len(models) // 2], models[-1]] if shown > 2 else models
         handles.append(tuple(Patch(color=colour, lw=0) for colour in picked))
         labels.append("rows of models, first to last")
-    if not plan.from_one_model and shown > 1:
+    if isinstance(plan.source, Mixed | Past) and shown > 1:
         handles.append(Patch(color=TRUTH, lw=0))
         labels.append("rows of the truth in generated batches")
     if shown > 1:

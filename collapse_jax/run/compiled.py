@@ -14,11 +14,13 @@ from jax.sharding import Mesh, PartitionSpec
 from collapse_jax.loop.form import Columns, Form, Numbers
 from collapse_jax.loop.generation import Metrics, begin, make_world, step
 from collapse_jax.loop.pool import Pool
+from collapse_jax.machines import programs
 from collapse_jax.machines.devices import AXIS
 from collapse_jax.numerics.keys import chain_key
 from collapse_jax.tasks.base import AbstractTask
 
 SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
+traceable = programs.traceable
 
 
 class Chains(eqx.Module):
@@ -51,23 +53,6 @@ class Chains(eqx.Module):
         if self.numbers is None:
             raise ValueError("numbers must be asked of the chains as they were made")
         return self.numbers
-
-
-def traceable(module: Any, sizes: bool = False) -> Any:
-    """The module with its numbers as arrays, so that other numbers need no other compilation.
-
-    Whole numbers are sizes, and stay as they are unless `sizes`.
-    """
-
-    def convert(leaf):
-        if isinstance(leaf, float) or (hasattr(leaf, "dtype") and leaf.dtype.kind == "f"):
-            return jnp.asarray(leaf, jnp.float32)
-        if sizes and isinstance(leaf, int) and not isinstance(leaf, bool):
-            return jnp.asarray(leaf, jnp.int32)
-        return leaf
-
-    with np.errstate(over="ignore"):  # what float32 cannot hold serves the host only
-        return jax.tree.map(convert, module)
 
 
 def bytes_per_chain(task: AbstractTask, form: Form, first: Columns) -> int:

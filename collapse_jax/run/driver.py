@@ -50,6 +50,8 @@ class Driver:
     """Set by the first Ctrl-C where there is a checkpoint, so that it can be saved before."""
     together: bool = False
     """Whether all processes run the same chains, and so have to save and to stop together."""
+    check: Callable[[dict[str, np.ndarray], np.ndarray, int], None] | None = None
+    """Called with the metrics of a chunk, the seeds, and the generations done; raises to stop."""
 
     def run(self, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Run chains; yield seeds and their metrics `[chain, generation]`, in any order.
@@ -102,6 +104,8 @@ class Driver:
             pool, metrics = self.engine.advance(chains, pool, done + 1, steps)
             pieces.append({k: np.asarray(v)[:n, :steps] for k, v in metrics.items()})
             done += steps
+            if self.check is not None:
+                self.check(pieces[-1], seeds, done)
             self.bar.update(steps * n)
             rate = steps / max(time.perf_counter() - before, 1e-6)
             steps = max(1, int(rate * _SECONDS))

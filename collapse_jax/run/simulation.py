@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -16,21 +17,24 @@ from tqdm.auto import tqdm
 from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.checks import check_loop, check_rows
+from collapse_jax.loop.curation.checks import bytes_of_candidates, check_choices
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
-from collapse_jax.loop.generation import SIZES, host_sizes, metric_names
-from collapse_jax.loop.presets import PRESETS
+from collapse_jax.loop.generation import CURATION, host_sizes, metric_names
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
 from collapse_jax.machines.flags import usual_flags
 from collapse_jax.machines.programs import make_room_for_programs
-from collapse_jax.numerics.keys import STREAM_VERSION, check_threefry
-from collapse_jax.records.config import KNOWN, check_exact, describe
+from collapse_jax.numerics.keys import STREAM_VERSION
+from collapse_jax.records.config import check_exact, describe
 from collapse_jax.records.labels import label, provenance
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.run import compiled
-from collapse_jax.run.driver import Driver, Engine
+from collapse_jax.run.arguments import check_instance, check_options, checked_seeds, in_stages
+from collapse_jax.run.driver import Driver
+from collapse_jax.run.monitor import Monitor
+from collapse_jax.run.staged import StagedEngine
 from collapse_jax.tasks import AbstractTask
 
 _CHUNK = 128  # most generations between two reports of progress
@@ -52,6 +56,7 @@ def simulate(
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
     observe: Callable[[Any], None] | None = None,
+    runner: Literal["compiled", "staged"] | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
 
@@ -81,19 +86,24 @@ def simulate(
         checkpoint: a folder that keeps the chains while they run. The same call goes on where an
             interrupted one stopped, also with other seeds or more generations; Ctrl-C saves first.
         checkpoint_seconds: how often to save. What takes long is saved less often.
-        observe: called after each generation of language models with their parameters and
-            documents, a `collapse_jax.language.stages.Generation`, once for each batch of chains.
+        observe: called after each generation with the models and what they generated, a
+            `collapse_jax.run.staged.Generation`, once for each batch of chains, which then run
+            stage by stage.
+        runner: `"compiled"`, all of a chain in one program, or `"staged"`, one program for each
+            stage of a generation, with progress and saves within it. Default what the task
+            prefers; the chains are the same.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
-        `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`. Its
+        `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`; with
+        a curation also `acceptance_rate` and `mean_reward` of what each model generates. Its
         attributes say how it was made; `collapse_jax.config.run_arguments` makes the same run of
         them.
 
     Raises:
         ValueError: before anything is compiled, for arguments outside their range (`TypeError` for
             those of another type), for a run that does not fit into memory and for a checkpoint of
-            another run.
+            another run. Afterwards, where a curation accepts next to nothing.
         OSError: where a checkpoint cannot be saved, for instance on a full disk.
 
     Example:
@@ -102,11 +112,12 @@ def simulate(
         >>> ds.trace_ratio.dims
         ('seed', 'generation')
     """
-    _check_instance("workflow", workflow, Workflow)
-    _check_instance("task", task, AbstractTask)
+    check_instance("workflow", workflow, Workflow)
+    check_instance("task", task, AbstractTask)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     seed_list = checked_seeds(seeds)
-    _check_options(task, metrics, storage, checkpoint_seconds, observe)
+    check_options(workflow, task, metrics, storage, checkpoint_seconds)
+    staged = in_stages(task, runner, observe)
     mesh = _find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
     limit = checks.whole_number(
@@ -122,7 +133,7 @@ def simulate(
     numbers = columns_of(plan, form, task.population)
     own_seeds = seed_list if together else hosts.share(seed_list)
     width = _width(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit)
-    names = metric_names(task, metrics)
+    names = metric_names(task, metrics, curated=bool(plan.curation))
     sizes = {name: column for name, column in host_sizes(plan).items() if name in names}
 
     # In a folder, which may see more generations, a function is never replaced by its values.
@@ -136,11 +147,9 @@ def simulate(
     kept = None if checkpoint is None else _folder(checkpoint, config, checkpoint_seconds)
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
-    made = compiled.traceable(task, sizes=not by_rows)
-    if together:
-        arrays, others = eqx.partition(made, eqx.is_array)
-        made = eqx.combine(model_mesh.place(arrays, mesh), others)
-    computed = tuple(name for name in names if name not in sizes)
+    made = _placed(compiled.traceable(task.prepared(), sizes=not by_rows), mesh)
+    checked = CURATION if plan.curation else {}
+    computed = tuple(name for name in {**dict.fromkeys(names), **checked} if name not in sizes)
 
     def chains(seeds: np.ndarray) -> compiled.Chains:
         return compiled.Chains(
@@ -166,11 +175,13 @@ def simulate(
         disable=(None if progress is None else not progress) if hosts.is_first() else True,
     )
     interrupted, midway = threading.Event(), None
-    if kept is not None and task.staged and (together or jax.process_count() == 1):
+    if kept is not None and staged and (together or jax.process_count() == 1):
         midway = Midway(kept.folder, checkpoint_seconds)
     with bar:
         driver = Driver(
-            _engine(task, bar, midway, interrupted, observe),
+            StagedEngine(Monitor(bar.set_postfix_str, midway, interrupted), observe)
+            if staged
+            else compiled,
             chains,
             n_generations,
             _CHUNK,
@@ -179,6 +190,7 @@ def simulate(
             kept,
             interrupted,
             together,
+            partial(check_choices, curation=plan.curation) if plan.curation else None,
         )
         for batch, found in driver.run(own_seeds):
             rows = [place[seed] for seed in batch.tolist()]
@@ -188,13 +200,20 @@ def simulate(
         midway.clear()
     if not together:
         values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
-    values = _in_user_units(task, values)
-    shape = (len(seed_list), n_generations)
+    values, shape = _in_user_units(task, values), (len(seed_list), n_generations)
     values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
     values = {name: values[name] for name in names}
     seconds = time.perf_counter() - started
     attrs = {**provenance(config, mesh), "workflow": caption(workflow), "wall_seconds": seconds}
     return label(task, values, seed_list, attrs)
+
+
+def _placed(task: AbstractTask, mesh: Mesh) -> AbstractTask:
+    """The task, its arrays split over the mesh where models are."""
+    if not model_mesh.splits_models(mesh):
+        return task
+    arrays, others = eqx.partition(task, eqx.is_array)
+    return eqx.combine(model_mesh.place(arrays, mesh), others)
 
 
 def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
@@ -213,7 +232,7 @@ def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | No
     """The mesh over which seeds are split, or, as given, models."""
     if mesh is None:
         return seed_mesh(devices)
-    if not task.staged:
+    if task.runner != "staged":
         raise ValueError(
             f"mesh splits language models; the seeds of a {type(task).__name__} are split over "
             "devices"
@@ -234,7 +253,9 @@ def _width(
     if form.rows:
         check_rows(form.slots, form.width)
     together = model_mesh.splits_models(mesh)
-    pool_bytes, scratch_bytes = compiled.bytes_per_chain(task, form, first), task.scratch_bytes
+    pool_bytes = compiled.bytes_per_chain(task, form, first)
+    candidates = bytes_of_candidates(form.curation, task, form.synthetic.width)
+    scratch_bytes = max(task.scratch_bytes, candidates)
     n_chains = 1 if together else mesh.size
     needed = pool_bytes * mesh.size + scratch_bytes * n_chains
     if needed > limit:
@@ -251,70 +272,3 @@ def _width(
         scratch_bytes=scratch_bytes,
         memory_limit=limit,
     )
-
-
-def _engine(
-    task: AbstractTask,
-    bar: tqdm,
-    midway: Midway | None,
-    interrupted: threading.Event,
-    observe: Callable[[Any], None] | None,
-) -> Engine:
-    """What runs the chains: one program, or for tasks with long generations one per stage."""
-    if not task.staged:
-        return compiled
-    from collapse_jax.language.stages import Attendance, StagedEngine  # slow to import
-
-    return StagedEngine(Attendance(bar.set_postfix_str, midway, interrupted), observe)
-
-
-def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
-    """Seeds as an array of distinct 32-bit words."""
-    if isinstance(seeds, str):
-        raise TypeError(f"seeds must be a number of chains or a sequence of seeds, got {seeds!r}")
-    if not isinstance(seeds, Iterable):
-        return np.arange(checks.whole_number("seeds", seeds), dtype=np.uint32)
-    values = [checks.whole_number("seeds", s, minimum=0, maximum=2**32 - 1) for s in seeds]
-    if not values:
-        raise ValueError("seeds must not be empty")
-    unique, counts = np.unique(values, return_counts=True)
-    if counts.max() > 1:
-        raise ValueError(f"seeds must be distinct, got {unique[counts.argmax()]} more than once")
-    return np.asarray(values, dtype=np.uint32)
-
-
-def _check_options(
-    task: AbstractTask,
-    metrics: Sequence[str] | None,
-    storage: str,
-    checkpoint_seconds: float,
-    observe: Callable[[Any], None] | None,
-) -> None:
-    checks.one_of("storage", storage, ("auto", "rows"))
-    checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
-    check_threefry()
-    if observe is not None and not task.staged:
-        raise ValueError(f"observe serves language models, got a {type(task).__name__} task")
-    if metrics is None:
-        return
-    if isinstance(metrics, str):
-        raise TypeError(f"metrics must be a sequence of names, got {metrics!r}")
-    if not metrics:
-        raise ValueError("metrics must not be empty; leave it out for all of them")
-    for name in metrics:
-        checks.one_of("metrics", name, (*SIZES, *task.variables))
-
-
-def _check_instance(name: str, value: Any, kind: type) -> None:
-    if isinstance(value, kind):
-        return
-    known = [*PRESETS, "Workflow"] if kind is Workflow else [*KNOWN, "LanguageModel"]
-    itself = getattr(value, "__name__", "")
-    of_kind = isinstance(value, type) and issubclass(value, kind)
-    if of_kind or (callable(value) and itself in known):
-        written = "Replace" if value is Workflow else itself
-        raise TypeError(f"{name} must be an instance, got {itself} itself; write {written}()")
-    if isinstance(value, str):
-        checks.one_of(name, value, known)
-        raise TypeError(f"{name} must be an object, got the name {value!r}; write {value}()")
-    raise TypeError(f"{name} must be one of {', '.join(known)}, got {value!r}")

@@ -10,10 +10,12 @@ from collapse_jax.tasks.linear_regression import LinearRegression
 from collapse_jax.tasks.logistic_regression import LogisticRegression
 from collapse_jax.tasks.parts.tables import Table, read_table
 from collapse_jax.tasks.sufficient import AbstractSufficient
+from collapse_jax.tasks.trained import AbstractTrained
 
 __all__ = [
     "AbstractSufficient",
     "AbstractTask",
+    "AbstractTrained",
     "Categorical",
     "Data",
     "ExponentialFamily",

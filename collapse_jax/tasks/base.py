@@ -2,59 +2,43 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Protocol,
+    runtime_checkable,
+)
 
 import equinox as eqx
 import jax
-from jax import lax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from collapse_jax.tasks.places import Places
+from collapse_jax.tasks.data import Data, Model, Rows, Size, State, Statistic, Steps, World
 
 if TYPE_CHECKING:
     from collapse_jax.loop.plan import Plan
 
-# The parts of a task are pytrees of the task's own making; these names say which is meant.
-World = PyTree
-"""What is fixed for one chain before generation 1: the truth, the test set, a design matrix."""
-Statistic = PyTree
-"""What a fit needs to know of a data set; statistics of disjoint data sets can be merged."""
-Rows = PyTree
-"""A data set itself: arrays whose leading axis counts the rows."""
-Model = PyTree
-"""A fitted model."""
-Size = Int[Array, ""] | Float[Array, ""] | int
-"""A number of rows, which need not be known when the program is compiled."""
 
+@dataclass(frozen=True)
+class Acceptance:
+    """How rows that may become training data are told from others, on the host."""
 
-class Data(NamedTuple):
-    """What one generation is fitted to, as `AbstractTask.fit` receives it."""
-
-    rows: Any
-    """The rows, and perhaps others between them; None where no rows are kept."""
-    places: Places
-    """Which of the rows they are, and how to draw from them by their weight."""
-    statistic: Statistic
-    """Statistic of all of them, with their weights."""
-    size: Float[Array, ""]
-    """Their number; where they do not all weigh the same, as many as would do as well."""
-    key: Key[Array, ""] | None = None
-    """For the random choices of a fit that makes any."""
-    previous: Model | None = None
-    """The model of the generation before, where fits start from it; None where they do not."""
-    is_first: Bool[Array, ""] | None = None
-    """Whether there is no generation before."""
-
-    @property
-    def weight(self) -> Float[Array, " n"]:
-        """Weight of each of the rows, which is 0 for those that do not count; 1 on average."""
-        return self.places.weights(len(jax.tree.leaves(self.rows)[0]))
-
-    def start(self, fresh: Callable[[], Model]) -> Model:
-        """What a fit starts from: the previous model where one is to be used, else a fresh one."""
-        if self.previous is None:
-            return fresh()
-        return lax.cond(self.is_first, fresh, lambda: self.previous)
+    accept: Callable[[Rows], tuple[Rows, Int[np.ndarray, " accepted"]]]
+    """The acceptable ones as they are to be learned, and their places among those drawn."""
+    batch: int
+    """How many rows are drawn at a time."""
+    most: int
+    """Rows drawn for each that is needed before the run is given up."""
+    noun: str
+    """What a row is."""
+    advice: str
+    """What to do where there are too few."""
 
 
 class Laws(NamedTuple):
@@ -78,6 +62,10 @@ class Coordinates(Protocol):
 
     def change(self, model: Model) -> PyTree:
         """What is needed to go to the coordinates of a model, given in those at hand."""
+        ...
+
+    def place(self, outer: Model, rows: Any) -> Any:
+        """Rows that are in the coordinates of `outer`, in those that `outer` is in."""
         ...
 
     def move(self, change: PyTree, data: Any) -> Any:
@@ -108,8 +96,8 @@ class AbstractTask(eqx.Module):
     n_samples: eqx.AbstractVar[int]
     """Rows of a batch, where the workflow says nothing else."""
 
-    staged: ClassVar[bool] = False
-    """Whether a generation is so long that it is run stage by stage on the host."""
+    runner: ClassVar[Literal["compiled", "staged"]] = "compiled"
+    """How chains are best run: in one program, or, where a generation is long, stage by stage."""
 
     takes_temperature: ClassVar[bool] = False
     """Whether models can be sampled more or less widely than their own law says."""
@@ -117,8 +105,14 @@ class AbstractTask(eqx.Module):
     takes_start: ClassVar[bool] = False
     """Whether a fit can start from the previous model, as `Fit(warm_start=True)` asks."""
 
-    starts_warm: ClassVar[bool] = False
-    """Whether it always does, because the best fit is one and comes sooner."""
+    takes_weights: ClassVar[bool] = True
+    """Whether a fit heeds the weights of rows."""
+
+    has_labels: ClassVar[bool] = False
+    """Whether rows have labels that are right or wrong, as `is_right` says."""
+
+    extrapolates: ClassVar[bool] = False
+    """Whether a model is a vector of parameters, so that `Extrapolated` can go beyond it."""
 
     variables: ClassVar[dict[str, Variable]]
     """The metrics that `measure` returns."""
@@ -130,6 +124,11 @@ class AbstractTask(eqx.Module):
     def units(self) -> dict[str, float]:
         """Factors from the units of `measure` to the user's, which float32 might not hold."""
         return {}
+
+    @property
+    def starts_warm(self) -> bool:
+        """Whether fits start from the previous model even where the workflow does not ask it."""
+        return False
 
     @property
     def population(self) -> int | None:
@@ -220,6 +219,38 @@ class AbstractTask(eqx.Module):
     ) -> Rows:
         """`n` rows generated by the model; at a temperature other than 1 where one is given."""
 
+    @property
+    def shows_rows(self) -> bool:
+        """Whether `shown` knows rows in the user's units."""
+        return True
+
+    def shown(self, world: World, rows: Rows) -> Rows:
+        """Rows as the user knows them, in the user's units; a pair with the labels if there are."""
+        return rows
+
+    def is_right(self, world: World, rows: Rows) -> Bool[Array, " n"]:
+        """Whether the label of each row is the right one, where `has_labels`."""
+        return jnp.ones(len(jax.tree.leaves(rows)[0]), bool)
+
+    def relabel(
+        self,
+        world: World,
+        model: Model,
+        rows: Rows,
+        key: Key[Array, ""],
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> Rows:
+        """Rows with labels by the model; other rows of the model where they have no labels."""
+        n = len(jax.tree.leaves(rows)[0])
+        return self.sample(world, model, key, n, temperature=temperature)
+
+    def extrapolate(
+        self, world: World, model: Model, before: Model, weight: Float[Array, ""]
+    ) -> Model:
+        """The model with parameters `(1 + weight) before - weight model`, where `extrapolates`."""
+        return jax.tree.map(lambda a, b: a + weight * (a - b), before, model)
+
     def summarise(
         self, world: World, rows: Rows, valid: Bool[Array, " n"] | None, *, size: Size
     ) -> Statistic:
@@ -249,6 +280,41 @@ class AbstractTask(eqx.Module):
     @abstractmethod
     def fit(self, world: World, data: Data) -> Model:
         """Estimate the model from a training set."""
+
+    # A fit in steps. A closed form is one without any.
+
+    def n_steps(self, n_train: Size) -> Size:
+        """How many steps a fit to so many rows takes."""
+        return 0
+
+    def begin(self, world: World, data: Data) -> State:
+        """The state before the first step."""
+        return self.fit(world, data)
+
+    def learn(self, world: World, data: Data, state: State, steps: Steps) -> State:
+        """The state after some steps more. Calls in a row do what one call would."""
+        return state
+
+    def conclude(self, state: State) -> Model:
+        """The model, after the last step."""
+        return state
+
+    def measure_learning(self, state: State) -> dict[str, Float[Array, ""]]:
+        """The metrics of a fit."""
+        return {}
+
+    def measure_rows(self, world: World, rows: Rows) -> dict[str, Float[Array, ""]]:
+        """The metrics of the rows that a model has generated."""
+        return {}
+
+    @property
+    def acceptance(self) -> Acceptance | None:
+        """Which rows may become training data, where not all; such tasks run in stages only."""
+        return None
+
+    def prepared(self) -> "AbstractTask":
+        """The task with all that its programs read, which may be slow to load."""
+        return self
 
     @abstractmethod
     def measure(self, world: World, model: Model) -> dict[str, Float[Array, ""]]:

@@ -59,6 +59,8 @@ class Categorical(AbstractSufficient):
     outcomes: tuple[str, ...] | None = eqx.field(static=True)
     """Names of the outcomes, in their order, where they are labels of the user's own."""
 
+    extrapolates: ClassVar[bool] = True
+
     variables: ClassVar[dict[str, Variable]] = {
         "entropy": Variable("entropy of the model", "nat"),
         "entropy_ratio": Variable("entropy of the model relative to the truth", "1"),
@@ -176,6 +178,16 @@ class Categorical(AbstractSufficient):
         if temperature is None and jnp.issubdtype(model.dtype, jnp.integer):
             return bootstrap_labels(key, n, model)
         return categorical_labels(key, n, _tempered(model, temperature))
+
+    def extrapolate(
+        self,
+        world: None,
+        model: Num[Array, " k"],
+        before: Num[Array, " k"],
+        weight: Float[Array, ""],
+    ) -> Float[Array, " k"]:
+        old, new = before / jnp.sum(before), model / jnp.sum(model)
+        return jnp.maximum(old + weight * (old - new), 0.0)
 
     def summarise(
         self, world: None, rows: Int[Array, " n"], valid: Bool[Array, " n"] | None, *, size: Size

@@ -11,6 +11,7 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.numerics.families import Family, Kind, pooled
 from collapse_jax.tasks.base import Data, Laws, Size, Variable
+from collapse_jax.tasks.parts.family_rows import LARGEST_COUNT, checked_rows
 from collapse_jax.tasks.parts.tables import sample_size, split
 from collapse_jax.tasks.sufficient import AbstractSufficient
 
@@ -27,7 +28,6 @@ _KINDS: dict[str, tuple[Kind, str | None]] = {
     "binomial": ("binomial", "size"),
     "negative_binomial": ("negative_binomial", "size"),
 }
-_LARGEST_COUNT = 2**24  # of a row; larger ones are not exact in single precision
 
 
 class Sample(NamedTuple):
@@ -95,6 +95,8 @@ class ExponentialFamily(AbstractSufficient):
     split_seed: int = eqx.field(static=True)
 
     takes_temperature: ClassVar[bool] = False
+    extrapolates: ClassVar[bool] = True
+
     variables: ClassVar[dict[str, Variable]] = {
         "squared_error": Variable("squared error of the mean", "data units^2"),
         "nll": Variable("negative log-likelihood of real data under the model", "nat"),
@@ -138,7 +140,7 @@ class ExponentialFamily(AbstractSufficient):
         if value is None:
             raise ValueError(f"{name} must be given for {self.family}")
         if self.family == "binomial":
-            return checks.whole_number(name, value, maximum=_LARGEST_COUNT)
+            return checks.whole_number(name, value, maximum=LARGEST_COUNT)
         return checks.positive_number(name, value)
 
     def _checked_mean(self, mean: Any) -> Any:
@@ -154,7 +156,7 @@ class ExponentialFamily(AbstractSufficient):
         return mean
 
     def _set_data(self, data: Any, n_samples: Any) -> None:
-        self.mean, rows = None, _checked_rows(data, self)
+        self.mean, rows = None, checked_rows(data, self.family, self.kind, self.copies)
         train, test = split(rows, self.test_fraction, self.split_seed)
         self.n_samples = sample_size(n_samples, len(train))
         self.data_mean, self.data_variance = float(train.mean()), float(train.var())
@@ -282,6 +284,19 @@ class ExponentialFamily(AbstractSufficient):
     ) -> Float[Array, " n"]:
         return self._truth.draw(key, model, jnp.ones(n))[0]
 
+    def shown(self, world: Any, rows: Float[Array, " n"]) -> Float[Array, " n"]:
+        return self.true_mean * jnp.exp(rows) if self.kind == "gamma" else rows
+
+    def extrapolate(
+        self,
+        world: Any,
+        model: Float[Array, " k"],
+        before: Float[Array, " k"],
+        weight: Float[Array, ""],
+    ) -> Float[Array, " k"]:
+        old, new = jnp.exp(before), jnp.exp(model)
+        return jnp.log(jnp.clip(old + weight * (old - new), 0.0, self._truth.ends))
+
     def summarise(
         self, world: Any, rows: Float[Array, " n"], valid: Bool[Array, " n"] | None, *, size: Size
     ) -> Sample:
@@ -306,24 +321,3 @@ class ExponentialFamily(AbstractSufficient):
     def _sample(self, key: Key[Array, ""], logs: Float[Array, " k"], n: Size) -> Sample:
         n = jnp.asarray(n, jnp.float32)
         return Sample(n, self._truth.draw(key, logs, n[None])[1][:, 0])
-
-
-def _checked_rows(data: Any, task: ExponentialFamily) -> np.ndarray:
-    """Rows of data that the family can have, as a vector."""
-    rows = checks.finite_array("data", data, ndim=(1, 2))
-    if rows.ndim == 2:
-        if rows.shape[1] != 1:
-            raise ValueError(f"data must have one column, got {rows.shape[1]}")
-        rows = rows[:, 0]
-    if task.kind == "gamma":
-        allowed, wrong = "positive numbers", rows <= 0.0
-    else:
-        largest = task.copies if task.kind == "binomial" else _LARGEST_COUNT
-        allowed = f"whole numbers between 0 and {largest}"
-        wrong = (rows < 0.0) | (rows > largest) | (rows != np.round(rows))
-    if np.any(wrong):
-        first = int(np.argmax(wrong))
-        raise ValueError(
-            f"data must be {allowed} for {task.family}, got {rows[first]:g} at row {first}"
-        )
-    return rows

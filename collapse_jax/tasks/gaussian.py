@@ -79,6 +79,8 @@ class Gaussian(AbstractSufficient):
     test_fraction: float = eqx.field(static=True)
     split_seed: int = eqx.field(static=True)
 
+    extrapolates: ClassVar[bool] = True
+
     variables: ClassVar[dict[str, Variable]] = {
         "squared_error_mean": Variable("squared error of the mean", "data units^2"),
         "trace_ratio": Variable("trace of the covariance relative to the truth", "1"),
@@ -261,6 +263,14 @@ class Gaussian(AbstractSufficient):
         # Drawn with the long axis last, which is what the compiler vectorises.
         standard = draws.normal(key, (self.dim, n))
         return model.mean + jnp.einsum("kn,dk->nd", standard, model.widened(temperature).factor)
+
+    def shown(self, world: None, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return self.axes.rows(self.mean, rows)
+
+    def extrapolate(
+        self, world: None, model: Normal, before: Normal, weight: Float[Array, ""]
+    ) -> Normal:
+        return before.extrapolated(model, weight)
 
     def summarise(
         self,

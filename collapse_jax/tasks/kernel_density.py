@@ -74,15 +74,16 @@ class KernelDensity(AbstractTask):
         circle, half-moon) as to any other; not for data without known modes.
 
     Args:
-        dataset: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`, as scikit-learn draws them;
-            `"ring"` of 8 modes or `"grid"` of 25, of equal sizes.
+        dataset: `"blobs"`, `"circles"`, `"moons"`, `"swiss_roll"` as in scikit-learn; `"ring"`, `"grid"`.
         n_samples: rows per generation. Default 100, with `data` all training rows.
         bandwidth: a positive number in units of the data; scikit-learn's rule `"scott"` or
             `"silverman"`, which depends on the size of the training set and the dimension only; or
             `"scott*spread"`, `"silverman*spread"` or for instance `"0.5*spread"`, which are scaled
             by the spread of each generation's training set, the root of the mean of its columns'
             variances (of divisor n - 1). In one dimension that is `scipy.stats.gaussian_kde`, which
-            in more has kernels of the shape of the covariance, and these are round.
+            in more has kernels of the shape of the covariance, and these are round. A chain whose
+            spread has fallen below a millionth of its distance from the data's mean, where single
+            precision tells no rows apart, is lost: its `nll` is infinite from then on.
         kernel: `"gaussian"` or `"tophat"`.
         n_test: size of the held-out real test set, at least 2 (with `data` its test rows).
         noise: standard deviation of the data set's noise (blobs have their own).
@@ -191,7 +192,9 @@ class KernelDensity(AbstractTask):
     def scratch_bytes(self) -> int:
         return 4 * block_size(self.n_samples) * self.n_samples
 
-    takes_temperature: ClassVar[bool] = False
+    @property
+    def shows_rows(self) -> bool:
+        return self.train is None
 
     def laws(self, plan: Any) -> Laws:
         return Laws(real=False, synthetic=False)

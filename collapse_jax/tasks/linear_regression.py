@@ -1,6 +1,6 @@
 """Least squares on labels that the previous least-squares fit made."""
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -13,7 +13,6 @@ from collapse_jax.basics.annotations import Number, Pair
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.designs import (
-    Design,
     FreshRows,
     KnownRows,
     design_of,
@@ -22,32 +21,9 @@ from collapse_jax.tasks.parts.designs import (
     whiten,
     wishart_factor,
 )
+from collapse_jax.tasks.parts.least_squares import LeastSquares, RegressionWorld
 from collapse_jax.tasks.parts.tables import sample_size, split
 from collapse_jax.tasks.sufficient import AbstractSufficient
-
-
-class RegressionWorld(NamedTuple):
-    """The truth, the test set and, where all generations share one, the design; or else None."""
-
-    weights: Any
-    """True coefficients `[d]`; None where they are not known."""
-    test_factor: Any
-    """Lower factor of the second moments of the test rows `[d, d]`; None with the user's data."""
-    design: Design | None
-    """The shared design; None where each generation has its own."""
-    x: Any
-    """All rows that are known: of the shared design, or the user's `[rows, d]`; else None."""
-    order: Any
-    """Which of them the shared design is `[n_samples]`."""
-
-
-class LeastSquares(NamedTuple):
-    """The least-squares fit of a data set and how much it weighs when sets are merged."""
-
-    weight: Float[Array, ""] | Float[Array, "d d"]
-    """With one shared design the number of copies of it, otherwise X'X."""
-    coefficients: Float[Array, " d"]
-    """Least-squares solution, of minimum norm where it is not unique."""
 
 
 class LinearRegression(AbstractSufficient):
@@ -66,12 +42,12 @@ class LinearRegression(AbstractSufficient):
             `"fresh"` draws a new one each time.
         n_test: number of noiseless test rows, drawn once per chain.
         data: `(X, y)` with `X` `[rows, columns]` and `y` `[rows]`. Generation 1 fits real labels of
-            `n_samples` training rows drawn without replacement; later generations relabel these
-            rows. Columns and labels are standardised first (`tasks.designs`), and least norm is
-            meant in independent coordinates of these. `test_error` is the mean squared error on the
-            test rows and their real labels, which includes their own noise.
+            `n_samples` training rows drawn without replacement; later ones relabel these rows.
+            Columns and labels are standardised first, and least norm is meant in independent
+            coordinates of these. `test_error` is the mean squared error on the test rows and their
+            real labels, which includes their own noise.
         fit_intercept: with `data`, add a column of ones.
-        test_fraction: share of the rows of `data` that is kept for tests.
+        test_fraction: share of the rows of `data` kept for tests.
         split_seed: seed of the split of `data` into training and test rows.
 
     Raises:
@@ -100,6 +76,8 @@ class LinearRegression(AbstractSufficient):
     fit_intercept: bool = eqx.field(static=True)
     test_fraction: float = eqx.field(static=True)
     split_seed: int = eqx.field(static=True)
+
+    extrapolates: ClassVar[bool] = True
 
     variables: ClassVar[dict[str, Variable]] = {
         "test_error": Variable("mean squared error on test rows", "label units^2"),
@@ -141,7 +119,7 @@ class LinearRegression(AbstractSufficient):
         self.n_samples = sample_size(n_samples, len(parts.train))
         self.n_test = len(parts.test)
         train, test = ((part[:, :-1], part[:, -1]) for part in parts)
-        white = whiten(train, test, self.fit_intercept)
+        white = whiten(train, test, self.fit_intercept, self.n_samples)
         if noise is None:
             if white.residual is None:
                 raise ValueError("noise must be given: least squares fits the data exactly")
@@ -157,7 +135,6 @@ class LinearRegression(AbstractSufficient):
 
     @property
     def units(self) -> dict[str, float]:
-        """Labels have the variance 1 on the device."""
         return {"test_error": self.label_unit**2}
 
     @property
@@ -280,6 +257,26 @@ class LinearRegression(AbstractSufficient):
         x = draws.normal(jax.random.fold_in(key, 1), (n, self.dim))
         return FreshRows(x, x @ model + noise)
 
+    @property
+    def shows_rows(self) -> bool:
+        return self.train_x is None
+
+    def shown(self, world: RegressionWorld, rows: KnownRows | FreshRows) -> tuple[Array, Array]:
+        return world.x[rows.index] if isinstance(rows, KnownRows) else rows.x, rows.y
+
+    def relabel(
+        self,
+        world: RegressionWorld,
+        model: Float[Array, " d"],
+        rows: KnownRows | FreshRows,
+        key: Key[Array, ""],
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> KnownRows | FreshRows:
+        x, _ = self.shown(world, rows)
+        noise = self._deviation(temperature) * draws.normal(key, (len(x),))
+        return rows._replace(y=x @ model + noise)
+
     def summarise(
         self,
         world: RegressionWorld,
@@ -299,8 +296,7 @@ class LinearRegression(AbstractSufficient):
             solve = lambda b: spread @ (spread.T @ b)  # noqa: E731
         coefficients = solve(x.T @ y)
         # One step of refinement; residuals of rows are more accurate than the normal equations'.
-        coefficients = coefficients + solve(x.T @ (y - x @ coefficients))
-        return LeastSquares(gram, coefficients)
+        return LeastSquares(gram, coefficients + solve(x.T @ (y - x @ coefficients)))
 
     def fit(self, world: RegressionWorld, data: Data) -> Float[Array, " d"]:
         return data.statistic.coefficients

@@ -115,7 +115,7 @@ class LogisticRegression(AbstractTask):
 
     takes_temperature: ClassVar[bool] = True
     takes_start: ClassVar[bool] = True
-    starts_warm: ClassVar[bool] = True
+    starts_warm: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -10,6 +10,7 @@ the formulas, each usable alone, in NumPy and SciPy and double precision:
   likelihoods under Replace; `risk`: universal large-sample ratios; `mixing`: real data mixed in;
 - `regression`, `kernel`, `categorical`, `families`: the other tasks; `wright_fisher`: categorical
   models under Replace, exactly, and their single outcomes;
+- `curation`: rows that are chosen, verified or edited, and models that are extrapolated;
 - `predictions`: what is known per task and plan, the layer below `expected`.
 
 Generations are counted t = 1..T, and generation 1 is fitted to real data. Numbers out of range
@@ -18,6 +19,7 @@ raise `ValueError`, arguments of the wrong type `TypeError`.
 
 from collapse_jax.theory import (
     categorical,
+    curation,
     families,
     gaussian,
     kernel,
@@ -38,6 +40,7 @@ __all__ = [
     "Expected",
     "Prediction",
     "categorical",
+    "curation",
     "expected",
     "families",
     "gaussian",

@@ -8,8 +8,14 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.theory._checks import check_count
+from collapse_jax.theory.curation.foresight import (
+    predict_acceptance,
+    predict_curated,
+    predict_edited,
+    predict_extrapolated,
+)
 from collapse_jax.theory.families import predict_family, predict_logistic, predict_mixture
-from collapse_jax.theory.plans import plan_of
+from collapse_jax.theory.plans import is_plain, plan_of
 from collapse_jax.theory.predictions import (
     Prediction,
     Predictions,
@@ -25,6 +31,8 @@ _TheoryT = TypeVar("_TheoryT", bound=Theory)
 _PRESENTATION = {
     "n_train": ("size of the training set", "1"),
     "real_fraction": ("share of real data in the training set", "1"),
+    "acceptance_rate": ("share of the rows generated that curation takes", "1"),
+    "mean_reward": ("mean reward or score of the rows taken", "1"),
 }
 
 
@@ -70,12 +78,13 @@ class Expected:
         """
         check_count("n_generations", n_generations)
         predictions: Predictions = {}
-        n_samples = getattr(task, "n_samples", None)
+        n_samples, plan = getattr(task, "n_samples", None), None
         if n_samples is not None:
             plan = plan_of(workflow, n_generations, int(n_samples))
             predictions |= {} if plan is None else predict_sizes(plan)
-        theory = self._theory_of(type(task))
-        if theory is not None:
+        if plan is not None and not is_plain(plan):  # of which a theory need not know
+            predictions |= {**predict_acceptance(plan), **_curated_theory(task, plan)}
+        elif (theory := self._theory_of(type(task))) is not None:
             predictions |= theory(task, workflow, n_generations)
         return _dataset(predictions, task, n_generations)
 
@@ -88,7 +97,8 @@ class Expected:
         Returns:
             A decorator for functions `(task, workflow, n_generations)` that return a mapping from
             metric names to `Prediction`s. `workflow.plan(n_generations, task.n_samples)` says
-            which rows each generation sees.
+            which rows each generation sees. It is not asked about loops whose rows are chosen or
+            edited, or come from extrapolated models.
         """
 
         def decorate(theory: _TheoryT) -> _TheoryT:
@@ -176,6 +186,32 @@ def mixture_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
         noise=float(task.noise),
         population=task.population,
     )
+
+
+def _curated_theory(task: Any, plan: Any) -> Predictions:
+    """What is known where rows are chosen or edited, or come from an extrapolated model."""
+    from collapse_jax import tasks
+
+    chosen = plan.curation
+    if task.population is not None:
+        return {}
+    if isinstance(task, tasks.Categorical) and len(chosen) == 1 and hasattr(chosen[0], "k"):
+        import jax
+
+        rewards = jax.vmap(chosen[0].reward)(np.arange(task.n_outcomes, dtype=np.int32))
+        return predict_curated(
+            plan,
+            probabilities=np.asarray(task.probabilities),
+            rewards=np.asarray(rewards, np.float64),
+            k=chosen[0].k,
+        )
+    if chosen:
+        return {}
+    if isinstance(task, tasks.LinearRegression) and plan.source.edits:
+        return predict_edited(plan, dim=int(task.dim), noise=float(task.noise))
+    if isinstance(task, tasks.Gaussian) and not plan.source.edits:
+        return predict_extrapolated(plan, estimator=task.estimator)
+    return {}
 
 
 @functools.cache

@@ -35,11 +35,19 @@ def streams_of(plan: Any, population: int | None = None) -> Streams:
         plan: of T generations.
         population: rows of the data set that real rows are dealt from, if there is one.
 
+    Raises:
+        ValueError: for a plan whose rows are not taken as they come; see `is_plain`.
+
     Example:
         >>> from collapse_jax.loop.workflow import Workflow
         >>> streams_of(Workflow().plan(3, n_samples=10)).real_rows.tolist()
         [10, 0, 0]
     """
+    if not is_plain(plan):
+        raise ValueError(
+            "plan must be one of rows that are taken as they come, got "
+            f"{plan.curation or plan.source!r}; theory.curation knows some others"
+        )
     last, equally = _source(plan.source)
     everything = plan.fit_rows is None or (
         not plan.with_replacement and np.array_equal(plan.fit_rows, plan.size)
@@ -84,6 +92,20 @@ def is_tempered(plan: Any) -> bool:
     return bool(np.any(temperature_of(plan)[:-1] != 1.0))
 
 
+def is_plain(plan: Any) -> bool:
+    """Whether each generated row is a row of a model or of the truth, taken as it comes.
+
+    It is not where rows are chosen or edited, or come from a model that was extrapolated: then
+    nothing in this package holds but `curation`.
+
+    Example:
+        >>> from collapse_jax.loop.workflow import Synthetic, Workflow
+        >>> is_plain(Workflow(synthetic=Synthetic(curation="nearest:0.5")).plan(3, 10))
+        False
+    """
+    return bool(getattr(plan.source, "plain", True)) and not getattr(plan, "curation", ())
+
+
 def is_latest(plan: Any) -> bool:
     """Whether all generated rows come from the newest model.
 
@@ -93,7 +115,8 @@ def is_latest(plan: Any) -> bool:
         True
     """
     share = plan.truth_share
-    return _source(plan.source)[0] == 1 and (share is None or not np.any(np.asarray(share)[:-1]))
+    newest = is_plain(plan) and _source(plan.source)[0] == 1
+    return newest and (share is None or not np.any(np.asarray(share)[:-1]))
 
 
 def is_equal(plan: Any) -> bool:
@@ -140,12 +163,27 @@ def replaced_sizes(plan: Any) -> Counts | None:
         >>> print(replaced_sizes(Workflow(synthetic=Synthetic(n=[20, 30])).plan(2, 10)))
         [10 20]
     """
+    return newest_sizes(plan) if is_latest(plan) else None
+
+
+def newest_sizes(plan: Any) -> Counts | None:
+    """Rows of each fit if each generation sees the newest batch only, wherever that comes from.
+
+    Args:
+        plan: of T generations.
+
+    Returns:
+        `[generation]`, or None for another loop.
+
+    Example:
+        >>> from collapse_jax.loop.workflow import Real, Workflow
+        >>> print(newest_sizes(Workflow(Real(keep=None)).plan(2, 10)))
+        None
+    """
     drawn_again = plan.fit_rows is not None and plan.with_replacement
     one_batch = plan.real_size[0] and not np.any(plan.real_size[1:])
     newest = np.all(plan.synthetic_batches[1:] == 1)
-    if not (one_batch and newest and is_latest(plan)) or drawn_again:
-        return None
-    return plan.n_train
+    return plan.n_train if one_batch and newest and not drawn_again else None
 
 
 def accumulated_size(plan: Any) -> int | None:

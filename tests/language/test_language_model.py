@@ -14,17 +14,16 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax.language import programs
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.model.architecture import preset
 from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import Optimizer
 from collapse_jax.language.samples import SampleWriter
-from collapse_jax.language.stages import TooFewDocuments
 from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.records.config import run_arguments
-from collapse_jax.run import compiled
+from collapse_jax.run import compiled, programs
+from collapse_jax.run.staged import TooFewRows
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "gpt2"
 QUICK = Optimizer(1e-2, batch_size=8, epochs=2)
@@ -144,8 +143,8 @@ def test_ctrl_c_within_a_generation_saves_it(tmp_path, monkeypatch):
     run_stage, fits = programs.run, []
 
     def interrupting(stage, *arguments):
-        fits.extend([stage] * (stage is programs.FIT))
-        if stage is programs.FIT and len(fits) == 2:
+        fits.extend([stage] * (stage is programs.LEARN))
+        if stage is programs.LEARN and len(fits) == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return run_stage(stage, *arguments)
 
@@ -189,7 +188,7 @@ def test_documents_of_a_chat_are_accepted_by_their_form():
 def test_a_model_that_never_ends_is_given_up():
     corpus = cj.corpus.Grammar(n_names=2, n_nouns=2, chat=True)
     task = small(corpus=corpus, optimizer=Optimizer(1e-6, batch_size=8), max_attempts=2)
-    with pytest.raises(TooFewDocuments, match=r"16 acceptable documents are needed.*max_attempts"):
+    with pytest.raises(TooFewRows, match=r"16 acceptable documents are needed.*max_attempts"):
         run(cj.Replace(), task, 1, 1)
 
 
@@ -302,13 +301,33 @@ BAD = [
     ),
     (
         lambda: cj.rollout(cj.Replace(), small(), 2, jax.random.key(0)),
-        TypeError,
-        "trained in stages",
+        ValueError,
+        "accepted by a rule in Python",
     ),
     (
-        lambda: run(cj.Replace(), cj.Gaussian(), 2, 2, observe=print),
+        lambda: run(cj.Replace(), small(), 2, 2, runner="compiled"),
         ValueError,
-        "observe serves language models",
+        "accepted by a rule in Python",
+    ),
+    (
+        lambda: run(cj.Replace(), cj.Gaussian(), 2, 2, observe=print, runner="compiled"),
+        ValueError,
+        "runner must be 'staged' with observe",
+    ),
+    (
+        lambda: run(cj.Replace(), cj.Gaussian(), 2, 2, runner="stage"),
+        ValueError,
+        "did you mean 'staged'",
+    ),
+    (
+        lambda: run(cj.Workflow(cj.Real(every=True), fit=cj.Fit(real_weight=0.5)), small(), 2, 2),
+        ValueError,
+        "fit.real_weight must be None with a LanguageModel",
+    ),
+    (
+        lambda: run(cj.Workflow(fit=cj.Fit(warm_start=True)), cj.Gaussian(), 2, 2),
+        ValueError,
+        "fit.warm_start must be False with a Gaussian",
     ),
     (
         lambda: run(cj.Replace(), small(), 2, 2, memory_limit=1000),

@@ -201,7 +201,8 @@ def test_states_on_disk(tmp_path):
     for step in (32, 64):
         tree = {"a": np.full((2, 3), step, np.float32), "n": np.int32(step)}
         midway.save("training", seeds, 2, step, tree)
-    found = midway.restore("training", seeds, 2, like)
+    step, found = midway.restore("training", seeds, 2, like)
+    assert step == 64
     np.testing.assert_array_equal(found["a"], 64)
     assert found["n"] == 64
     assert midway.restore("training", seeds, 3, like) is None

@@ -26,6 +26,8 @@ class Axes(NamedTuple):
     """A power of two near the greatest of them, so that float32 can square the multiples."""
     log_volume: Any
     """Sum of the logarithms of the standard deviations, in the user's units; -inf if singular."""
+    rotation: Any = None
+    """The axes `[d, axis]`; None where they are those of the columns, or in the lower factor."""
 
     def spread(self, x: Float[Array, "d ..."]) -> Float[Array, "d ..."]:
         """Multiply coordinates by the deviations."""
@@ -33,6 +35,14 @@ class Axes(NamedTuple):
         if deviations.ndim == 2:
             return deviations @ x
         return (deviations if deviations.ndim == 0 or x.ndim == 1 else deviations[:, None]) * x
+
+    def rows(self, mean: Any, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """Rows in the user's units."""
+        unit = jnp.asarray(self.unit, jnp.float32)
+        spread = unit * self.spread(x.T)
+        if self.rotation is not None:
+            spread = jnp.asarray(self.rotation, jnp.float32) @ spread
+        return jnp.asarray(mean, jnp.float32) + spread.T
 
     def trace(self, dim: int) -> Float[Array, ""]:
         """Trace of the covariance, in squares of `unit`."""
@@ -126,13 +136,15 @@ def axes_of(covariance: Any, dim: int) -> tuple[Any, Axes]:
     with np.errstate(divide="ignore"):
         logs = np.log(np.where(np.arange(dim) < flat, 0.0, np.abs(correlation)))
     return array, _in_units(
-        np.sqrt(np.clip(spectrum, 0.0, None)), np.log(deviation).sum() + 0.5 * logs.sum()
+        np.sqrt(np.clip(spectrum, 0.0, None)),
+        np.log(deviation).sum() + 0.5 * logs.sum(),
+        np.linalg.eigh(array)[1],
     )
 
 
-def _in_units(deviations: Any, log_volume: float) -> Axes:
+def _in_units(deviations: Any, log_volume: float, rotation: Any = None) -> Axes:
     unit = 2.0 ** (math.frexp(float(np.max(deviations)))[1] - 1)
-    return Axes(deviations / unit, unit, float(log_volume))
+    return Axes(deviations / unit, unit, float(log_volume), rotation)
 
 
 class Whitened(NamedTuple):
@@ -186,11 +198,11 @@ def whiten(train: np.ndarray, test: np.ndarray) -> Whitened:
             f"fewer than dim + 1 = {dim + 1} training rows are left"
         )
     lower = np.linalg.cholesky(correlation)  # which knows no units, unlike the spectrum
-    _, deviations, turned = np.linalg.svd(deviation[:, None] * lower)
+    rotation, deviations, turned = np.linalg.svd(deviation[:, None] * lower)
     log_volume = np.log(deviation).sum() + np.log(np.diag(lower)).sum()
     train, test = (np.linalg.solve(lower, rows.T).T @ turned.T for rows in (train, test))
     covariance = deviation[:, None] * correlation * deviation
-    axes = _in_units(deviations, log_volume)
+    axes = _in_units(deviations, log_volume, rotation)
     return Whitened(mean, covariance, axes, train, _moments(test))
 
 

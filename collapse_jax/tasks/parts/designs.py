@@ -11,6 +11,7 @@ from collapse_jax.numerics import draws, linalg
 
 _ROWS = 2**31  # what sets the keys of rows apart from those of their factor
 _EPS = float(np.finfo(np.float64).eps)
+_NEARLY_LINEAR = 0.03  # share of the labels' spread that is left when a line has been taken off
 
 
 class Design(NamedTuple):
@@ -80,11 +81,21 @@ class Columns(NamedTuple):
     """Coordinates of the training rows; a column of ones is last where there is an intercept.
     `[rows, rank]`"""
     test: np.ndarray
-    squares: np.ndarray
-    """What the square of a coefficient is in standardised columns, 0 for the intercept. `[rank]`"""
+    values: np.ndarray
+    """Singular values of the standardised columns `[rank]`."""
+    right: np.ndarray
+    """Their right singular vectors `[rank, columns]`."""
+    rounding: float
+    """Each column is known to this share of its length."""
+
+    @property
+    def squares(self) -> np.ndarray:
+        """What the square of a coefficient is in standardised columns, 0 for the intercept."""
+        squares = len(self.train) / self.values**2
+        return np.pad(squares, (0, self.train.shape[1] - len(squares)))
 
 
-def orthonormal_columns(train: np.ndarray, test: np.ndarray, intercept: bool) -> Columns:
+def orthonormal_columns(x: np.ndarray, other_x: np.ndarray, intercept: bool) -> Columns:
     """Standardise columns by the training rows, and decide the rank once, in float64.
 
     Columns are scaled to the same length (with an intercept they are centred first), so that the
@@ -94,14 +105,14 @@ def orthonormal_columns(train: np.ndarray, test: np.ndarray, intercept: bool) ->
     norm in standardised columns.
 
     Args:
-        train: training rows `[rows, columns]`, without a column of ones.
-        test: the same of the test rows.
+        x: training rows `[rows, columns]`, without a column of ones.
+        other_x: the same of the test rows.
         intercept: whether there is one.
     """
-    x, other_x, n = train, test, len(train)
+    n = len(x)
     greatest = np.abs(x).max(axis=0, initial=0.0)
-    greatest = np.where(greatest > 0.0, greatest, 1.0)
-    x, other_x = x / greatest, other_x / greatest  # no square leaves the range of numbers
+    exponent = np.frexp(greatest)[1]
+    x, other_x = np.ldexp(x, -exponent), np.ldexp(other_x, -exponent)  # so that squares are numbers
     center = x.mean(axis=0) if intercept else np.zeros(x.shape[1])
     x, other_x = x - center, other_x - center
     length = np.sqrt(np.mean(x**2, axis=0))
@@ -114,15 +125,13 @@ def orthonormal_columns(train: np.ndarray, test: np.ndarray, intercept: bool) ->
     rank = int(np.sum(values > tolerance))
     train_z = left[:, :rank] * np.sqrt(n)
     test_z = other_x @ (right[:rank].T * (np.sqrt(n) / values[:rank]))
-    squares = n / values[:rank] ** 2
     if intercept:
         train_z, test_z = (np.column_stack([z, np.ones(len(z))]) for z in (train_z, test_z))
-        squares = np.append(squares, 0.0)
-    return Columns(train_z, test_z, squares)
+    return Columns(train_z, test_z, values[:rank], right[:rank], float(rounding))
 
 
 class Whitened(NamedTuple):
-    """Training and test rows in orthonormal coordinates, and labels of mean 0 and variance 1."""
+    """Training and test rows in orthonormal coordinates, and labels of variance 1."""
 
     train_x: np.ndarray
     """Coordinates of the training rows; a column of ones is last where there is an intercept.
@@ -138,30 +147,42 @@ class Whitened(NamedTuple):
 
 
 def whiten(
-    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], intercept: bool
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    intercept: bool,
+    n_samples: int,
 ) -> Whitened:
     """Standardise columns and labels by the training rows, once and in float64.
+
+    Labels that are all but a linear function of the columns are taken relative to the fit to all
+    training rows, since single precision would lose the rest of them. That changes no least-squares
+    solution, as long as there are enough rows for it to be unique.
 
     Args:
         train: design `[rows, columns]`, without a column of ones, and labels `[rows]`.
         test: the same of the test rows.
         intercept: whether there is one.
+        n_samples: least number of rows of a fit.
     """
     (x, y), (other_x, other_y) = train, test
     n = len(x)
-    train_z, test_z, _ = orthonormal_columns(x, other_x, intercept)
-
-    largest = np.abs(y).max()
-    scale = largest if largest > 0.0 else 1.0
-    y, other_y = y / scale, other_y / scale
+    train_z, test_z, values, right, rounding = orthonormal_columns(x, other_x, intercept)
+    exponent = int(np.frexp(np.abs(y).max())[1])
+    y, other_y = np.ldexp(y, -exponent), np.ldexp(other_y, -exponent)
     offset = y.mean() if intercept else 0.0
     y, other_y = y - offset, other_y - offset
     spread = float(np.sqrt(np.mean(y**2)))
     spread = spread if spread > 8.0 * _EPS else 1.0
-    y, other_y = y / spread, other_y / spread
-    residual = y - train_z @ (train_z.T @ y) / n
-    unit = float(scale * spread)
-    known = max(n, x.shape[1]) * _EPS * max(1.0, 1.0 / spread)
-    variance = float(residual @ residual) / max(n - train_z.shape[1], 1)
-    exact = np.sqrt(np.mean(residual**2)) <= known
-    return Whitened(train_z, test_z, y, other_y, unit, None if exact else float(variance * unit**2))
+    y, other_y, unit = y / spread, other_y / spread, float(np.ldexp(spread, exponent))
+    fitted = train_z.T @ y / n
+    residual = y - train_z @ fitted
+    slopes = right.T @ (fitted[: len(values)] / values) * np.sqrt(n)
+    known = max(n, right.shape[1]) * (
+        _EPS * max(1.0, 1.0 / spread) + rounding * np.abs(slopes).sum()
+    )
+    left_over = float(np.sqrt(np.mean(residual**2)))
+    variance = float(residual @ residual) / max(n - train_z.shape[1], 1) * unit**2
+    if left_over < _NEARLY_LINEAR and n_samples >= train_z.shape[1]:
+        small = max(left_over, known)
+        y, other_y, unit = residual / small, (other_y - test_z @ fitted) / small, unit * small
+    return Whitened(train_z, test_z, y, other_y, unit, None if left_over <= known else variance)

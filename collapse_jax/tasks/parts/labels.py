@@ -77,11 +77,24 @@ def checked_labels(name: str, data: Any) -> np.ndarray:
         raise ValueError(f"{name} must be labels [rows], two or more, got shape {labels.shape}")
     if labels.dtype.kind == "f":
         checks.finite_array(name, labels, ndim=1)
-    if labels.dtype.kind == "O":
+    if labels.dtype.kind in "OU":
+        _refuse_look_alikes(name, data)
         labels = labels.astype(str)
     if len(np.unique(labels)) < 2:
         raise ValueError(f"{name} must have two or more different labels, got only {labels[0]}")
     return labels
+
+
+def _refuse_look_alikes(name: str, data: Any) -> None:
+    """Refuse a number beside text that is written like it."""
+    seen: dict[str, Any] = {}
+    for label in np.asarray(data, object).ravel().tolist():
+        other = seen.setdefault(str(label), label)
+        if isinstance(other, str) != isinstance(label, str):
+            raise ValueError(
+                f"{name} must have labels of one type where they are written alike, got "
+                f"{other!r} and {label!r}"
+            )
 
 
 def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:

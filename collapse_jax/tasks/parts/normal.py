@@ -71,6 +71,21 @@ class Normal(NamedTuple):
             return self
         return self._replace(log_diag=self.log_diag + 0.5 * jnp.log(temperature))
 
+    def extrapolated(self, newer: "Normal", weight: Float[Array, ""]) -> "Normal":
+        """The law of mean and covariance `(1 + weight)` times these less `weight` times others.
+
+        The others have their variance in directions in which this one has some. A variance below 0
+        becomes 0.
+        """
+        live = jnp.isfinite(self.log_diag)
+        gap = newer.log_diag[None, :] - jnp.where(live, self.log_diag, 0.0)[:, None]
+        turned = linalg.triangular_inverse(self.lower) @ newer.lower
+        ratio = jnp.where(live[:, None], turned * jnp.exp(jnp.clip(gap, -80.0, 80.0)), 0.0)
+        covariance = (1.0 + weight) * jnp.eye(len(self.mean)) - weight * (ratio @ ratio.T)
+        beyond = Normal.from_factor(jnp.zeros_like(self.mean), linalg.cholesky(covariance))
+        mean = self.mean + weight * (self.mean - newer.mean)
+        return self.transform(beyond)._replace(mean=mean)
+
     def beyond(self, z: float) -> Float[Array, ""]:
         """Probability of coordinates beyond -z and z, on average over the coordinates."""
         deviation = self._deviations
@@ -150,6 +165,10 @@ class AffineCoordinates(NamedTuple):
     def change(self, model: Normal) -> tuple[Array, Array]:
         """What `move` needs to know of the model whose coordinates are wanted."""
         return model.mean, linalg.triangular_inverse(model.factor)
+
+    def place(self, outer: Normal, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """Rows in the coordinates of `outer`, in those that it is in."""
+        return outer.mean + rows @ outer.factor.T
 
     def move(self, change: tuple[Array, Array], data: Any) -> Any:
         """Moments of either form, or rows `[..., d]`, in other coordinates."""

@@ -95,6 +95,7 @@ def read_table(
     drop: Annotated[Sequence[str], "NAME ..."] = (),
     sep: str | None = None,
     decimal: str = ".",
+    thousands: str | None = None,
     encoding: str = "utf-8",
     header: bool | None = None,
     na_values: Sequence[str] = (),
@@ -116,12 +117,13 @@ def read_table(
         sep: the character between fields, a blank for any white space. Default a comma, in .tsv a
             tab.
         decimal: the decimal mark.
+        thousands: the character between groups of three digits. Default none.
         encoding: the encoding of the text.
         header: whether the first line has the names of the columns. Default yes, with an error
             where it may be data.
         na_values: what stands for a missing value, beside nothing, NA, nan and the like.
         drop_missing: leave out rows with a missing value in a column that is used.
-        labels: read one column, of labels of any kind.
+        labels: read one column, of labels of any kind; those of text as they are written there.
 
     Returns:
         the columns that are used, and why the others are not.
@@ -140,7 +142,8 @@ def read_table(
         ([[1.5], [2.5]], {'id': 'an identifier', 'colour': "text such as 'red'"})
     """
     given, dropped, missing = (_listed(names) for names in (columns, drop, na_values))
-    frame = read_frame(path, Dialect(sep, decimal, encoding, header, tuple(missing)))
+    dialect = Dialect(sep, decimal, encoding, header, tuple(missing), thousands)
+    frame = read_frame(path, dialect, as_text=labels)
     wanted = _wanted(frame, given, dropped, target)
     reasons = {} if labels else {n: _why_not(frame, n, bool(given) or n == target) for n in wanted}
     names = [name for name in wanted if not reasons.get(name)]

@@ -1,0 +1,119 @@
+"""Rows to choose from, and two ways to choose: the best of many, and one by one."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Key
+
+from collapse_jax.tasks.base import Rows
+
+ROUNDS = 1000
+"""How many times as many rows as are wanted are looked at, at the most."""
+
+
+class Candidates(NamedTuple):
+    """Rows, and what it took to have them."""
+
+    rows: Rows
+    """`[n, ...]`"""
+    taken: Float[Array, ""]
+    """How many rows the model has generated for them."""
+    finite: Bool[Array, ""]
+    """Whether all that these were judged by are finite numbers."""
+    full: Bool[Array, ""]
+    """Whether there were enough that were accepted; else rows are of no use."""
+
+    @classmethod
+    def of_model(cls, rows: Rows) -> "Candidates":
+        """Rows as a model generates them."""
+        n = len(jax.tree.leaves(rows)[0])
+        return cls(rows, jnp.asarray(n, jnp.float32), jnp.asarray(True), jnp.asarray(True))
+
+
+Draw: TypeAlias = Callable[[Key[Array, ""], int], Candidates]
+"""Makes that many rows, each time others, which are in random order."""
+
+
+def best_of_many(
+    draw: Draw,
+    score: Callable[[Rows], Float[Array, " n"]],
+    keep: Float[Array, ""],
+    key: Key[Array, ""],
+    n: int,
+) -> Candidates:
+    """The `n` rows of `n / keep` that have the highest scores, in the order in which they came.
+
+    Args:
+        draw: makes candidates, `n` at a time, so that their number is no shape.
+        score: of each of some rows.
+        keep: which share of the candidates is taken, from above 0 to 1.
+        key: the key of the draws.
+        n: how many rows are wanted.
+    """
+    times = jnp.ceil(1.0 / keep).astype(jnp.int32)
+    left = jnp.round(n * (1.0 / keep - (times - 1).astype(jnp.float32)))  # in the last draw
+
+    def add(i: Any, state: tuple[Candidates, Array]) -> tuple[Candidates, Array]:
+        best, scores = state
+        made = draw(jax.random.fold_in(key, i), n)
+        new = score(made.rows)
+        counted = (i < times - 1) | (jnp.arange(n, dtype=jnp.float32) < left)
+        both = jnp.concatenate([scores, jnp.where(counted, new, -jnp.inf)])
+        index = jnp.sort(lax.top_k(both, n)[1])
+        rows = jax.tree.map(lambda a, b: jnp.concatenate([a, b])[index], best.rows, made.rows)
+        share = jnp.sum(counted, dtype=jnp.float32) / n
+        finite = best.finite & made.finite & jnp.all(jnp.isfinite(new))
+        taken = best.taken + made.taken * share
+        return Candidates(rows, taken, finite, best.full & made.full), both[index]
+
+    start = (_nothing(draw, key, n), jnp.full(n, -jnp.inf, jnp.float32))
+    return lax.fori_loop(0, times, add, start)[0]
+
+
+def first_accepted(
+    draw: Draw,
+    accept: Callable[[Key[Array, ""], Rows], tuple[Bool[Array, " n"], Bool[Array, ""]]],
+    key: Key[Array, ""],
+    n: int,
+) -> Candidates:
+    """The first `n` rows that are accepted; not full where too few are.
+
+    Args:
+        draw: makes candidates, `n` at a time.
+        accept: whether each of some rows is accepted, and whether what this rests on is finite.
+        key: the key of the draws.
+        n: how many rows are wanted.
+    """
+
+    def goes_on(state: tuple[Array, Array, Candidates]) -> Array:
+        i, there, found = state
+        return (i < ROUNDS) & (there < n) & found.full
+
+    def add(state: tuple[Array, Array, Candidates]) -> tuple[Array, Array, Candidates]:
+        i, there, found = state
+        own = jax.random.fold_in(key, i)
+        made = draw(jax.random.fold_in(own, 0), n)
+        accepted, finite = accept(jax.random.fold_in(own, 1), made.rows)
+        after = there + jnp.cumsum(accepted, dtype=jnp.int32)
+        place = jnp.where(accepted, after - 1, n)
+        rows = jax.tree.map(
+            lambda buffer, x: buffer.at[place].set(x, mode="drop"), found.rows, made.rows
+        )
+        looked_at = jnp.sum(after - accepted.astype(jnp.int32) < n, dtype=jnp.float32)
+        taken = found.taken + made.taken * looked_at / n
+        found = Candidates(rows, taken, found.finite & made.finite & finite, found.full & made.full)
+        return i + 1, after[-1], found
+
+    zero = jnp.zeros((), jnp.int32)
+    _, there, found = lax.while_loop(goes_on, add, (zero, zero, _nothing(draw, key, n)))
+    return found._replace(full=found.full & (there >= n))
+
+
+def _nothing(draw: Draw, key: Key[Array, ""], n: int) -> Candidates:
+    """Room for rows of this kind, before there are any."""
+    shape = jax.eval_shape(lambda: draw(key, n).rows)
+    rows = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+    return Candidates(rows, jnp.zeros(()), jnp.asarray(True), jnp.asarray(True))

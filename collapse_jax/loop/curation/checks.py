@@ -1,0 +1,147 @@
+"""Checks of a curation: before a run on real rows, and after each chunk of it on its metrics."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from collapse_jax.basics.checks import is_traced
+from collapse_jax.loop.curation.candidates import ROUNDS
+from collapse_jax.loop.curation.operators import AbstractOperator
+from collapse_jax.machines.programs import traceable
+
+if TYPE_CHECKING:
+    from collapse_jax.tasks.base import AbstractTask
+
+_TRIED = 64  # real rows on which functions are tried
+
+
+def bytes_of_candidates(
+    curation: tuple[AbstractOperator, ...], task: "AbstractTask", width: int
+) -> int:
+    """About how many bytes the candidates for a batch of so many rows take at a time."""
+    if not curation:
+        return 0
+    rows = eqx.filter_eval_shape(_some_rows, task, jax.random.key(0, impl="threefry2x32"), 1)
+    each = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(rows))
+    many = math.prod(getattr(operator, "k", 2) for operator in curation)
+    return width * many * each
+
+
+def check_curation(curation: tuple[AbstractOperator, ...], task: "AbstractTask") -> None:
+    """Check that a task has what a curation needs, and what its functions say of real rows.
+
+    Raises:
+        ValueError: if labels are needed and there are none, or distances of rows that are no
+            points, or a function returns anything but one finite number for a row.
+    """
+    name = type(task).__name__
+    if task.acceptance is not None:
+        raise ValueError(f"synthetic.curation must be () with a {name}, got {curation!r}")
+    for operator in curation:
+        kind = type(operator).__name__
+        if operator.needs_labels and not task.has_labels:
+            raise ValueError(
+                f"synthetic.curation must have no {kind}(...) with a {name}, whose rows have no "
+                f"labels that are right or wrong, got {operator!r}"
+            )
+        looks = operator.functions or operator.needs_distances
+        if looks and not task.shows_rows:
+            raise ValueError(
+                f"synthetic.curation must have no {kind}(...) with a {name} that has data of its "
+                f"own, whose rows are not known in the user's units, got {operator!r}"
+            )
+    if any(is_traced(leaf) for leaf in jax.tree.leaves(task)):
+        return
+    with jax.ensure_compile_time_eval():
+        _check_rows(curation, task)
+
+
+def _check_rows(curation: tuple[AbstractOperator, ...], task: "AbstractTask") -> None:
+    name, shown = type(task).__name__, _real_rows(task)
+    for operator in curation:
+        if operator.needs_distances and not _are_points(shown):
+            raise ValueError(
+                f"synthetic.curation must have no {type(operator).__name__}(...) with a {name}, "
+                f"whose rows are no points, got {operator!r}"
+            )
+        for field, function in operator.functions.items():
+            _check_function(f"{type(operator).__name__}.{field}", function, shown)
+
+
+def _real_rows(task: "AbstractTask") -> Any:
+    """Some real rows as the user knows them."""
+    n = _TRIED if task.population is None else min(_TRIED, task.population)
+    return _some_rows(traceable(task), jax.random.key(0, impl="threefry2x32"), n)
+
+
+@eqx.filter_jit
+def _some_rows(task: "AbstractTask", key: Key[Array, ""], n: int) -> Any:
+    known = task.population is not None
+    world = task.world(key, rows=True, index=jnp.arange(task.n_samples) if known else None)
+    index = jnp.arange(n) if known else None
+    return task.shown(world, task.real(world, key, n, size=None, index=index))
+
+
+def _are_points(shown: Any) -> bool:
+    return all(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(shown))
+
+
+def _check_function(name: str, function: Any, shown: Any) -> None:
+    rows = shown if type(shown) is tuple else (shown,)
+    first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
+    try:
+        made = jax.eval_shape(function, *first)
+    except Exception as error:
+        shapes = ", ".join(str(x.shape) for x in jax.tree.leaves(first))
+        raise ValueError(
+            f"{name} must be a JAX function of one row, here of shape {shapes}, and fails: {error}"
+        ) from error
+    leaves = jax.tree.leaves(made)
+    if len(leaves) != 1 or leaves[0].shape != () or leaves[0].dtype.kind not in "fiub":
+        found = ", ".join(f"{x.dtype}{list(x.shape)}" for x in leaves) or "nothing"
+        raise ValueError(f"{name} must return one real number for a row, got {found}")
+    values = np.asarray(jax.vmap(function)(*rows), np.float64)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        row = ", ".join(str(np.asarray(x)[bad[0]].tolist()) for x in jax.tree.leaves(rows))
+        raise ValueError(f"{name} must be finite, got {values[bad[0]]} for the row {row}")
+
+
+def check_choices(
+    metrics: dict[str, np.ndarray], seeds: np.ndarray, done: int, curation: Any
+) -> None:
+    """Check what a curation has done in some generations.
+
+    Args:
+        metrics: `[chain, generation]`, of which the last is generation `done`.
+        seeds: those of the chains.
+        done: how many generations there have been.
+        curation: the operators, for the message.
+
+    Raises:
+        ValueError: if a batch could not be filled, or a reward was not finite.
+    """
+    rate, reward = metrics["acceptance_rate"], metrics["mean_reward"]
+    names = ", ".join(type(operator).__name__ for operator in curation)
+
+    def where(bad: np.ndarray) -> str:
+        generation = int(np.argmax(np.any(bad, axis=0)))
+        chain = int(np.argmax(bad[:, generation]))
+        number = done - rate.shape[1] + generation + 1
+        return f"model {number} of the chain of seed {int(seeds[chain])}"
+
+    if np.any(bad := ~np.isfinite(reward)):
+        raise ValueError(
+            f"synthetic.curation must judge all rows by finite numbers, and {names} found others "
+            f"among the rows of {where(bad)}"
+        )
+    if np.any(bad := rate <= 0.0):
+        raise ValueError(
+            f"synthetic.curation must accept one row in {ROUNDS} or more, and {names} accepted "
+            f"fewer of {where(bad)}"
+        )

@@ -1,0 +1,77 @@
+"""What `simulate` is given, checked before anything is compiled."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from collapse_jax.basics import checks
+from collapse_jax.loop.checks import check_compiled
+from collapse_jax.loop.generation import CURATION, SIZES
+from collapse_jax.loop.presets import PRESETS
+from collapse_jax.loop.workflow import Workflow
+from collapse_jax.numerics.keys import check_threefry
+from collapse_jax.records.config import KNOWN
+from collapse_jax.tasks import AbstractTask
+
+
+def in_stages(task: AbstractTask, runner: str | None, observe: Any) -> bool:
+    """Whether chains are run stage by stage."""
+    wanted = task.runner if observe is None else "staged"
+    runner = checks.one_of("runner", wanted if runner is None else runner, ("compiled", "staged"))
+    if runner == "compiled":
+        if observe is not None:
+            raise ValueError("runner must be 'staged' with observe, got 'compiled'")
+        check_compiled(task)
+    return runner == "staged"
+
+
+def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
+    """Seeds as an array of distinct 32-bit words."""
+    if isinstance(seeds, str):
+        raise TypeError(f"seeds must be a number of chains or a sequence of seeds, got {seeds!r}")
+    if not isinstance(seeds, Iterable):
+        return np.arange(checks.whole_number("seeds", seeds), dtype=np.uint32)
+    values = [checks.whole_number("seeds", s, minimum=0, maximum=2**32 - 1) for s in seeds]
+    if not values:
+        raise ValueError("seeds must not be empty")
+    unique, counts = np.unique(values, return_counts=True)
+    if counts.max() > 1:
+        raise ValueError(f"seeds must be distinct, got {unique[counts.argmax()]} more than once")
+    return np.asarray(values, dtype=np.uint32)
+
+
+def check_options(
+    workflow: Workflow,
+    task: AbstractTask,
+    metrics: Sequence[str] | None,
+    storage: str,
+    checkpoint_seconds: float,
+) -> None:
+    checks.one_of("storage", storage, ("auto", "rows"))
+    checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
+    check_threefry()
+    if metrics is None:
+        return
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics must be a sequence of names, got {metrics!r}")
+    if not metrics:
+        raise ValueError("metrics must not be empty; leave it out for all of them")
+    known = (*SIZES, *(CURATION if workflow.synthetic.curation else ()), *task.variables)
+    for name in metrics:
+        checks.one_of("metrics", name, known)
+
+
+def check_instance(name: str, value: Any, kind: type) -> None:
+    if isinstance(value, kind):
+        return
+    known = [*PRESETS, "Workflow"] if kind is Workflow else [*KNOWN, "LanguageModel"]
+    itself = getattr(value, "__name__", "")
+    of_kind = isinstance(value, type) and issubclass(value, kind)
+    if of_kind or (callable(value) and itself in known):
+        written = "Replace" if value is Workflow else itself
+        raise TypeError(f"{name} must be an instance, got {itself} itself; write {written}()")
+    if isinstance(value, str):
+        checks.one_of(name, value, known)
+        raise TypeError(f"{name} must be an object, got the name {value!r}; write {value}()")
+    raise TypeError(f"{name} must be one of {', '.join(known)}, got {value!r}")

@@ -1,0 +1,215 @@
+"""The runner for long generations: a program per stage, and Python in between.
+
+It offers what `compiled` offers, `start` and `advance`, and gives the same chains. A model is
+trained, and sampled, a part at a time, so that progress shows and states can be saved, models and
+rows can be looked at, and rows are accepted on the host, where the rule may be any function.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax.loop.form import Columns
+from collapse_jax.loop.pool import Pool
+from collapse_jax.run import compiled, programs
+from collapse_jax.run.compiled import Chains
+from collapse_jax.run.monitor import Monitor
+from collapse_jax.tasks.base import Acceptance, Data, Model, Rows, State, Steps
+
+_STEPS = 32  # training steps between two reports
+_NOBODY = Monitor()
+
+
+class TooFewRows(RuntimeError):
+    """A model generates next to no rows that are acceptable."""
+
+
+class Generation(NamedTuple):
+    """What one generation of some chains has made, as `observe` of `simulate` receives it."""
+
+    generation: int
+    seeds: np.ndarray
+    """Seeds of the chains; the last one may stand more than once. `[seed]`"""
+    model: Model
+    """The models. `[seed, ...]`"""
+    rows: Rows | None
+    """What they generated, as later generations see it; None where no rows are drawn.
+    `[seed, row, ...]`"""
+
+    @property
+    def params(self) -> Model:
+        """The models, by the name that those of language models have."""
+        return self.model
+
+    @property
+    def documents(self) -> Rows | None:
+        """The rows, by the name that those of language models have."""
+        return self.rows
+
+
+@dataclass(frozen=True)
+class StagedEngine:
+    """Runs chains as `compiled` does, and tells of it."""
+
+    monitor: Monitor = _NOBODY
+    observe: Callable[[Generation], None] | None = None
+    """Receives what each generation has made."""
+
+    def start(self, chains: Chains) -> Pool:
+        """All chains before generation 1."""
+        with programs.devices_of(chains):
+            return programs.everywhere(compiled.start(chains), chains.mesh)
+
+    def advance(
+        self, chains: Chains, pool: Pool, first: int, steps: int
+    ) -> tuple[Pool, dict[str, np.ndarray]]:
+        """Run generations `first`, `first + 1`, ... (`steps` of them).
+
+        Returns:
+            the chains after them, and the metrics `[seed, steps]`. What was handed in is
+            used up.
+
+        Raises:
+            TooFewRows: where a model generates next to no acceptable rows.
+        """
+        columns: list[dict[str, Any]] = []
+        for t in range(first, first + steps):
+            with programs.devices_of(chains):
+                pool, measured = self._generation(chains, pool, t)
+            columns.append({name: np.asarray(measured[name], np.float32) for name in chains.names})
+        return pool, {name: np.stack([c[name] for c in columns], 1) for name in chains.names}
+
+    def _generation(self, chains: Chains, pool: Pool, t: int) -> tuple[Pool, dict[str, Any]]:
+        """Receive, start, learn, finish, generate, retain."""
+        now = chains.of(t)
+        pool, data, n_real = programs.run(programs.RECEIVE, chains, (now,), pool)
+        state = fit(chains, data, pool, now, self.monitor)
+        pool, model, found = programs.run(programs.FINISH, chains, (state, now), pool)
+        found |= {"real_fraction": np.asarray(n_real) / max(int(now.drawn), 1)}
+        if chains.task.acceptance is None:
+            kept = (model, data, now)
+            pool, made, rows = programs.run(programs.GENERATE, chains, kept, pool)
+        else:
+            n = int(now.synthetic_rows)
+            rows, rate = generate(chains, chains.task.acceptance, model, now, n, self.monitor)
+            found |= {"acceptance_rate": rate}
+            rows = programs.everywhere(jax.tree.map(jnp.asarray, rows), chains.mesh)
+            pool, made = programs.run(programs.RETAIN, chains, (rows, now), pool)
+        if self.observe is not None:
+            self.observe(Generation(t, chains.seeds, model, rows))
+        return pool, found | made
+
+
+def fit(chains: Chains, data: Data, pool: Pool, now: Columns, monitor: Monitor = _NOBODY) -> State:
+    """Train models to the end, and say how far they are.
+
+    Args:
+        chains: the chains.
+        data: what they are trained on. `[seed, ...]`
+        pool: where models may be found that a fit starts from. `[seed, ...]`
+        now: the numbers of the generation.
+        monitor: what attends.
+    """
+    t, n_train = int(now.generation), int(now.drawn)
+    total = int(chains.task.n_steps(n_train))
+    begin = (pool, data, now)
+
+    def like() -> Any:
+        made = eqx.filter_eval_shape(programs.run, programs.START, chains, begin)
+        placed = programs.shardings(made, chains)
+        return jax.tree.map(
+            lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), made, placed
+        )
+
+    saved = monitor.restore("training", chains.seeds, t, like) if total else None
+    done, state = saved or (0, programs.run(programs.START, chains, begin))
+    while done < total:
+        monitor.report(f"generation {t}: step {done} of {total}")
+        last = min(done + _STEPS, total)
+        steps = Steps(np.int32(done), np.int32(last), np.int32(n_train))  # pyright: ignore
+        state, done = programs.run(programs.LEARN, chains, (data, steps, now), state), last
+        monitor.between_steps("training", chains.seeds, t, done, state)
+    return state
+
+
+class _Found(NamedTuple):
+    """How far the sampling of a generation is, on the host."""
+
+    rows: Rows
+    """`[seed, row, ...]`"""
+    accepted: np.ndarray
+    """Rows so far. `[seed]`"""
+    drawn: np.ndarray
+    """How many were drawn for these. `[seed]`"""
+
+
+def generate(
+    chains: Chains,
+    acceptance: Acceptance,
+    model: Model,
+    now: Columns,
+    n: int,
+    monitor: Monitor = _NOBODY,
+) -> tuple[Rows, np.ndarray]:
+    """Sample until every chain has `n` acceptable rows.
+
+    A chain takes its first acceptable ones, in the order in which they are drawn, so that it does
+    not matter how long others need.
+
+    Returns:
+        the rows `[seed, n, ...]`, on the host, and the share that was accepted of those
+        drawn, `[seed]`.
+
+    Raises:
+        TooFewRows: after `acceptance.most` times as many draws as are needed.
+    """
+    t, n_chains = int(now.generation), len(chains.seeds)
+
+    def draw(part: int) -> Rows:
+        return programs.run(programs.SAMPLE, chains, (model, np.int32(part), now))
+
+    shapes = eqx.filter_eval_shape(draw, 0)
+    found = _Found(
+        jax.tree.map(lambda x: np.zeros((n_chains, n, *x.shape[2:]), x.dtype), shapes),
+        np.zeros(n_chains, np.int64),
+        np.zeros(n_chains, np.int64),
+    )
+    saved = monitor.restore("documents", chains.seeds, t, lambda: found)
+    part, found = (0, found) if saved is None else (saved[0], jax.tree.map(np.array, saved[1]))
+    while found.accepted.min() < n:
+        monitor.report(f"generation {t}: {found.accepted.min()} of {n} {acceptance.noun}")
+        _accept(chains, acceptance, found, jax.tree.map(np.asarray, draw(part)), n=n, t=t)
+        part += 1
+        monitor.between_steps("documents", chains.seeds, t, part, found)
+    return found.rows, found.accepted / found.drawn
+
+
+def _accept(
+    chains: Chains, acceptance: Acceptance, found: _Found, drawn: Rows, *, n: int, t: int
+) -> None:
+    """Add to what was found the acceptable rows of a batch, as far as they are needed."""
+    for chain in np.flatnonzero(found.accepted < n):
+        own = jax.tree.map(lambda x, chain=chain: x[chain], drawn)
+        rows, places = acceptance.accept(own)
+        first, missing = found.accepted[chain], n - found.accepted[chain]
+        enough = len(places) >= missing
+        found.drawn[chain] += places[missing - 1] + 1 if enough else len(jax.tree.leaves(own)[0])
+        count = min(missing, len(places))
+
+        def put(buffer, x, chain=chain, place=slice(first, first + count), count=count):
+            buffer[chain, place] = x[:count]
+
+        jax.tree.map(put, found.rows, rows)
+        found.accepted[chain] += count
+    worst = found.accepted.argmin()
+    if found.accepted[worst] < n and found.drawn[worst] >= acceptance.most * n:
+        raise TooFewRows(
+            f"n_samples: {n} acceptable {acceptance.noun} are needed, and in generation {t} the "
+            f"model of seed {chains.seeds[worst]} made {found.accepted[worst]} in "
+            f"{found.drawn[worst]} draws. {acceptance.advice}"
+        )
