@@ -40,7 +40,7 @@ class Case:
     """One row of the table."""
 
     workflow: str
-    task: cj.Gaussian | cj.KernelDensity
+    task: cj.Gaussian | cj.KernelDensity | cj.LogisticRegression
     loop: Callable[[int], object]
     chains: int
     goal: float
@@ -50,6 +50,8 @@ class Case:
     def name(self) -> str:
         if isinstance(self.task, cj.Gaussian):
             return f"Gaussian d={self.task.dim} n={self.task.n_samples}"
+        if isinstance(self.task, cj.LogisticRegression):
+            return f"Logistic d={self.task.dim} n={self.task.n_samples}"
         return f"KDE {self.task.dataset} n={self.task.n_samples} h={self.task.bandwidth:g}"
 
     def ours(self) -> None:
@@ -94,6 +96,18 @@ def kernel(
     )
 
 
+def logistic(workflow: reference.Workflow, dim: int, n: int, chains: int, goal: float) -> Case:
+    """A row of logistic regression; its limit is the time to evaluate the log-odds of the rows."""
+    return Case(
+        workflow,
+        cj.LogisticRegression(dim=dim, n_samples=n),
+        lambda seed: reference.logistic_regression(workflow, dim, n, GENERATIONS, seed),
+        chains,
+        goal,
+        lambda: GENERATIONS * n / limits.exponentials_per_second(),
+    )
+
+
 CASES = [
     gaussian("replace", 1, 100, 32_768, 400),
     gaussian("replace", 10, 100, 4096, 80),
@@ -104,6 +118,8 @@ CASES = [
     kernel("replace", 100, 0.1, 256, 90),
     kernel("accumulate", 100, 0.1, 256, 1800),
     kernel("accumulate-subsample", 100, 0.1, 256, 75),
+    logistic("replace", 10, 100, 1024, 50),
+    logistic("accumulate", 10, 100, 1024, 50),
 ]
 
 

@@ -19,7 +19,9 @@ from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.datasets import make_blobs, make_circles, make_moons, make_swiss_roll
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KernelDensity
 
 Workflow = Literal["replace", "accumulate", "accumulate-subsample"]
@@ -177,6 +179,54 @@ def linear_regression(
     return {"test_error": test_error}
 
 
+def logistic_regression(
+    workflow: Workflow, dim: int, n_samples: int, n_generations: int, seed: int
+) -> Metrics:
+    """Fit a logistic regression to labels that it drew itself, generation after generation.
+
+    Rows are normal around the means of two classes, at a distance of 1 from the origin. Every
+    generation labels the same rows anew; what accumulates is copies of them, with labels. Where the
+    labels are separable the solver stops somewhere; where they are all the same, the last model
+    stays.
+
+    Args:
+        workflow: What each generation is trained on.
+        dim: Number of weights.
+        n_samples: Rows of the design matrix.
+        n_generations: Number of fits.
+        seed: Seed of the chain.
+
+    Returns:
+        `squared_error` of the weights, `nll` and `accuracy` on 1,000 test rows.
+
+    Raises:
+        ValueError: If `workflow` is not one of `WORKFLOWS`.
+    """
+    _check("workflow", workflow, WORKFLOWS)
+    rng = np.random.default_rng(seed)
+    squared_error, nll, accuracy = np.empty((3, n_generations))
+
+    mean = np.full(dim, 1.0 / np.sqrt(dim))
+    x_test, y_test = _two_classes(mean, _N_TEST_ROWS, rng)
+    design, y_pool = _two_classes(mean, n_samples, rng)
+    x_pool, weights = design, np.zeros(dim)
+    model = LogisticRegression(C=np.inf, fit_intercept=False)
+    for i in range(n_generations):
+        rows = _select(workflow, len(x_pool), n_samples, rng)
+        if np.ptp(y_pool[rows]):
+            weights = model.fit(x_pool[rows], y_pool[rows]).coef_[0]
+
+        squared_error[i] = np.sum((weights - 2.0 * mean) ** 2)
+        odds = x_test @ weights
+        nll[i] = np.mean(np.logaddexp(0.0, np.where(y_test == 1, -odds, odds)))
+        accuracy[i] = np.mean((odds > 0.0) == y_test)
+
+        y_new = rng.binomial(1, expit(design @ weights))
+        x_pool = _retain(workflow, x_pool, design)
+        y_pool = _retain(workflow, y_pool, y_new)
+    return {"squared_error": squared_error, "nll": nll, "accuracy": accuracy}
+
+
 def categorical(
     workflow: Workflow, n_outcomes: int, n_samples: int, n_generations: int, seed: int
 ) -> Metrics:
@@ -233,6 +283,14 @@ def _select(
 def _retain(workflow: Workflow, pool: NDArray[Scalar], new: NDArray[Scalar]) -> NDArray[Scalar]:
     """Put the newly drawn rows in the place of the pool, or behind it."""
     return new if workflow == "replace" else np.concatenate((pool, new))
+
+
+def _two_classes(
+    mean: NDArray[np.float64], n: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Draw `n` rows of classes around a mean and its negative, `[n, d]`, and their labels `[n]`."""
+    y = rng.integers(2, size=n)
+    return np.where(y[:, None] == 1, mean, -mean) + rng.standard_normal((n, len(mean))), y
 
 
 def _real_rows(

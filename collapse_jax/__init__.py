@@ -36,8 +36,10 @@ from collapse_jax.tasks import (
     Categorical,
     ExponentialFamily,
     Gaussian,
+    GaussianMixture,
     KernelDensity,
     LinearRegression,
+    LogisticRegression,
     Variable,
 )
 
@@ -62,10 +64,12 @@ __all__ = [
     "Filter",
     "Fit",
     "Gaussian",
+    "GaussianMixture",
     "KernelDensity",
     "LanguageModel",
     "Latest",
     "LinearRegression",
+    "LogisticRegression",
     "Mixed",
     "Nearest",
     "Past",

@@ -17,6 +17,7 @@ OUTPUTS = {
     "bandwidths": "bandwidths.png",
     "blobs_centers": "blobs.png",
     "linear_regression": "regression.png",
+    "logistic": "logistic.png",
     "categorical": "categorical.png",
     "real_share": "real_share.png",
     "three_limits": "limits.png",

@@ -70,6 +70,16 @@ def test_figures(name, tmp_path):
 
 
 @pytest.mark.thorough
+def test_logistic(tmp_path):
+    """The published behaviour, of which the digits come from a solver that had not converged."""
+    script, settings = tiny("logistic", seeds=20)
+    path, growth = script.main(str(tmp_path / "logistic.png"), settings)
+    for name, factor in growth.items():
+        assert factor > 5.0 if name.startswith("Replace") else factor < 1.3
+    assert path.stat().st_size > 10_000
+
+
+@pytest.mark.thorough
 def test_diagnoses(tmp_path):
     script, settings = tiny("diagnoses", sizes=(6,), n_generations=8, seeds=20)
     script.tasks = lambda n: [cj.Categorical(3, n)]

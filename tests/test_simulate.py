@@ -25,6 +25,8 @@ TASKS = [
     cj.LinearRegression(dim=3, n_samples=10),
     cj.Categorical(5, 10),
     cj.ExponentialFamily("geometric", n_samples=10),
+    cj.LogisticRegression(dim=2, n_samples=10),
+    cj.GaussianMixture("ring", 2, 10, covariance="diag", n_test=10),
 ]
 ids = {"ids": lambda x: name_of(x) if isinstance(x, cj.Workflow) else type(x).__name__}
 every_workflow = pytest.mark.parametrize("workflow", WORKFLOWS, **ids)

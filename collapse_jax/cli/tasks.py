@@ -13,8 +13,10 @@ from collapse_jax.cli.tables import kind_of, with_data, with_files
 
 _CLASSES = {
     "gaussian": "Gaussian",
+    "gaussian-mixture": "GaussianMixture",
     "kde": "KernelDensity",
     "linear-regression": "LinearRegression",
+    "logistic-regression": "LogisticRegression",
     "categorical": "Categorical",
     "exponential-family": "ExponentialFamily",
 }

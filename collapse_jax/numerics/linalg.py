@@ -248,6 +248,39 @@ def nearest_isometry(a: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return lax.fori_loop(0, 40, approach, a)
 
 
+def solve_positive(
+    a: Float[Array, "d d"], b: Float[Array, " d"], floor: float = 0.0
+) -> tuple[Float[Array, " d"], Bool[Array, ""]]:
+    """The solution of `a x = b` for a positive definite matrix, by Gauss and Jordan's elimination.
+
+    A pivot at rounding level of its diagonal entry, or not above the floor, is a direction of which
+    nothing is known: `x` is 0 there.
+
+    Args:
+        a: the matrix; it is read in full.
+        b: the right-hand side.
+        floor: see above.
+
+    Returns:
+        the solution, and whether there is such a direction.
+    """
+    least = jnp.maximum(_DEAD * jnp.diag(a), floor)
+    each = jnp.arange(a.shape[0])
+
+    def eliminate(k, state):
+        table, dead = state
+        pivot = table[k, k]
+        alive = pivot > least[k]
+        row = jnp.where(alive, table[k] / jnp.where(alive, pivot, 1.0), 0.0)
+        table = jnp.where((each == k)[:, None], row, table - table[:, k][:, None] * row)
+        return table, dead | ~alive
+
+    table, dead = lax.fori_loop(
+        0, a.shape[0], eliminate, (jnp.concatenate([a, b[:, None]], axis=1), jnp.zeros((), bool))
+    )
+    return table[:, -1], dead
+
+
 def minimum_norm_solver(
     gram: Float[Array, "d d"],
 ) -> Callable[[Float[Array, " d"]], Float[Array, " d"]]:

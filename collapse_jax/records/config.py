@@ -32,8 +32,10 @@ KNOWN: dict[str, type] = {
         tasks.Categorical,
         tasks.ExponentialFamily,
         tasks.Gaussian,
+        tasks.GaussianMixture,
         tasks.KernelDensity,
         tasks.LinearRegression,
+        tasks.LogisticRegression,
     )
 }
 _LANGUAGE = {

@@ -4,8 +4,10 @@ from collapse_jax.tasks.base import AbstractTask, Data, Laws, Variable
 from collapse_jax.tasks.categorical import Categorical
 from collapse_jax.tasks.exponential_family import ExponentialFamily
 from collapse_jax.tasks.gaussian import Gaussian
+from collapse_jax.tasks.gaussian_mixture import GaussianMixture
 from collapse_jax.tasks.kernel_density import KernelDensity
 from collapse_jax.tasks.linear_regression import LinearRegression
+from collapse_jax.tasks.logistic_regression import LogisticRegression
 from collapse_jax.tasks.parts.tables import Table, read_table
 from collapse_jax.tasks.sufficient import AbstractSufficient
 from collapse_jax.tasks.trained import AbstractTrained
@@ -18,9 +20,11 @@ __all__ = [
     "Data",
     "ExponentialFamily",
     "Gaussian",
+    "GaussianMixture",
     "KernelDensity",
     "Laws",
     "LinearRegression",
+    "LogisticRegression",
     "Table",
     "Variable",
     "read_table",

@@ -11,6 +11,7 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Labels, Numbers
 from collapse_jax.numerics.draws import bootstrap_labels, categorical_labels, multinomial
 from collapse_jax.tasks.base import Data, Laws, Size, Variable
+from collapse_jax.tasks.parts.labels import checked_labels
 from collapse_jax.tasks.parts.tables import sample_size
 from collapse_jax.tasks.sufficient import AbstractSufficient
 
@@ -82,7 +83,7 @@ class Categorical(AbstractSufficient):
             raise ValueError("probabilities cannot be given together with data")
         self.labels = self.outcomes = None
         if data is not None:
-            names, labels = np.unique(_checked_labels(data), return_inverse=True)
+            names, labels = np.unique(checked_labels("data", data), return_inverse=True)
             self.labels = jnp.asarray(labels, jnp.int32)
             self.outcomes = tuple(map(str, names.tolist()))
             self.probabilities = np.bincount(labels) / len(labels)
@@ -226,42 +227,6 @@ def _tempered(counts: Num[Array, " k"], temperature: Float[Array, ""] | None) ->
 
 def _entropy(p: Float[Array, " k"]) -> Float[Array, ""]:
     return -jnp.sum(p * jnp.log(jnp.where(p > 0.0, p, 1.0)))
-
-
-def _checked_labels(data: Any) -> np.ndarray:
-    checks.refuse_lossy("data", data)
-    labels = np.asarray(data)
-    missing = np.argwhere(checks.missing_entries(data))
-    if len(missing):
-        row = int(missing[0][0])
-        raise ValueError(
-            f"data must have no missing labels, got {len(missing)}, the first at row {row}; leave "
-            "them out (labels[pandas.notna(labels)]), or give them a name of their own"
-        )
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or len(labels) < 2:
-        raise ValueError(f"data must be labels [rows], two or more, got shape {labels.shape}")
-    if labels.dtype.kind == "f":
-        checks.finite_array("data", labels, ndim=1)
-    if labels.dtype.kind in "OU":
-        _refuse_look_alikes(data)
-        labels = labels.astype(str)
-    if len(np.unique(labels)) < 2:
-        raise ValueError(f"data must have two or more different labels, got only {labels[0]}")
-    return labels
-
-
-def _refuse_look_alikes(data: Any) -> None:
-    """Refuse a number beside text that is written like it."""
-    seen: dict[str, Any] = {}
-    for label in np.asarray(data, object).ravel().tolist():
-        other = seen.setdefault(str(label), label)
-        if isinstance(other, str) != isinstance(label, str):
-            raise ValueError(
-                "data must have labels of one type where they are written alike, got "
-                f"{other!r} and {label!r}"
-            )
 
 
 def _checked_probabilities(probabilities: Any) -> Any:

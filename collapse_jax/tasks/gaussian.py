@@ -171,15 +171,12 @@ class Gaussian(AbstractSufficient):
     def coordinates(self) -> AffineCoordinates:
         return AffineCoordinates(self.dim)
 
-    def world(self, key: Key[Array, ""], rows: bool, index: Any) -> None:
-        return None  # the truth is the same in every chain
-
-    def real_statistic(self, world: None, key: Key[Array, ""], n: Size) -> Moments:
+    def real_statistic(self, world: Any, key: Key[Array, ""], n: Size) -> Moments:
         return standard_moments(key, n, self.dim)
 
     def sample_statistic(
         self,
-        world: None,
+        world: Any,
         model: Normal,
         key: Key[Array, ""],
         n: Size,
@@ -191,7 +188,7 @@ class Gaussian(AbstractSufficient):
 
     def extend_statistic(
         self,
-        world: None,
+        world: Any,
         statistic: Moments,
         model: Normal,
         key: Key[Array, ""],
@@ -219,7 +216,7 @@ class Gaussian(AbstractSufficient):
 
     def merge(
         self,
-        world: None,
+        world: Any,
         parts: tuple[Moments | SummedMoments, Moments | SummedMoments],
         scales: Float[Array, "2"] | None,
     ) -> Moments | SummedMoments:
@@ -247,7 +244,7 @@ class Gaussian(AbstractSufficient):
         return Moments(total, Normal.from_factor(mean, factor))
 
     def real(
-        self, world: None, key: Key[Array, ""], n: int, *, size: Any, index: Any
+        self, world: Any, key: Key[Array, ""], n: int, *, size: Any, index: Any
     ) -> Float[Array, "n d"]:
         if self.train is not None:
             return self.train[index]
@@ -259,7 +256,7 @@ class Gaussian(AbstractSufficient):
 
     def sample(
         self,
-        world: None,
+        world: Any,
         model: Normal,
         key: Key[Array, ""],
         n: int,
@@ -270,15 +267,15 @@ class Gaussian(AbstractSufficient):
         standard = draws.normal(key, (self.dim, n))
         return model.mean + jnp.einsum("kn,dk->nd", standard, model.widened(temperature).factor)
 
-    def shown(self, world: None, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    def shown(self, world: Any, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
         return jnp.asarray(self.mean, jnp.float32) + self.axes.unit * self.spaced(rows)
 
     def extrapolate(
-        self, world: None, model: Normal, before: Normal, weight: Float[Array, ""]
+        self, world: Any, model: Normal, before: Normal, weight: Float[Array, ""]
     ) -> Normal:
         return before.extrapolated(model, weight)
 
-    def held_out(self, world: None, key: Key[Array, ""]) -> Float[Array, "n d"]:
+    def held_out(self, world: Any, key: Key[Array, ""]) -> Float[Array, "n d"]:
         return super().held_out(world, key) if self.test_rows is None else self.test_rows
 
     def spaced(self, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
@@ -286,7 +283,7 @@ class Gaussian(AbstractSufficient):
 
     def summarise(
         self,
-        world: None,
+        world: Any,
         rows: Float[Array, "n d"],
         valid: Bool[Array, " n"] | None,
         *,
@@ -295,14 +292,14 @@ class Gaussian(AbstractSufficient):
         # The user's rows may be near to singular in any part of them, which a product would hide.
         return moments_of(rows, valid, linalg.gram_lower if self.train is None else linalg.qr_lower)
 
-    def fit(self, world: None, data: Data) -> Normal:
+    def fit(self, world: Any, data: Data) -> Normal:
         normal = data.statistic.normal
         if self.estimator == "mle":
             return normal
         n = jnp.maximum(data.size, 1.0 + 1e-6)  # one row has no spread, whatever it is divided by
         return normal._replace(log_diag=normal.log_diag + 0.5 * jnp.log(n / (n - 1.0)))
 
-    def measure(self, world: None, model: Normal) -> dict[str, Float[Array, ""]]:
+    def measure(self, world: Any, model: Normal) -> dict[str, Float[Array, ""]]:
         squared_error = jnp.sum(self.axes.spread(model.mean) ** 2)
         trace = jnp.sum(self.axes.spread(model.factor) ** 2)
         return {

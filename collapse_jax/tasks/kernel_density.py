@@ -71,10 +71,10 @@ class KernelDensity(AbstractTask):
         the model's density is at least a tenth of one test row per ball of the radius.
     - `hallucinated`: share of generated rows without a test row within the radius.
     - `entangled`: share of generated rows that are not at least twice as near to one mode (blob,
-        circle or half-moon) as to any other; not for data without known modes.
+        circle, half-moon) as to any other; not for data without known modes.
 
     Args:
-        dataset: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`, as scikit-learn draws them.
+        dataset: `"blobs"`, `"circles"`, `"moons"`, `"swiss_roll"`, or modes in a `"ring"`, `"grid"`.
         n_samples: rows per generation. Default 100, with `data` all training rows.
         bandwidth: a positive number in units of the data; scikit-learn's rule `"scott"` or
             `"silverman"`, which depends on the size of the training set and the dimension only; or
@@ -137,7 +137,7 @@ class KernelDensity(AbstractTask):
 
     def __init__(
         self,
-        dataset: Annotated[str, "{blobs,circles,moons,swiss_roll}"] = "moons",
+        dataset: Annotated[str, "{blobs,circles,moons,swiss_roll,ring,grid}"] = "moons",
         n_samples: int | Array | None = None,
         *,
         bandwidth: Annotated[

@@ -57,6 +57,7 @@ class AbstractTrained(AbstractTask):
     """
 
     takes_start: ClassVar[bool] = True
+    extrapolates: ClassVar[bool] = True
 
     steps: eqx.AbstractVar[int]
     """Training steps of a fit."""

@@ -14,7 +14,7 @@ from collapse_jax.theory.curation.foresight import (
     predict_edited,
     predict_extrapolated,
 )
-from collapse_jax.theory.families import predict_family
+from collapse_jax.theory.families import predict_family, predict_logistic, predict_mixture
 from collapse_jax.theory.plans import is_plain, plan_of
 from collapse_jax.theory.predictions import (
     Prediction,
@@ -163,6 +163,31 @@ def family_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
     )
 
 
+def logistic_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
+    """Theory of `LogisticRegression` tasks; see `families.predict_logistic`."""
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None or task.population is not None or float(task.penalty) > 0.0:
+        return {}
+    mean = np.broadcast_to(np.asarray(task.class_mean, np.float64), (task.dim,))
+    return predict_logistic(plan, dim=int(task.dim), distance=float(np.sqrt(np.sum(mean**2))))
+
+
+def mixture_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
+    """Theory of `GaussianMixture` tasks; see `families.predict_mixture`."""
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None:
+        return {}
+    known = task.population is None
+    return predict_mixture(
+        plan,
+        n_components=int(task.n_components),
+        modes=np.asarray(task.modes) if known else None,
+        probabilities=task.probabilities if known else 1.0,
+        noise=float(task.noise),
+        population=task.population,
+    )
+
+
 def _curated_theory(task: Any, plan: Any) -> Predictions:
     """What is known where rows are chosen or edited, or come from an extrapolated model."""
     from collapse_jax import tasks
@@ -199,6 +224,8 @@ def _built_in() -> dict[type, Theory]:
         tasks.LinearRegression: regression_theory,
         tasks.Categorical: categorical_theory,
         tasks.ExponentialFamily: family_theory,
+        tasks.LogisticRegression: logistic_theory,
+        tasks.GaussianMixture: mixture_theory,
     }
 
 

@@ -97,6 +97,62 @@ def label_unit(noise: Any) -> float:
     return 1.0 if noise < _LOUD else float(2.0 ** np.frexp(np.sqrt(noise))[1])
 
 
+class Columns(NamedTuple):
+    """Training and test rows in orthonormal coordinates."""
+
+    train: np.ndarray
+    """Coordinates of the training rows; a column of ones is last where there is an intercept.
+    `[rows, rank]`"""
+    test: np.ndarray
+    values: np.ndarray
+    """Singular values of the standardised columns `[rank]`."""
+    right: np.ndarray
+    """Their right singular vectors `[rank, columns]`."""
+    rounding: float
+    """Each column is known to this share of its length."""
+
+    @property
+    def squares(self) -> np.ndarray:
+        """What the square of a coefficient is in standardised columns, 0 for the intercept."""
+        squares = len(self.train) / self.values**2
+        return np.pad(squares, (0, self.train.shape[1] - len(squares)))
+
+
+def orthonormal_columns(x: np.ndarray, other_x: np.ndarray, intercept: bool) -> Columns:
+    """Standardise columns by the training rows, and decide the rank once, in float64.
+
+    Columns are scaled to the same length (with an intercept they are centred first), so that the
+    rank is no matter of their units. What is dependent on other columns up to the rounding errors
+    of the numbers given, is constant or zero has no coordinate of its own. What test rows have
+    outside the space of the training rows counts for nothing, as by the solution that has the least
+    norm in standardised columns.
+
+    Args:
+        x: training rows `[rows, columns]`, without a column of ones.
+        other_x: the same of the test rows.
+        intercept: whether there is one.
+    """
+    n = len(x)
+    greatest = np.abs(x).max(axis=0, initial=0.0)
+    exponent = np.frexp(greatest)[1]
+    x, other_x = np.ldexp(x, -exponent), np.ldexp(other_x, -exponent)  # so that squares are numbers
+    center = x.mean(axis=0) if intercept else np.zeros(x.shape[1])
+    x, other_x = x - center, other_x - center
+    length = np.sqrt(np.mean(x**2, axis=0))
+    alive = length > 8.0 * _EPS
+    x, other_x = (a[:, alive] / length[alive] for a in (x, other_x))
+    # Each column is known to this share of its length.
+    rounding = _EPS * np.max(1.0 / length[alive], initial=1.0)
+    left, values, right = np.linalg.svd(x, full_matrices=False)
+    tolerance = max(x.shape) * rounding * np.max(values, initial=0.0)
+    rank = int(np.sum(values > tolerance))
+    train_z = left[:, :rank] * np.sqrt(n)
+    test_z = other_x @ (right[:rank].T * (np.sqrt(n) / values[:rank]))
+    if intercept:
+        train_z, test_z = (np.column_stack([z, np.ones(len(z))]) for z in (train_z, test_z))
+    return Columns(train_z, test_z, values[:rank], right[:rank], float(rounding))
+
+
 class Whitened(NamedTuple):
     """Training and test rows in orthonormal coordinates, and labels of variance 1."""
 
@@ -119,13 +175,7 @@ def whiten(
     intercept: bool,
     n_samples: int,
 ) -> Whitened:
-    """Standardise columns and labels by the training rows, and decide the rank once, in float64.
-
-    Columns are scaled to the same length (with an intercept they are centred first), so that the
-    rank is no matter of their units. What is dependent on other columns up to the rounding errors
-    of the numbers given, is constant or zero has no coordinate of its own. What test rows have
-    outside the space of the training rows counts for nothing, as by the solution that has the least
-    norm in standardised columns.
+    """Standardise columns and labels by the training rows, once and in float64.
 
     Labels that are all but a linear function of the columns are taken relative to the fit to all
     training rows, since single precision would lose the rest of them. That changes no least-squares
@@ -139,24 +189,7 @@ def whiten(
     """
     (x, y), (other_x, other_y) = train, test
     n = len(x)
-    greatest = np.abs(x).max(axis=0, initial=0.0)
-    exponent = np.frexp(greatest)[1]
-    x, other_x = np.ldexp(x, -exponent), np.ldexp(other_x, -exponent)  # so that squares are numbers
-    center = x.mean(axis=0) if intercept else np.zeros(x.shape[1])
-    x, other_x = x - center, other_x - center
-    length = np.sqrt(np.mean(x**2, axis=0))
-    alive = length > 8.0 * _EPS
-    x, other_x = (a[:, alive] / length[alive] for a in (x, other_x))
-    # Each column is known to this share of its length.
-    rounding = _EPS * np.max(1.0 / length[alive], initial=1.0)
-    left, values, right = np.linalg.svd(x, full_matrices=False)
-    tolerance = max(x.shape) * rounding * np.max(values, initial=0.0)
-    rank = int(np.sum(values > tolerance))
-    train_z = left[:, :rank] * np.sqrt(n)
-    test_z = other_x @ (right[:rank].T * (np.sqrt(n) / values[:rank]))
-    if intercept:
-        train_z, test_z = (np.column_stack([z, np.ones(len(z))]) for z in (train_z, test_z))
-
+    train_z, test_z, values, right, rounding = orthonormal_columns(x, other_x, intercept)
     exponent = int(np.frexp(np.abs(y).max())[1])
     y, other_y = np.ldexp(y, -exponent), np.ldexp(other_y, -exponent)
     offset = y.mean() if intercept else 0.0
@@ -166,8 +199,10 @@ def whiten(
     y, other_y, unit = y / spread, other_y / spread, float(np.ldexp(spread, exponent))
     fitted = train_z.T @ y / n
     residual = y - train_z @ fitted
-    slopes = right[:rank].T @ (fitted[:rank] / values[:rank]) * np.sqrt(n)
-    known = max(x.shape) * (_EPS * max(1.0, 1.0 / spread) + rounding * np.abs(slopes).sum())
+    slopes = right.T @ (fitted[: len(values)] / values) * np.sqrt(n)
+    known = max(n, right.shape[1]) * (
+        _EPS * max(1.0, 1.0 / spread) + rounding * np.abs(slopes).sum()
+    )
     left_over = float(np.sqrt(np.mean(residual**2)))
     variance = float(residual @ residual) / max(n - train_z.shape[1], 1) * unit**2
     if left_over < _NEARLY_LINEAR and n_samples >= train_z.shape[1]:

@@ -1,15 +1,22 @@
-"""The toy data sets of the paper, as scikit-learn's generators draw them, drawn on the device."""
+"""Toy data sets: those of the paper, as scikit-learn's generators draw them, and some of modes."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import draws
 
-DIMENSIONS = {"blobs": 2, "circles": 2, "moons": 2, "swiss_roll": 3}
+_EIGHTH = np.pi / 4.0 * np.arange(8)
+MODES: dict[str, np.ndarray] = {
+    "ring": 2.0 * np.stack([np.cos(_EIGHTH), np.sin(_EIGHTH)], axis=1),
+    "grid": np.stack(np.meshgrid(*[np.arange(-4.0, 5.0, 2.0)] * 2), axis=2).reshape(-1, 2),
+}
+"""Data sets of round modes: 8 on a circle of radius 2, and 5 x 5 on a square of side 8."""
+DIMENSIONS = {"blobs": 2, "circles": 2, "moons": 2, "swiss_roll": 3, "ring": 2, "grid": 2}
 """The data sets by name, with their dimension."""
 
 _N_CENTERS = 3
@@ -47,10 +54,10 @@ def draw(
     """`n` points of a data set, in the order of their position on it.
 
     As in scikit-learn, points lie on circles and moons at equal distances before noise is added,
-    and blobs have equal sizes up to one point.
+    and blobs and other modes have equal sizes up to one point.
 
     Args:
-        dataset: `"blobs"`, `"circles"`, `"moons"` or `"swiss_roll"`.
+        dataset: one of `DIMENSIONS`.
         key: the key of the draw.
         n: number of points.
         noise: standard deviation of the noise (blobs have their own, 1).
@@ -70,6 +77,8 @@ def draw(
     mode, place, length = _in_mode(dataset, n, n if size is None else size)
     if dataset == "blobs":
         return centers[mode] + normals
+    if dataset in MODES:
+        return jnp.asarray(MODES[dataset], jnp.float32)[mode] + noise * normals
     if dataset == "circles":
         radius = jnp.where(mode == 0, 1.0, _INNER_RADIUS)
         points = radius[:, None] * _arc(2.0 * jnp.pi * place / length)
@@ -94,6 +103,7 @@ def _in_mode(dataset: str, n: int, size: Int[Array, ""] | int):
 
 def mode_sizes(dataset: str, n: Any) -> tuple[Any, ...]:
     """Sizes of the modes (blobs, circles, half-moons) in `draw`'s order, one of `n` if only one."""
-    if dataset == "blobs":
-        return tuple(n // _N_CENTERS + (i < n % _N_CENTERS) for i in range(_N_CENTERS))
+    if dataset == "blobs" or dataset in MODES:
+        k = _N_CENTERS if dataset == "blobs" else len(MODES[dataset])
+        return tuple(n // k + (i < n % k) for i in range(k))
     return (n,) if dataset == "swiss_roll" else (n // 2, n - n // 2)

@@ -1,0 +1,330 @@
+"""Logistic regression on labels that the previous fit drew."""
+
+import math
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr
+from jaxtyping import Array, Bool, Float, Key
+
+from collapse_jax.basics import checks
+from collapse_jax.basics.annotations import Number, Numbers, Pair
+from collapse_jax.numerics import draws
+from collapse_jax.numerics.softmax import FAR, best_weights, least_lead
+from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
+from collapse_jax.tasks.parts.designs import orthonormal_columns
+from collapse_jax.tasks.parts.labels import (
+    FreshRows,
+    KnownRows,
+    checked_pair,
+    draw_labels,
+    mean_loss,
+)
+from collapse_jax.tasks.parts.tables import sample_size, split
+
+_VARIABLES = {
+    "squared_error": Variable("squared error of the weights", "1"),
+    "nll": Variable("negative log-likelihood of real labels under the model", "nat"),
+    "accuracy": Variable("share of real labels that the model predicts", "1"),
+    "separable": Variable("whether labels are separable, so that no fit is the best one", "1"),
+}
+
+
+class Classifier(NamedTuple):
+    """A fitted model."""
+
+    weights: Float[Array, "c d"]
+    """Log-odds against the first class are these times rows."""
+    separable: Bool[Array, ""]
+
+
+class LabelWorld(NamedTuple):
+    """What the rows of a fixed design are."""
+
+    x: Any
+    """The rows, where they are drawn once for a chain `[n_samples, d]`; else None."""
+    order: Any
+    """Their numbers, in the order of the design `[n_samples]`; None where there is no design."""
+
+
+class LogisticRegression(AbstractTask):
+    """Logistic regression by maximum likelihood; with more than two classes, softmax regression.
+
+    Truth: two classes of the same size around `class_mean` and its negative, `x ~ N(+-mu, I)`, so
+    that the true weights are `2 mu`, without an intercept. Each model labels rows by its own
+    probabilities. Of a fixed design nothing is kept but how often each row had each label.
+
+    Labels that weights can separate have no best fit: weights grow without end, and the next labels
+    are the same for certain. Under Replace chains end there. `separable` reports it; weights stay
+    finite, and where they separate all rows the least certain label has log-odds of 20. Fits start
+    from the model before, which saves time and changes nothing else.
+
+    `accuracy` and `nll` are those of real rows: expectations over the truth, or means over the test
+    rows of `data`. At temperature c labels are drawn by the model's log-odds divided by c.
+
+    Args:
+        dim: number of weights (taken from `data` where given). Default 10.
+        n_samples: rows per generation. Default 100, with `data` all training rows.
+        class_mean: `mu`, a number for all coordinates or `[dim]`. Default of length 1.
+        design: `"fixed"` uses the same rows in every generation: row j of any batch is row j modulo
+            `n_samples`. `"fresh"` draws rows anew from the truth, with `data` from the training
+            rows with replacement.
+        penalty: l2/2 times the sum of squared weights is added to the loss, which is summed over
+            rows. With `data` these are weights of standardised columns, without the intercept.
+        data: `(X, y)` with `X` `[rows, columns]` and labels `y` `[rows]` of any kind, two different
+            ones or more. Generation 1 fits real labels of `n_samples` training rows drawn without
+            replacement. A run's dataset lists the labels, in their order, in its attribute
+            `outcomes` (JSON).
+        fit_intercept: with `data`, add a column of ones.
+        test_fraction: share of the rows of `data` that is kept for tests.
+        split_seed: seed of the split of `data` into training and test rows.
+
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
+
+    Source:
+        Dey & Donoho, arXiv 2410.22812 (the loops); Albert & Anderson, Biometrika 71:1, 1984
+        (separable labels).
+
+    Example:
+        >>> import collapse_jax as cj
+        >>> task = cj.LogisticRegression(dim=2, n_samples=500, class_mean=[1.0, 0.0])
+        >>> ds = cj.simulate(cj.Accumulate(), task, n_generations=3, seeds=20, progress=False)
+        >>> print(ds.accuracy.mean().values.round(2))
+        0.84
+    """
+
+    n_samples: int
+    class_mean: Any
+    penalty: Any
+    ridge: Any
+    train_x: Any
+    train_y: Any
+    test_x: Any
+    test_y: Any
+    dim: int = eqx.field(static=True)
+    design: str = eqx.field(static=True)
+    fit_intercept: bool = eqx.field(static=True)
+    test_fraction: float = eqx.field(static=True)
+    split_seed: int = eqx.field(static=True)
+    outcomes: tuple[str, ...] | None = eqx.field(static=True)
+    """Names of the classes, in their order, where they are labels of the user's own."""
+
+    takes_temperature: ClassVar[bool] = True
+    takes_start: ClassVar[bool] = True
+    starts_warm: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The metrics, of which `squared_error` needs true weights."""
+        known = self.train_x is None
+        return {name: v for name, v in _VARIABLES.items() if known or name != "squared_error"}
+
+    def __init__(
+        self,
+        dim: int | None = None,
+        n_samples: int | Array | None = None,
+        *,
+        class_mean: Numbers = None,
+        design: Literal["fixed", "fresh"] = "fixed",
+        penalty: Number = 0.0,
+        data: Pair = None,
+        fit_intercept: bool = True,
+        test_fraction: float = 0.25,
+        split_seed: int = 0,
+    ):
+        self.design = checks.one_of("design", design, ("fixed", "fresh"))
+        self.penalty = checks.positive_number("penalty", penalty, zero_allowed=True)
+        self.test_fraction, self.split_seed = test_fraction, split_seed
+        self.fit_intercept = bool(fit_intercept)
+        self.train_x = self.train_y = self.test_x = self.test_y = self.outcomes = None
+        if data is None:
+            self.dim = checks.whole_number("dim", 10 if dim is None else dim)
+            self.class_mean = _checked_mean(class_mean, self.dim)
+            self.ridge = np.ones(self.dim)
+            n_samples = 100 if n_samples is None else n_samples
+            self.n_samples = checks.whole_number("n_samples", n_samples)
+            return
+        if class_mean is not None:
+            raise ValueError("class_mean cannot be given together with data")
+        x, labels = checked_pair(data)
+        self.class_mean, self.dim = None, x.shape[1] + self.fit_intercept
+        if dim is not None and dim != self.dim:
+            raise ValueError(f"dim must be the {self.dim} columns of the design, got {dim}")
+        names, codes = np.unique(labels, return_inverse=True)
+        self.outcomes = tuple(map(str, names.tolist()))
+        parts = split(np.column_stack([x, codes]), test_fraction, split_seed)
+        self.n_samples = sample_size(n_samples, len(parts.train))
+        (train, train_y), (test, test_y) = ((part[:, :-1], part[:, -1]) for part in parts)
+        if len(np.unique(train_y)) < 2:
+            only = names[int(train_y[0])]
+            raise ValueError(f"data must have two labels in the training rows, got only {only}")
+        columns = orthonormal_columns(train, test, self.fit_intercept)
+        self.ridge = columns.squares
+        self.train_x, self.test_x = (jnp.asarray(z, jnp.float32) for z in columns[:2])
+        self.train_y, self.test_y = (jnp.asarray(y, jnp.int32) for y in (train_y, test_y))
+
+    @property
+    def n_classes(self) -> int:
+        """How many different labels there are."""
+        return 2 if self.outcomes is None else len(self.outcomes)
+
+    @property
+    def population(self) -> int | None:
+        """Number of real training rows where the task has data of its own, else None."""
+        return None if self.train_x is None else len(self.train_x)
+
+    @property
+    def keeps_rows(self) -> bool:
+        return not self._has_known_rows
+
+    @property
+    def scratch_bytes(self) -> int:
+        if checks.is_traced(self.n_samples):
+            return 2**16
+        rows = self.n_samples if self.population is None else self.population
+        return 4 * rows * (len(self.ridge) + 4) * (self.n_classes - 1)
+
+    @property
+    def _has_known_rows(self) -> bool:
+        """Whether all rows are among those of a design or of the user's."""
+        return self.design == "fixed" or self.train_x is not None
+
+    @property
+    def _mean(self) -> Float[Array, " d"]:
+        return jnp.broadcast_to(jnp.asarray(self.class_mean, jnp.float32), (self.dim,))
+
+    def additive(self, grows: bool) -> bool:
+        return self._has_known_rows
+
+    def world(self, key: Key[Array, ""], rows: bool, index: Any) -> LabelWorld:
+        if self.train_x is not None:
+            return LabelWorld(None, index if self.design == "fixed" else None)
+        if self.design == "fresh":
+            return LabelWorld(None, None)
+        return LabelWorld(self._truth_rows(key, self.n_samples), jnp.arange(self.n_samples))
+
+    def _truth_rows(self, key: Key[Array, ""], n: int) -> Float[Array, "n d"]:
+        """Rows of both classes, each drawn at random."""
+        drawn = draws.words(jax.random.fold_in(key, 1), (n,))
+        sign = jnp.where(draws.to_uniform(drawn) < 0.5, -1.0, 1.0)
+        return sign[:, None] * self._mean + draws.normal(key, (n, self.dim))
+
+    def _rows(self, world: LabelWorld, key: Key[Array, ""], n: int) -> tuple[Any, Any]:
+        """Numbers of the rows of a batch, None where they have none, and the rows."""
+        if world.order is not None:
+            index = jnp.resize(world.order, (n,))  # again and again the same rows, in order
+        elif self.train_x is not None:
+            index = draws.to_integers(draws.words(key, (2, n)), len(self.train_x))
+        else:
+            return None, self._truth_rows(key, n)
+        return index, self._known(world)[index]
+
+    def _known(self, world: LabelWorld) -> Float[Array, "r d"]:
+        return world.x if self.train_x is None else self.train_x
+
+    def real(
+        self, world: LabelWorld, key: Key[Array, ""], n: int, *, size: Any, index: Any
+    ) -> KnownRows | FreshRows:
+        if self.train_x is not None:
+            return KnownRows(index, self.train_y[index])
+        return self._labelled(world, key, n, 2.0 * self._mean[None])
+
+    def sample(
+        self,
+        world: LabelWorld,
+        model: Classifier,
+        key: Key[Array, ""],
+        n: int,
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> KnownRows | FreshRows:
+        weights = model.weights if temperature is None else model.weights / temperature
+        return self._labelled(world, key, n, weights)
+
+    def _labelled(
+        self, world: LabelWorld, key: Key[Array, ""], n: int, weights: Float[Array, "c d"]
+    ) -> KnownRows | FreshRows:
+        index, x = self._rows(world, jax.random.fold_in(key, 1), n)
+        labels = draw_labels(key, weights @ x.T)
+        return FreshRows(x, labels) if index is None else KnownRows(index, labels)
+
+    def summarise(
+        self,
+        world: LabelWorld,
+        rows: KnownRows | FreshRows,
+        valid: Bool[Array, " n"] | None,
+        *,
+        size: Size,
+    ) -> Any:
+        if isinstance(rows, FreshRows):
+            return ()
+        once = 1.0 if valid is None else valid.astype(jnp.float32)
+        counts = jnp.zeros((self.n_classes, len(self._known(world))))
+        return counts.at[rows.label, rows.index].add(once)
+
+    def merge(
+        self, world: LabelWorld, parts: tuple[Any, Any], scales: Float[Array, "2"] | None
+    ) -> Any:
+        if not self._has_known_rows:
+            return ()
+        first, second = parts
+        return first + second if scales is None else scales[0] * first + scales[1] * second
+
+    def fit(self, world: LabelWorld, data: Data) -> Classifier:
+        if self._has_known_rows:
+            x, counts = self._known(world), data.statistic
+            counts = counts * (data.places.total / jnp.sum(counts))  # rows weigh 1 on average
+        else:
+            x = data.rows.x
+            counts = data.weight * jax.nn.one_hot(data.rows.label, self.n_classes, axis=0)
+        fresh = Classifier(self._start(counts), jnp.zeros((), bool))
+        start = data.start(lambda: fresh)
+        # From weights without end no step leads back, but the same labels need none.
+        usable = ~start.separable | (least_lead(start.weights @ x.T, counts) >= FAR - 1.0)
+        begin = jnp.where(usable, start.weights, fresh.weights)
+        ridge = jnp.asarray(self.penalty, jnp.float32) * jnp.asarray(self.ridge, jnp.float32)
+        return Classifier(*best_weights(x, counts, ridge, begin))
+
+    def _start(self, counts: Float[Array, "k r"]) -> Float[Array, "c d"]:
+        """Nothing is known, but that labels which are not there have no chance."""
+        weights = jnp.zeros((self.n_classes - 1, len(self.ridge)))
+        if self.train_x is None or not self.fit_intercept:
+            return weights
+        odds = jnp.where(jnp.any(counts > 0.0, axis=1), 0.0, -FAR)
+        return weights.at[:, -1].set(odds[1:] - odds[0])
+
+    def measure(self, world: LabelWorld, model: Classifier) -> dict[str, Float[Array, ""]]:
+        found = {"separable": model.separable.astype(jnp.float32)}
+        if self.test_x is not None:
+            odds = jnp.pad(model.weights @ self.test_x.T, ((1, 0), (0, 0)))
+            own = jax.nn.log_softmax(odds, axis=0)[self.test_y, jnp.arange(len(self.test_y))]
+            right = jnp.argmax(odds, axis=0) == self.test_y
+            return found | {"nll": -jnp.mean(own), "accuracy": jnp.mean(right)}
+        weights = model.weights[0]
+        # Log-odds of the right label are normal.
+        mean, deviation = weights @ self._mean, jnp.sqrt(jnp.sum(weights**2))
+        ratio = mean / jnp.where(deviation > 0.0, deviation, 1.0)
+        return found | {
+            "squared_error": jnp.sum((weights - 2.0 * self._mean) ** 2),
+            "nll": mean_loss(mean, deviation),
+            "accuracy": ndtr(ratio),
+        }
+
+
+def _checked_mean(class_mean: Any, dim: int) -> Any:
+    if checks.is_traced(class_mean):
+        return class_mean
+    if class_mean is None:
+        return 1.0 / math.sqrt(dim)
+    mean = checks.finite_array("class_mean", class_mean, ndim=(0, 1))
+    if mean.ndim == 1 and mean.shape != (dim,):
+        raise ValueError(
+            f"class_mean must be a number or have shape ({dim},), got shape {mean.shape}"
+        )
+    if np.max(np.abs(mean)) > 1e6:
+        raise ValueError(f"class_mean must be at most 1e6, got {np.max(np.abs(mean)):g}")
+    return mean

@@ -1,0 +1,108 @@
+"""Labels of the user's own, and rows with labels that models give."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr
+from jaxtyping import Array, Float, Int, Key
+
+from collapse_jax.basics import checks
+from collapse_jax.numerics import draws
+
+_GRID = np.linspace(-8.0, 8.0, 193)  # standard deviations
+_WIDE = 20.0  # standard deviation of log-odds beside which those near 0 are one point
+
+
+class KnownRows(NamedTuple):
+    """Rows that are known, by their number, with their labels."""
+
+    index: Int[Array, " n"]
+    label: Int[Array, " n"]
+
+
+class FreshRows(NamedTuple):
+    """Rows drawn anew in each generation, with their labels."""
+
+    x: Float[Array, "n d"]
+    label: Int[Array, " n"]
+
+
+def draw_labels(key: Key[Array, ""], odds: Float[Array, "c n"]) -> Int[Array, " n"]:
+    """A label of each row, drawn by its log-odds against the first class."""
+    p = jax.nn.softmax(jnp.pad(odds, ((1, 0), (0, 0))), axis=0)
+    uniform = draws.to_uniform(draws.words(key, (odds.shape[1],)))
+    return jnp.sum(uniform > jnp.cumsum(p, axis=0)[:-1], axis=0, dtype=jnp.int32)
+
+
+def mean_loss(mean: Float[Array, ""], deviation: Float[Array, ""]) -> Float[Array, ""]:
+    """Mean of `log(1 + exp(-z))` over a normal `z`.
+
+    Where this bends on a scale much below the deviation, it is `max(-z, 0)` and little more.
+    """
+    grid, weight = jnp.asarray(_GRID, jnp.float32), np.exp(-0.5 * _GRID**2)
+    heights = jax.nn.softplus(-mean - jnp.minimum(deviation, _WIDE) * grid)
+    near = jnp.sum(jnp.asarray(weight / weight.sum(), jnp.float32) * heights)
+    wide = jnp.maximum(deviation, _WIDE)
+    density = jnp.exp(-0.5 * (mean / wide) ** 2) / math.sqrt(2.0 * math.pi)
+    bend = math.pi**2 / 6.0 * density / wide
+    far = wide * density - mean * ndtr(-mean / wide) + bend
+    return jnp.where(deviation > _WIDE, far, near)
+
+
+def checked_labels(name: str, data: Any) -> np.ndarray:
+    """Labels of any kind, as a vector.
+
+    Args:
+        name: of the argument.
+        data: names, numbers or truth values, none of them missing.
+
+    Raises:
+        ValueError: for missing labels, another shape, or labels that are all the same.
+    """
+    checks.refuse_lossy(name, data)
+    labels = np.asarray(data)
+    missing = np.argwhere(checks.missing_entries(data))
+    if len(missing):
+        row = int(missing[0][0])
+        raise ValueError(
+            f"{name} must have no missing labels, got {len(missing)}, the first at row {row}; "
+            "leave them out (labels[pandas.notna(labels)]), or give them a name of their own"
+        )
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or len(labels) < 2:
+        raise ValueError(f"{name} must be labels [rows], two or more, got shape {labels.shape}")
+    if labels.dtype.kind == "f":
+        checks.finite_array(name, labels, ndim=1)
+    if labels.dtype.kind in "OU":
+        _refuse_look_alikes(name, data)
+        labels = labels.astype(str)
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"{name} must have two or more different labels, got only {labels[0]}")
+    return labels
+
+
+def _refuse_look_alikes(name: str, data: Any) -> None:
+    """Refuse a number beside text that is written like it."""
+    seen: dict[str, Any] = {}
+    for label in np.asarray(data, object).ravel().tolist():
+        other = seen.setdefault(str(label), label)
+        if isinstance(other, str) != isinstance(label, str):
+            raise ValueError(
+                f"{name} must have labels of one type where they are written alike, got "
+                f"{other!r} and {label!r}"
+            )
+
+
+def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of numbers and a label of each; see `checked_labels`."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError("data must be a pair (X, y) of an array [rows, columns] and labels [rows]")
+    x = checks.finite_array("data[0]", data[0], ndim=2)
+    labels = checked_labels("data[1]", data[1])
+    if len(x) != len(labels):
+        raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(labels)}")
+    return x, labels
