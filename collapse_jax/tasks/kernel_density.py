@@ -74,7 +74,7 @@ class KernelDensity(AbstractTask):
         circle, half-moon) as to any other; not for data without known modes.
 
     Args:
-        dataset: `"blobs"`, `"circles"`, `"moons"`, `"swiss_roll"`, or modes in a `"ring"`, `"grid"`.
+        dataset: `"blobs"`, `"circles"`, `"moons"`, `"swiss_roll"`; modes in a `"ring"` or `"grid"`.
         n_samples: rows per generation. Default 100, with `data` all training rows.
         bandwidth: a positive number in units of the data; scikit-learn's rule `"scott"` or
             `"silverman"`, which depends on the size of the training set and the dimension only; or
