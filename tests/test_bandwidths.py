@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from marks import daily
 from scipy.stats import gaussian_kde
 from sklearn.neighbors import KernelDensity as SklearnKernelDensity
 from statistics_helpers import assert_mean
@@ -30,7 +31,7 @@ def scipy_nll(rows, test, rule, weights=None):
     return -gaussian_kde(rows[:, 0], rule, weights=weights).logpdf(test[:, 0]).mean()
 
 
-@pytest.mark.parametrize("scale", [1e-200, 1e-25, 1e-6, 1.0, 2e30])
+@pytest.mark.parametrize("scale", daily(2, [1e-200, 2e30, 1e-25, 1e-6, 1.0]))
 @pytest.mark.parametrize(("name", "rule"), RULES)
 def test_one_column_is_fitted_as_scipy_does(name, rule, scale):
     """SciPy in coordinates of its own, since its squares of 1e-200 are 0."""
@@ -40,7 +41,7 @@ def test_one_column_is_fitted_as_scipy_does(name, rule, scale):
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-5)
 
 
-@pytest.mark.parametrize(("name", "rule"), RULES)
+@pytest.mark.parametrize(("name", "rule"), daily(1, RULES))
 def test_round_kernels_are_those_of_sklearn_on_rows_of_unit_spread(name, rule):
     rows = np.random.default_rng(1).standard_normal((90, 3)) * [1.0, 2.0, 0.1]
     train, test = split(rows, 0.25, 0)
@@ -94,7 +95,7 @@ def training_sets(workflow, task, generations):
         yield unit * rows, weights, unit * np.asarray(world.test), float(metrics["nll"])
 
 
-@pytest.mark.parametrize("workflow", LOOPS.values(), ids=list(LOOPS))
+@pytest.mark.parametrize("workflow", daily(2, LOOPS.values()), ids=list(LOOPS))
 @pytest.mark.parametrize(("name", "rule"), RULES[:1])
 def test_every_generation_is_fitted_as_scipy_does(workflow, name, rule):
     task = cj.KernelDensity(data=COLUMN, n_samples=10, bandwidth=name)
@@ -104,6 +105,7 @@ def test_every_generation_is_fitted_as_scipy_does(workflow, name, rule):
         assert nll == pytest.approx(expected, rel=2e-5), f"generation {t}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kernel", ["gaussian", "tophat"])
 def test_rows_may_be_more_than_are_evaluated_at_a_time(kernel):
     """Ten batches, of which four are not there yet."""
@@ -142,6 +144,7 @@ def test_variances_follow_theory():
     assert_mean(ratio, expected * truth, rounding=1e-5)
 
 
+@pytest.mark.thorough
 def test_vanished_and_exploded_spreads_are_infinite_and_never_nan():
     counts = np.random.default_rng(0).poisson(0.2, (200, 1)).astype(float)
     for task, generations in [

@@ -164,16 +164,16 @@ def test_distances_are_in_the_units_of_the_data(names):
 )
 def test_rows_come_back_in_data_units(task):
     if task.population is None:
-        rows = task.in_data_units(task.real(None, key_of(0), 3000, size=None, index=None))
+        rows = task.shown(None, task.real(None, key_of(0), 3000, size=None, index=None))
         assert_mean(rows - np.array([1.0, 9.0]), 0.0)
         centred = rows - np.array([1.0, 9.0])
         products = np.einsum("ni,nj->nij", centred, centred)
         assert_mean(products, task.covariance)
         return
-    train = np.asarray(task.in_data_units(task.train))
+    train = np.asarray(task.shown(None, task.train))
     assert cdist(train, ROWS).min(axis=1).max() < 1e-5
     held_out = task.held_out(task.world(key_of(0), True, jnp.arange(60)), key_of(1))
-    test = np.asarray(task.in_data_units(held_out))
+    test = np.asarray(task.shown(None, held_out))
     assert cdist(ROWS, np.concatenate([train, test])).min(axis=1).max() < 1e-5
     apart = np.linalg.norm(train[0] - train[1])
     spaced = task.spaced(task.train)

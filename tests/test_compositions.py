@@ -9,13 +9,14 @@ import dataclasses
 import numpy as np
 import pytest
 from compositions import HAND_PICKED, N, T, random_workflow
+from marks import daily
 from statistics_helpers import assert_mean
 
 import collapse_jax as cj
 from collapse_jax.loop.workflow import Latest
 
 SEEDS = 4000
-CASES, THOROUGH_CASES = range(12), range(12, 216)
+CASES, THOROUGH_CASES = range(12), range(12, 150)
 METRICS = {
     "Gaussian": ["squared_error_mean", "trace_ratio"],
     "Categorical": ["collision", "squared_error", "n_extinct"],
@@ -115,7 +116,7 @@ def check_case(case):
     check(workflow, task)
 
 
-@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("case", daily(1, range(4)))
 def test_random_compositions_of_families(case):
     task, workflow = random_family(np.random.default_rng([4, case]))
     check(workflow, task)
@@ -128,7 +129,7 @@ def test_more_random_compositions_of_families(case):
     check(workflow, task)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", daily(4, CASES))
 def test_random_compositions(case):
     check_case(case)
 
