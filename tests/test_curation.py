@@ -277,8 +277,8 @@ WRONG = {
     "no points": (lambda: cj.Nearest(0.5), TASK, r"no Nearest\(...\) with a Categorical, whose"),
     "own data": (
         lambda: cj.Nearest(0.5),
-        cj.KernelDensity(data=np.arange(20.0).reshape(10, 2) ** 2),
-        "a KernelDensity that has data of its own",
+        cj.LinearRegression(data=(np.arange(20.0).reshape(10, 2) ** 2, np.arange(10.0) ** 3)),
+        "a LinearRegression that has data of its own",
     ),
 }
 

@@ -50,10 +50,10 @@ def predict_mixture(
         >>> plan, modes = Workflow().plan(2, n_samples=10), np.array([[0.0], [9.0]])
         >>> known = predict_mixture(plan, n_components=2, modes=modes, probabilities=[0.5, 0.5])
         >>> for name, curve in known.items():
-        ...     print(name, curve.values.round(4), curve.kind)
+        ...     print(name, curve.values.round(3), curve.kind)
         variance_ratio [0.9  0.81] exact
         squared_error [0.05  0.095] asymptotic
-        modes [1.998  1.9721] asymptotic
+        modes [1.998 1.972] asymptotic
     """
     spread = predict_gaussian(plan, dim=1, population=population).get("trace_ratio")
     known = {} if spread is None else {"variance_ratio": spread._replace(source=_SPREAD)}
