@@ -1,6 +1,8 @@
 """Shared by all tests: two CPU devices, shapes checked at run time, and quick compilation."""
 
+import math
 import os
+from collections import Counter
 
 # Before JAX is imported. Half of the suite's time would be the optimiser of machine code; the tests
 # of the command line run in processes of their own without this.
@@ -9,6 +11,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 import jax
 import jaxtyping
 import pytest
+from daily import CASES
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_compilation_cache", False)  # the command line would have one
@@ -37,3 +40,14 @@ def command(tmp_path, monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave to the thorough tests what `daily.py` does not name for every day."""
+    seen = Counter()
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        if seen[name] >= CASES.get(name, math.inf):
+            item.add_marker(pytest.mark.thorough)
+        seen[name] += 1

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from marks import daily
 from scipy import stats
 from statistics_helpers import assert_mean, assert_same_law
 
@@ -23,7 +22,7 @@ def run(workflow, task, generations, seeds, **options):
 
 
 @pytest.mark.parametrize("n", [12, 1000], ids=["labels", "counts"])
-@pytest.mark.parametrize("workflow", daily(1, WORKFLOWS))
+@pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_agrees_with_theory(workflow, n):
     """With 1000 samples of 4 outcomes counts are drawn instead of labels."""
     task = cj.Categorical(probabilities=P, n_samples=n)
@@ -49,7 +48,7 @@ def test_metrics_agree_with_scipy():
     assert int(ds.n_extinct.item()) == 0
 
 
-@pytest.mark.parametrize("workflow", daily(1, WORKFLOWS))
+@pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_agrees_in_law_with_a_plain_numpy_loop(workflow):
     k, n, generations = 6, 9, 5
     twin = np.array(

@@ -131,7 +131,6 @@ def test_modes_far_apart_drift_like_outcomes(warm):
     ds = run(workflow, task, 10, 1500, metrics=["modes", "squared_error"])
     assert_mean(ds.squared_error.values, known.squared_error.values, rounding=1e-3)
     assert_mean(ds.modes.values, known.modes.values, rounding=1e-3)
-    assert np.all(ds.modes.diff("generation") <= 0.0)
 
 
 def test_a_component_without_rows_stays_dead():

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
-from marks import daily
 
 import collapse_jax as cj
 from collapse_jax.loop.form import columns_of, form_of
@@ -38,7 +37,7 @@ def run(workflow, task, generations, seeds, **options):
     return cj.simulate(workflow, task, generations, seeds, progress=False, **options)
 
 
-@pytest.mark.parametrize("workflow", daily(1, WORKFLOWS), **ids)
+@pytest.mark.parametrize("workflow", WORKFLOWS, **ids)
 @every_task
 def test_contract(workflow, task):
     """What every workflow x task promises: its variables, no NaN, prefixes, other seeds, sizes."""
@@ -89,7 +88,7 @@ class Counting(cj.KernelDensity):
 TRACES: list[int] = []
 
 
-@pytest.mark.parametrize("workflow", daily(1, WORKFLOWS), **ids)
+@pytest.mark.parametrize("workflow", WORKFLOWS, **ids)
 def test_numbers_do_not_recompile(workflow):
     TRACES.clear()
     for bandwidth, generations, seeds in ((0.1, 30, [0, 1]), (0.5, 30, [8, 2]), (7.0, 30, [5, 6])):
@@ -98,7 +97,7 @@ def test_numbers_do_not_recompile(workflow):
     assert len(TRACES) == 1
 
 
-@pytest.mark.parametrize("workflow", daily(1, [cj.Replace(), cj.Accumulate()]), **ids)
+@pytest.mark.parametrize("workflow", [cj.Replace(), cj.Accumulate()], **ids)
 @pytest.mark.parametrize(
     "make", [cj.Gaussian, cj.LinearRegression], **{"ids": lambda m: m.__name__}
 )
@@ -123,7 +122,7 @@ def test_the_statistic_path_holds_no_rows():
             assert sizes.pop() < 1000
 
 
-@pytest.mark.parametrize("task", daily(2, TASKS), **ids)
+@pytest.mark.parametrize("task", TASKS, **ids)
 def test_netcdf_round_trip_and_rerun(task, tmp_path):
     ds = run(cj.Accumulate(), task, 4, [2, 9])
     ds.to_netcdf(tmp_path / "run.nc")
