@@ -239,7 +239,8 @@ def test_the_page_has_every_card_and_every_claim_has_a_verdict():
 
 
 @pytest.mark.thorough
-def test_all_cards():
+def test_all_cards(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as a user runs them
     started = time.perf_counter()
     found = reproduce_all("quick")
     print(f"all cards: {time.perf_counter() - started:.0f} s")
