@@ -16,9 +16,8 @@ import collapse_jax as cj
 from benchmarks import reference
 from collapse_jax.numerics.linalg import solve_positive
 from collapse_jax.numerics.softmax import FAR, best_weights
-from collapse_jax.tasks.logistic_regression import Classifier
 from collapse_jax.tasks.parts import tables
-from collapse_jax.tasks.parts.labels import draw_labels
+from collapse_jax.tasks.parts.labels import Classifier, draw_labels
 
 LOOPS = {
     "accumulate": cj.Accumulate(),
@@ -266,3 +265,24 @@ def test_the_published_loop_has_the_same_law():
 def test_bad_input(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         cj.LogisticRegression(**arguments)
+
+
+@pytest.mark.parametrize("design", ["fixed", "fresh"])
+def test_a_verifier_knows_the_class_that_a_row_came_from(design):
+    """Labels of the truth are right as often as an integral says; all are where only these pass."""
+    task = cj.LogisticRegression(2, 200, class_mean=[0.6, 0.8], design=design)
+    key = jax.random.key(0, impl="threefry2x32")
+    keys = jax.random.split(key, 400)
+
+    def right(key):
+        own, other = jax.random.split(key)
+        world = task.world(own, rows=True, index=None)
+        rows = task.real(world, other, 200, size=None, index=None)
+        return jnp.mean(task.is_right(world, rows))
+
+    z, weight = np.polynomial.hermite_e.hermegauss(60)
+    exact = np.sum(weight / (1.0 + np.exp(-2.0 * (1.0 + z)))) / np.sqrt(2.0 * np.pi)
+    assert_mean(np.asarray(jax.vmap(right)(keys)), exact)
+    verified = cj.Workflow(synthetic=cj.Synthetic(curation=cj.Verify(1.0, 0.0)))
+    ds = cj.simulate(verified, task, 2, 20, metrics=["mean_reward"], progress=False)
+    assert np.all(ds.mean_reward == 1.0)

@@ -54,7 +54,7 @@ class Regressor(cj.AbstractTrained):
         x = jnp.linspace(-2.0, 2.0, 21)[:, None]
         return {"error": jnp.mean((jax.vmap(self.whole(model))(x) - jnp.sin(x)) ** 2)}
 
-    def measure_rows(self, world, rows):
+    def measure_rows(self, world, rows, **_):
         return {"spread": jnp.std(rows[:, 1])}
 
 
@@ -138,6 +138,33 @@ def test_training_heeds_weights():
     ds = cj.simulate(loop, Share(), 4, 50, progress=False)
     error = 5 * np.sqrt(0.3 * 0.7 / (400 * 16 * 50))
     np.testing.assert_allclose(ds.share.mean("seed"), [1.0, 0.3, 0.3, 0.3], atol=error)
+
+
+class Counted(Share):
+    """Counts the generated rows, which are 2."""
+
+    steps: int = 1
+    variables: ClassVar = {"count": cj.Variable("rows", "rows")}
+
+    def sample(self, world, model, key, n, **_):
+        return jnp.full(n, 2.0)
+
+    def measure(self, world, model):
+        return {}
+
+    def measure_rows(self, world, rows, *, valid):
+        counted = rows if valid is None else jnp.where(valid, rows, 0.0)
+        return {"count": jnp.sum(counted) / 2.0}
+
+
+@pytest.mark.parametrize("loop", [cj.Synthetic(n=[3, 5, 2, 7]), cj.Synthetic(n=5)])
+def test_only_rows_that_count_are_measured_and_seen(loop):
+    seen, workflow = [], cj.Workflow(synthetic=loop)
+    expected = workflow.plan(4, 4).synthetic_rows
+    for observe in (None, seen.append):
+        ds = cj.simulate(workflow, Counted(), 4, 2, progress=False, observe=observe)
+        np.testing.assert_array_equal(ds["count"], np.broadcast_to(expected, (2, 4)))
+    assert [made.rows.shape for made in seen] == [(2, n) for n in expected]
 
 
 def test_any_task_can_be_observed():

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from daily import CASES
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "collapse_jax"
@@ -98,3 +99,10 @@ class A:
         from collapse_jax.run.sweeps import sweep
 """
     assert imports(source) == {("tasks", False), ("loop", False), ("run", True)}
+
+
+def test_the_list_of_long_tests_names_tests_that_exist():
+    for name in CASES:
+        file, function = name.split("::")
+        tree = ast.parse((ROOT / file).read_text())
+        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -224,8 +224,10 @@ class LanguageModel(AbstractDecoding):
         loss = evaluate(self.graphdef, model, world.test, bos_id=bos_id)
         return metrics.of_loss(loss, world.test, self._grammar)
 
-    def measure_rows(self, world: World, rows: Documents) -> dict[str, Float[Array, ""]]:
-        """The metrics of generated documents."""
+    def measure_rows(
+        self, world: World, rows: Documents, *, valid: Any
+    ) -> dict[str, Float[Array, ""]]:
+        """The metrics of generated documents, of which all count."""
         return metrics.of_documents(rows, self._grammar)
 
     @property

@@ -200,5 +200,10 @@ def _in_size(
     return lax.switch(place, [branch(size) for size in stream.sizes])
 
 
+def rows_that_count(stream: Stream, n: Int[Array, ""], rows: Rows) -> Bool[Array, " width"] | None:
+    """Which rows of a batch count; None for all, as where they were made in just their number."""
+    return None if len(jax.tree.leaves(rows)[0]) < stream.width else _valid(stream, n)
+
+
 def _valid(stream: Stream, n: Int[Array, ""]) -> Bool[Array, " width"] | None:
     return None if stream.sizes is None else jnp.arange(stream.width) < n

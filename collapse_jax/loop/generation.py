@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from collapse_jax.basics.checks import is_traced
 from collapse_jax.loop import pool as pools
-from collapse_jax.loop.batches import Batch, first_rows, synthetic_batch
+from collapse_jax.loop.batches import Batch, first_rows, rows_that_count, synthetic_batch
 from collapse_jax.loop.checks import check_compiled, check_loop
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
 from collapse_jax.loop.plan import CURATION, SIZES, Plan, host_sizes
@@ -293,7 +293,10 @@ def retain(
     task: AbstractTask, form: Form, world: World, pool: Pool, batch: Batch, now: Columns
 ) -> tuple[Pool, Metrics]:
     """The pool with a generated batch, and the metrics of the batch."""
-    found = {} if batch.rows is None else task.measure_rows(world, batch.rows)
+    found = {}
+    if batch.rows is not None:
+        valid = rows_that_count(form.synthetic, now.synthetic_rows, batch.rows)
+        found = task.measure_rows(world, batch.rows, valid=valid)
     return pools.add_synthetic(task, form, world, pool, batch, now), found
 
 

@@ -87,6 +87,7 @@ class StagedEngine:
     def _generation(self, chains: Chains, pool: Pool, t: int) -> tuple[Pool, dict[str, Any]]:
         """Receive, start, learn, finish, generate, retain."""
         now = chains.of(t)
+        n = int(now.synthetic_rows)
         pool, data, n_real = programs.run(programs.RECEIVE, chains, (now,), pool)
         state = fit(chains, data, pool, now, self.monitor)
         pool, model, found = programs.run(programs.FINISH, chains, (state, now), pool)
@@ -94,8 +95,8 @@ class StagedEngine:
         if chains.task.acceptance is None:
             kept = (model, data, now)
             pool, made, rows = programs.run(programs.GENERATE, chains, kept, pool)
+            rows = jax.tree.map(lambda x: x[:, :n], rows)
         else:
-            n = int(now.synthetic_rows)
             rows, rate = generate(chains, chains.task.acceptance, model, now, n, self.monitor)
             found |= {"acceptance_rate": rate}
             rows = programs.everywhere(jax.tree.map(jnp.asarray, rows), chains.mesh)

@@ -274,8 +274,16 @@ class AbstractTask(eqx.Module):
         """The metrics of a fit."""
         return {}
 
-    def measure_rows(self, world: World, rows: Rows) -> dict[str, Float[Array, ""]]:
-        """The metrics of the rows that a model has generated."""
+    def measure_rows(
+        self, world: World, rows: Rows, *, valid: Bool[Array, " n"] | None
+    ) -> dict[str, Float[Array, ""]]:
+        """The metrics of the rows that a model has generated.
+
+        Args:
+            world: what is fixed for the chain.
+            rows: the rows.
+            valid: which of them count; None for all.
+        """
         return {}
 
     @property

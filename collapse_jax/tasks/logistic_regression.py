@@ -1,7 +1,6 @@
 """Logistic regression on labels that the previous fit drew."""
 
-import math
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -17,8 +16,11 @@ from collapse_jax.numerics.softmax import FAR, best_weights, least_lead
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
 from collapse_jax.tasks.parts.designs import orthonormal_columns
 from collapse_jax.tasks.parts.labels import (
+    Classifier,
     FreshRows,
     KnownRows,
+    LabelWorld,
+    checked_class_mean,
     checked_pair,
     draw_labels,
     mean_loss,
@@ -31,23 +33,6 @@ _VARIABLES = {
     "accuracy": Variable("share of real labels that the model predicts", "1"),
     "separable": Variable("whether labels are separable, so that no fit is the best one", "1"),
 }
-
-
-class Classifier(NamedTuple):
-    """A fitted model."""
-
-    weights: Float[Array, "c d"]
-    """Log-odds against the first class are these times rows."""
-    separable: Bool[Array, ""]
-
-
-class LabelWorld(NamedTuple):
-    """What the rows of a fixed design are."""
-
-    x: Any
-    """The rows, where they are drawn once for a chain `[n_samples, d]`; else None."""
-    order: Any
-    """Their numbers, in the order of the design `[n_samples]`; None where there is no design."""
 
 
 class LogisticRegression(AbstractTask):
@@ -114,6 +99,7 @@ class LogisticRegression(AbstractTask):
     """Names of the classes, in their order, where they are labels of the user's own."""
 
     takes_temperature: ClassVar[bool] = True
+    has_labels: ClassVar[bool] = True
     takes_start: ClassVar[bool] = True
     starts_warm: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -143,7 +129,7 @@ class LogisticRegression(AbstractTask):
         self.train_x = self.train_y = self.test_x = self.test_y = self.outcomes = None
         if data is None:
             self.dim = checks.whole_number("dim", 10 if dim is None else dim)
-            self.class_mean = _checked_mean(class_mean, self.dim)
+            self.class_mean = checked_class_mean(class_mean, self.dim)
             self.ridge = np.ones(self.dim)
             n_samples = 100 if n_samples is None else n_samples
             self.n_samples = checks.whole_number("n_samples", n_samples)
@@ -174,7 +160,6 @@ class LogisticRegression(AbstractTask):
 
     @property
     def population(self) -> int | None:
-        """Number of real training rows where the task has data of its own, else None."""
         return None if self.train_x is None else len(self.train_x)
 
     @property
@@ -202,26 +187,28 @@ class LogisticRegression(AbstractTask):
 
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> LabelWorld:
         if self.train_x is not None:
-            return LabelWorld(None, index if self.design == "fixed" else None)
+            return LabelWorld(None, index if self.design == "fixed" else None, None)
         if self.design == "fresh":
-            return LabelWorld(None, None)
-        return LabelWorld(self._truth_rows(key, self.n_samples), jnp.arange(self.n_samples))
+            return LabelWorld(None, None, None)
+        x, origin = self._truth_rows(key, self.n_samples)
+        return LabelWorld(x, jnp.arange(self.n_samples), origin)
 
-    def _truth_rows(self, key: Key[Array, ""], n: int) -> Float[Array, "n d"]:
-        """Rows of both classes, each drawn at random."""
+    def _truth_rows(self, key: Key[Array, ""], n: int) -> tuple[Array, Array]:
+        """Rows of both classes, each drawn at random, and their classes."""
         drawn = draws.words(jax.random.fold_in(key, 1), (n,))
         sign = jnp.where(draws.to_uniform(drawn) < 0.5, -1.0, 1.0)
-        return sign[:, None] * self._mean + draws.normal(key, (n, self.dim))
+        x = sign[:, None] * self._mean + draws.normal(key, (n, self.dim))
+        return x, (sign > 0.0).astype(jnp.int32)
 
-    def _rows(self, world: LabelWorld, key: Key[Array, ""], n: int) -> tuple[Any, Any]:
-        """Numbers of the rows of a batch, None where they have none, and the rows."""
+    def _rows(self, world: LabelWorld, key: Key[Array, ""], n: int) -> tuple[Any, Any, Any]:
+        """Numbers of the rows of a batch, the rows, and classes of those without numbers."""
         if world.order is not None:
             index = jnp.resize(world.order, (n,))  # again and again the same rows, in order
         elif self.train_x is not None:
             index = draws.to_integers(draws.words(key, (2, n)), len(self.train_x))
         else:
-            return None, self._truth_rows(key, n)
-        return index, self._known(world)[index]
+            return None, *self._truth_rows(key, n)
+        return index, self._known(world)[index], None
 
     def _known(self, world: LabelWorld) -> Float[Array, "r d"]:
         return world.x if self.train_x is None else self.train_x
@@ -242,15 +229,43 @@ class LogisticRegression(AbstractTask):
         *,
         temperature: Float[Array, ""] | None,
     ) -> KnownRows | FreshRows:
-        weights = model.weights if temperature is None else model.weights / temperature
-        return self._labelled(world, key, n, weights)
+        return self._labelled(world, key, n, self._weights(model, temperature))
+
+    def _weights(self, model: Classifier, temperature: Any) -> Float[Array, "c d"]:
+        return model.weights if temperature is None else model.weights / temperature
 
     def _labelled(
         self, world: LabelWorld, key: Key[Array, ""], n: int, weights: Float[Array, "c d"]
     ) -> KnownRows | FreshRows:
-        index, x = self._rows(world, jax.random.fold_in(key, 1), n)
+        index, x, origin = self._rows(world, jax.random.fold_in(key, 1), n)
         labels = draw_labels(key, weights @ x.T)
-        return FreshRows(x, labels) if index is None else KnownRows(index, labels)
+        return FreshRows(x, labels, origin) if index is None else KnownRows(index, labels)
+
+    @property
+    def shows_rows(self) -> bool:
+        return self.train_x is None
+
+    def shown(self, world: LabelWorld, rows: KnownRows | FreshRows) -> tuple[Array, Array]:
+        x = rows.x if isinstance(rows, FreshRows) else self._known(world)[rows.index]
+        return x, rows.label
+
+    def is_right(self, world: LabelWorld, rows: KnownRows | FreshRows) -> Bool[Array, " n"]:
+        """Whether the label is the class that the row came from."""
+        if isinstance(rows, FreshRows):
+            return rows.label == rows.origin
+        return rows.label == (world.origin if self.train_y is None else self.train_y)[rows.index]
+
+    def relabel(
+        self,
+        world: LabelWorld,
+        model: Classifier,
+        rows: KnownRows | FreshRows,
+        key: Key[Array, ""],
+        *,
+        temperature: Float[Array, ""] | None,
+    ) -> KnownRows | FreshRows:
+        x, _ = self.shown(world, rows)
+        return rows._replace(label=draw_labels(key, self._weights(model, temperature) @ x.T))
 
     def summarise(
         self,
@@ -313,18 +328,3 @@ class LogisticRegression(AbstractTask):
             "nll": mean_loss(mean, deviation),
             "accuracy": ndtr(ratio),
         }
-
-
-def _checked_mean(class_mean: Any, dim: int) -> Any:
-    if checks.is_traced(class_mean):
-        return class_mean
-    if class_mean is None:
-        return 1.0 / math.sqrt(dim)
-    mean = checks.finite_array("class_mean", class_mean, ndim=(0, 1))
-    if mean.ndim == 1 and mean.shape != (dim,):
-        raise ValueError(
-            f"class_mean must be a number or have shape ({dim},), got shape {mean.shape}"
-        )
-    if np.max(np.abs(mean)) > 1e6:
-        raise ValueError(f"class_mean must be at most 1e6, got {np.max(np.abs(mean)):g}")
-    return mean

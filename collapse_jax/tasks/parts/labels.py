@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import draws
@@ -28,6 +28,27 @@ class FreshRows(NamedTuple):
 
     x: Float[Array, "n d"]
     label: Int[Array, " n"]
+    origin: Int[Array, " n"]
+    """The class that each came from."""
+
+
+class Classifier(NamedTuple):
+    """A fitted model."""
+
+    weights: Float[Array, "c d"]
+    """Log-odds against the first class are these times rows."""
+    separable: Bool[Array, ""]
+
+
+class LabelWorld(NamedTuple):
+    """What the rows of a fixed design are."""
+
+    x: Any
+    """The rows, where they are drawn once for a chain `[n_samples, d]`; else None."""
+    order: Any
+    """Their numbers, in the order of the design `[n_samples]`; None where there is no design."""
+    origin: Any
+    """The class that each came from, where they are drawn once for a chain; else None."""
 
 
 def draw_labels(key: Key[Array, ""], odds: Float[Array, "c n"]) -> Int[Array, " n"]:
@@ -106,3 +127,23 @@ def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if len(x) != len(labels):
         raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(labels)}")
     return x, labels
+
+
+def checked_class_mean(class_mean: Any, dim: int) -> Any:
+    """The centre of one of two classes around zero; by default one of length 1.
+
+    Raises:
+        ValueError: for another shape, and for centres beyond 1e6.
+    """
+    if checks.is_traced(class_mean):
+        return class_mean
+    if class_mean is None:
+        return 1.0 / math.sqrt(dim)
+    mean = checks.finite_array("class_mean", class_mean, ndim=(0, 1))
+    if mean.ndim == 1 and mean.shape != (dim,):
+        raise ValueError(
+            f"class_mean must be a number or have shape ({dim},), got shape {mean.shape}"
+        )
+    if np.max(np.abs(mean)) > 1e6:
+        raise ValueError(f"class_mean must be at most 1e6, got {np.max(np.abs(mean)):g}")
+    return mean
