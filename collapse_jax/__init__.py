@@ -6,6 +6,7 @@ from collapse_jax import tasks, theory
 from collapse_jax.analysis.definitions import Diagnosis, diagnose
 from collapse_jax.analysis.times import collapse_time
 from collapse_jax.analysis.verdicts import verdict
+from collapse_jax.literature.registry import papers, reproduce
 from collapse_jax.loop.curation.operators import (
     AbstractOperator,
     BestOf,
@@ -21,7 +22,6 @@ from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
 from collapse_jax.machines import hosts
 from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.numerics import distances
-from collapse_jax.papers.registry import papers, reproduce
 from collapse_jax.records import config
 from collapse_jax.report.figures import plot
 from collapse_jax.report.plans import plot_plan

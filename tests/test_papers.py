@@ -14,10 +14,10 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.cli.program import main
-from collapse_jax.papers import cards, drawing, estimates, presets, tables
-from collapse_jax.papers.claims import ERRORS, Claim, Curve
-from collapse_jax.papers.estimates import Estimate, jackknife
-from collapse_jax.papers.registry import reproduce_all
+from collapse_jax.literature import cards, drawing, estimates, presets, tables
+from collapse_jax.literature.claims import ERRORS, Claim, Curve
+from collapse_jax.literature.estimates import Estimate, jackknife
+from collapse_jax.literature.registry import reproduce_all
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "papers.md").read_text()
@@ -99,7 +99,7 @@ def test_every_paper_has_a_card_and_they_are_in_order():
 
 
 def test_cards_are_registered_by_their_module_alone():
-    package = ROOT / "collapse_jax" / "papers"
+    package = ROOT / "collapse_jax" / "literature"
     names = {path.stem for path in package.glob("*.py")}
     tree = ast.parse((package / "cards.py").read_text())
     text = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
@@ -152,7 +152,7 @@ def test_a_card_disagrees_with_another_published_number(cheap):
 
 
 def test_a_loop_that_is_not_the_papers_is_found_out(monkeypatch):
-    from collapse_jax.papers import streams
+    from collapse_jax.literature import streams
 
     monkeypatch.setattr(streams, "growing", lambda n, power: presets.growing(n, power - 1))
     planted = cards.make_card(presets.find_paper(CHEAP), cards.authors()[CHEAP], "quick")

@@ -1,11 +1,14 @@
 """The packages are those of the map in CONTRIBUTING, small, and import downwards only."""
 
 import ast
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 from daily import CASES
+
+import collapse_jax as cj
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "collapse_jax"
@@ -32,6 +35,12 @@ def test_the_map_is_the_tree_and_its_sentences():
 def test_the_root_holds_packages_only():
     files = {path.name for path in PACKAGE.iterdir() if path.is_file()}
     assert files == {"__init__.py", "py.typed"}
+
+
+def test_no_public_name_hides_a_package():
+    packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    hidden = {name for name in packages if not inspect.ismodule(getattr(cj, name, inspect))}
+    assert hidden == set()
 
 
 def test_packages_are_small():

@@ -11,8 +11,8 @@ def show_papers() -> None:
     """List papers, their loops as compositions, and whether theory predicts their errors."""
     import rich
 
-    from collapse_jax.papers.registry import papers
-    from collapse_jax.papers.tables import paper_table
+    from collapse_jax.literature.registry import papers
+    from collapse_jax.literature.tables import paper_table
 
     rich.print(paper_table(papers().values()))
 
@@ -40,10 +40,10 @@ def show_cards(
     """
     import rich
 
-    from collapse_jax.papers import cards, registry
-    from collapse_jax.papers.drawing import card_figure
-    from collapse_jax.papers.presets import find_paper
-    from collapse_jax.papers.tables import page, paper_table
+    from collapse_jax.literature import cards, registry
+    from collapse_jax.literature.drawing import card_figure
+    from collapse_jax.literature.presets import find_paper
+    from collapse_jax.literature.tables import page, paper_table
     from collapse_jax.report.demonstration import FIGURES
 
     if quick and full:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from collapse_jax.literature.cards import Lab, card, curve
+from collapse_jax.literature.claims import Claim
+from collapse_jax.literature.estimates import at, jackknife
 from collapse_jax.loop.presets import Replace
 from collapse_jax.loop.workflow import Past, Real, Synthetic, Workflow
-from collapse_jax.papers.cards import Lab, card, curve
-from collapse_jax.papers.claims import Claim
-from collapse_jax.papers.estimates import at, jackknife
 from collapse_jax.tasks.categorical import Categorical
 from collapse_jax.tasks.exponential_family import ExponentialFamily
 from collapse_jax.tasks.gaussian import Gaussian

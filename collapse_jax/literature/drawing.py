@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from collapse_jax.papers.cards import Card
-from collapse_jax.papers.claims import Claim, Curve
+from collapse_jax.literature.cards import Card
+from collapse_jax.literature.claims import Claim, Curve
 from collapse_jax.report.figures import STYLE
 
 if TYPE_CHECKING:  # loaded when a figure is made, so that importing the package stays quick

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from collapse_jax.literature.cards import Card
+from collapse_jax.literature.claims import ERRORS, Claim
+from collapse_jax.literature.presets import ROWS, Paper
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.workflow import Workflow
-from collapse_jax.papers.cards import Card
-from collapse_jax.papers.claims import ERRORS, Claim
-from collapse_jax.papers.presets import ROWS, Paper
 from collapse_jax.report.tables import estimate
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.theory import expected

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from collapse_jax.literature.cards import Lab, card, curve
+from collapse_jax.literature.claims import Claim
+from collapse_jax.literature.estimates import at, jackknife
+from collapse_jax.literature.presets import doubling
 from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
-from collapse_jax.papers.cards import Lab, card, curve
-from collapse_jax.papers.claims import Claim
-from collapse_jax.papers.estimates import at, jackknife
-from collapse_jax.papers.presets import doubling
 from collapse_jax.tasks.exponential_family import ExponentialFamily, FamilyName
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.tasks.kernel_density import KernelDensity

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from collapse_jax.analysis.runs import collect, title
+from collapse_jax.literature.claims import Claim, Curve
+from collapse_jax.literature.presets import Paper, find_paper
 from collapse_jax.loop.workflow import Workflow
-from collapse_jax.papers.claims import Claim, Curve
-from collapse_jax.papers.presets import Paper, find_paper
 from collapse_jax.run.simulation import simulate
 from collapse_jax.tasks.base import AbstractTask
 
@@ -90,7 +90,7 @@ class Card:
         return sum(claim.verdict == verdict for claim in self.claims)
 
     def __rich__(self) -> Any:
-        from collapse_jax.papers.tables import card_table  # which uses cards
+        from collapse_jax.literature.tables import card_table  # which uses cards
 
         return card_table(self)
 

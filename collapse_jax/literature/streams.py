@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from collapse_jax.literature.cards import Lab, card, curve
+from collapse_jax.literature.claims import Claim
+from collapse_jax.literature.estimates import at, jackknife, slope
+from collapse_jax.literature.presets import fresh_share, growing, rows_that_stay
 from collapse_jax.loop.presets import Replace
 from collapse_jax.loop.workflow import Real, Synthetic, Workflow
-from collapse_jax.papers.cards import Lab, card, curve
-from collapse_jax.papers.claims import Claim
-from collapse_jax.papers.estimates import at, jackknife, slope
-from collapse_jax.papers.presets import fresh_share, growing, rows_that_stay
 from collapse_jax.tasks.exponential_family import ExponentialFamily
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.theory import expected
