@@ -66,10 +66,7 @@ def rerun(
     arguments = [arguments_of({**run, "metrics": list(ds)}, seeds, data) for run in cells]
     runs = [simulate(**of_cell, **options) for of_cell in arguments]
     whole = combine(runs, axes) if axes else runs[0]
-    try:
-        part = whole.sel({name: ds[name] for name in (*axes, "seed", "generation")})
-    except KeyError as error:
-        raise ValueError(f"ds must hold a part of the run, and {error} is none") from None
+    part = whole.isel({name: _places(whole, ds, name) for name in (*axes, "seed", "generation")})
     again = part.map(lambda found: found.transpose(*ds[found.name].dims), keep_attrs=True)
     return again, {str(name): _difference(ds[name].values, again[name].values) for name in ds}
 
@@ -88,6 +85,17 @@ def _check_parts(ds: xr.Dataset, metrics: list[str], coordinates: list[str]) -> 
             )
         if not ds[name].size:
             raise ValueError(f"ds must hold at least one {name}")
+
+
+def _places(whole: xr.Dataset, ds: xr.Dataset, name: str) -> xr.DataArray:
+    """Where in a whole run a part's values of a coordinate are (truth values select by no mask)."""
+    places = whole.indexes[name].get_indexer(np.atleast_1d(ds[name].values))
+    if np.any(places < 0):
+        raise ValueError(
+            f"ds must hold a part of the run, whose {name} are {whole[name].values.tolist()}; got "
+            f"{ds[name].values.tolist()}"
+        )
+    return ds[name].copy(data=places.reshape(ds[name].shape))
 
 
 def _difference(old: np.ndarray, new: np.ndarray) -> Difference:
