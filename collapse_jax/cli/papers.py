@@ -41,8 +41,8 @@ def show_cards(
     import rich
 
     from collapse_jax.literature import cards, registry
+    from collapse_jax.literature.cards import find_paper
     from collapse_jax.literature.drawing import card_figure
-    from collapse_jax.literature.presets import find_paper
     from collapse_jax.literature.tables import page, paper_table
     from collapse_jax.report.demonstration import FIGURES
 

@@ -1,5 +1,6 @@
 """A card: what our chains say about the claims of one paper."""
 
+import difflib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import xarray as xr
 
 from collapse_jax.analysis.runs import collect, title
 from collapse_jax.literature.claims import Claim, Curve
-from collapse_jax.literature.presets import Paper, find_paper
+from collapse_jax.literature.presets import PAPERS, Paper
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.run.simulation import simulate
 from collapse_jax.tasks.base import AbstractTask
@@ -19,6 +20,7 @@ from collapse_jax.tasks.base import AbstractTask
 Size: TypeAlias = Literal["quick", "usual", "full"]
 SIZES: tuple[Size, ...] = ("quick", "usual", "full")
 _T = TypeVar("_T")
+_NEAREST = 3  # papers that are named where there is none of that name
 
 
 class Lab:
@@ -137,3 +139,33 @@ def make_card(paper: Paper, author: Author, size: Size) -> Card:
     claims = tuple(author(lab))
     seconds = time.perf_counter() - started
     return Card(paper, size, tuple(lab.tasks), lab.n_chains, seconds, claims)
+
+
+def find_paper(name: str) -> Paper:
+    """A paper by its number on arXiv.
+
+    Args:
+        name: such as "2410.22812", also "arXiv:2410.22812v2".
+
+    Raises:
+        ValueError: if there is none; it names the nearest ones (`TypeError` for what is no text).
+
+    Example:
+        >>> find_paper("arXiv:2410.22812v2").title
+        'Universality of the pi^2/6 Pathway'
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"paper must be a number of arXiv in quotes, got {name!r}")
+    number = name.strip().lower().removeprefix("arxiv:").strip().partition("v")[0]
+    known = {paper.arxiv: paper for paper in PAPERS}
+    if number in known:
+        return known[number]
+    words = name.lower()
+    titles = [paper.arxiv for paper in PAPERS if words and words in _words(paper)]
+    near = titles or difflib.get_close_matches(number, known, n=_NEAREST, cutoff=0.0)
+    shown = "; ".join(f"{arxiv} ({known[arxiv].title})" for arxiv in near[:_NEAREST])
+    raise ValueError(f"paper must be one of {', '.join(known)}, got {name!r}; nearest: {shown}")
+
+
+def _words(paper: Paper) -> str:
+    return f"{paper.title} {paper.authors}".lower()

@@ -3,16 +3,16 @@
 To add a paper, add an entry to `PAPERS`; a loop with numbers of its own is a function above.
 """
 
-import difflib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from collapse_jax.loop.curation.operators import BestOf, Nearest, Threshold, Verify
 from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
+from collapse_jax.loop.sources import Edit, Extrapolated
 from collapse_jax.loop.workflow import Fit, Mixed, Past, Real, Synthetic, Workflow
 
 ROWS = 100
 """Rows of a batch, wherever an entry of `PAPERS` needs a number."""
-NEAREST = 3
 
 
 class Paper(NamedTuple):
@@ -119,6 +119,16 @@ def doubling(n: int) -> Workflow:
     return Workflow(Real(n=n, keep=None), Synthetic(n=lambda t: n * 2 ** (t - 1), keep=None))
 
 
+def itself(outcome: Any) -> Any:
+    """The reward of an outcome that is its number."""
+    return 1.0 * outcome
+
+
+def agreement(x: Any, y: Any) -> Any:
+    """Minus the distance of a label from that of a verifier whose coefficients are all 1."""
+    return -abs(y - x.sum())
+
+
 PAPERS = (
     Paper(
         "2305.17493",
@@ -143,6 +153,16 @@ PAPERS = (
         {
             "fully synthetic": Replace(),
             "real rows and the newest model's": Workflow(Real(keep=None), Synthetic(n=50)),
+        },
+    ),
+    Paper(
+        "2311.00931",
+        "Generated Rows Nearest to Real Ones (title in our words)",
+        "arXiv 2311.00931",
+        {
+            "the nearest quarter": Workflow(
+                Real(keep=None), Synthetic(temperature=4.0, curation=Nearest(0.25))
+            ),
         },
     ),
     Paper(
@@ -175,6 +195,27 @@ PAPERS = (
         },
     ),
     Paper(
+        "2406.07515",
+        "Beyond Model Collapse",
+        "Feng et al.",
+        {
+            "labels that a verifier accepts": Workflow(
+                synthetic=Synthetic(curation=Verify(right=0.6, wrong=0.3))
+            ),
+        },
+    ),
+    Paper(
+        "2407.09499",
+        "Self-Consuming Generative Models with Curated Data",
+        "Ferbach et al.",
+        {
+            "the best of four": Workflow(synthetic=Synthetic(curation=BestOf(itself, 4))),
+            "beside real rows": Workflow(
+                Real(keep=None), Synthetic(n=25, curation=BestOf(itself, 4))
+            ),
+        },
+    ),
+    Paper(
         "2410.16713",
         "Collapse or Thrive?",
         "Kazdan, Schaeffer et al.",
@@ -193,6 +234,15 @@ PAPERS = (
             "augment": Accumulate(),
             "augment-subsample": AccumulateSubsample(),
             "as its image code runs": doubling(ROWS),
+        },
+    ),
+    Paper(
+        "2412.14689",
+        "How to Synthesize Text Data without Model Collapse?",
+        "Zhu et al.",
+        {
+            "labels edited with independent masks": Workflow(synthetic=Synthetic(of=Edit(0.5))),
+            "labels edited with one mask": Workflow(synthetic=Synthetic(of=Edit(0.5, "fixed"))),
         },
     ),
     Paper(
@@ -223,6 +273,24 @@ PAPERS = (
         {"batches that grow": growing(ROWS, 2.0)},
     ),
     Paper(
+        "2510.03597",
+        "Neon: Negative Extrapolation From Self-Training",
+        "Alemohammad et al.",
+        {
+            "a model beyond the newest one": Workflow(synthetic=Synthetic(of=Extrapolated(0.5))),
+        },
+    ),
+    Paper(
+        "2510.16657",
+        "Escaping Model Collapse via Synthetic Data Verification",
+        "Yi et al.",
+        {
+            "labels near to a verifier's": Workflow(
+                synthetic=Synthetic(curation=Threshold(agreement, -1.0))
+            ),
+        },
+    ),
+    Paper(
         "2602.16065",
         "Can Generative AI Survive Data Contamination?",
         "Wang, Niu & Li",
@@ -230,33 +298,3 @@ PAPERS = (
     ),
 )
 """Every paper whose loops can be said, in the order of their numbers."""
-
-
-def find_paper(name: str) -> Paper:
-    """A paper by its number on arXiv.
-
-    Args:
-        name: such as "2410.22812", also "arXiv:2410.22812v2".
-
-    Raises:
-        ValueError: if there is none; it names the nearest ones (`TypeError` for what is no text).
-
-    Example:
-        >>> find_paper("arXiv:2410.22812v2").title
-        'Universality of the pi^2/6 Pathway'
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"paper must be a number of arXiv in quotes, got {name!r}")
-    number = name.strip().lower().removeprefix("arxiv:").strip().partition("v")[0]
-    known = {paper.arxiv: paper for paper in PAPERS}
-    if number in known:
-        return known[number]
-    words = name.lower()
-    titles = [paper.arxiv for paper in PAPERS if words and words in _words(paper)]
-    near = titles or difflib.get_close_matches(number, known, n=NEAREST, cutoff=0.0)
-    shown = "; ".join(f"{arxiv} ({known[arxiv].title})" for arxiv in near[:NEAREST])
-    raise ValueError(f"paper must be one of {', '.join(known)}, got {name!r}; nearest: {shown}")
-
-
-def _words(paper: Paper) -> str:
-    return f"{paper.title} {paper.authors}".lower()
