@@ -29,6 +29,9 @@ from collapse_jax.report.tables import summary
 from collapse_jax.run.reruns import rerun
 from collapse_jax.run.simulation import simulate
 from collapse_jax.run.sweeps import sweep
+from collapse_jax.studies.datamodels import datamodel
+from collapse_jax.studies.ensembles import ensemble
+from collapse_jax.studies.stability import sensitivity
 from collapse_jax.tasks import (
     AbstractSufficient,
     AbstractTask,
@@ -83,8 +86,10 @@ __all__ = [
     "collapse_time",
     "config",
     "corpus",
+    "datamodel",
     "diagnose",
     "distances",
+    "ensemble",
     "hosts",
     "papers",
     "plot",
@@ -93,6 +98,7 @@ __all__ = [
     "reproduce",
     "rerun",
     "rollout",
+    "sensitivity",
     "simulate",
     "summary",
     "sweep",

@@ -1,5 +1,7 @@
 """Pictures of loops show the plan, in boxes that do not overlap, and refuse what is no loop."""
 
+import jax
+import jaxtyping
 import matplotlib.style
 import numpy as np
 import pytest
@@ -111,3 +113,12 @@ def test_what_is_refused():
         cj.plot_plan(cj.Replace(), 3, n_samples=0)
     with pytest.raises(ValueError, match="each of the 3 generations"):
         cj.plot_plan(cj.Workflow(synthetic=cj.Synthetic(n=[5, 5])), 3)
+
+
+@pytest.mark.parametrize("n_generations", [0, -1, 2.5, "3"])
+def test_a_plan_is_of_some_generations(n_generations, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises((ValueError, TypeError), match="n_generations must be"):
+        cj.Replace().plan(n_generations, 10)
+    with pytest.raises((ValueError, TypeError), match="n_generations must be"):
+        cj.rollout(cj.Replace(), cj.Gaussian(), n_generations, jax.random.key(0))

@@ -1,6 +1,8 @@
 """A card: what our chains say about the claims of one paper."""
 
 import difflib
+import importlib
+import pkgutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,11 +52,14 @@ class Lab:
         """As `collapse_jax.simulate`, without a progress bar."""
         ds = simulate(workflow, task, n_generations, seeds, metrics=metrics, progress=False)
         name, _, settings = title(collect(ds, theory=False)).partition(": ")
-        shown = f"{name.partition(',')[0]}({settings})"
-        if shown not in self.tasks:
-            self.tasks.append(shown)
-        self.n_chains += seeds
+        self.note(f"{name.partition(',')[0]}({settings})", seeds)
         return ds
+
+    def note(self, task: str, n_chains: int) -> None:
+        """Remember what was learned in so many chains."""
+        if task not in self.tasks:
+            self.tasks.append(task)
+        self.n_chains += n_chains
 
     def chains(
         self, workflow: Workflow, task: AbstractTask, n_generations: int, seeds: int, metric: str
@@ -104,7 +109,7 @@ _AUTHORS: dict[str, Author] = {}
 def card(arxiv: str) -> Callable[[Author], Author]:
     """Decorator that makes a generator of claims the card of a paper.
 
-    A module of this package with such a function needs no other registration.
+    A module of `findings` with such a function needs no other registration.
 
     Args:
         arxiv: number of the paper, which `presets.PAPERS` must have.
@@ -125,11 +130,10 @@ def card(arxiv: str) -> Callable[[Author], Author]:
 
 def authors() -> dict[str, Author]:
     """What makes the cards, by number, in the order of the papers."""
-    import importlib
-    from pathlib import Path
+    from collapse_jax.literature import findings  # whose modules use this one
 
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        importlib.import_module(f"{__package__}.{path.stem}")
+    for module in pkgutil.iter_modules(findings.__path__, f"{findings.__name__}."):
+        importlib.import_module(module.name)
     return dict(sorted(_AUTHORS.items()))
 
 

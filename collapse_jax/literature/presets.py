@@ -131,6 +131,18 @@ def agreement(x: Any, y: Any) -> Any:
 
 PAPERS = (
     Paper(
+        "2202.00622",
+        "Datamodels: Predicting Predictions from Training Data",
+        "Ilyas et al.",
+        {"a pool of all batches": Replace()},
+    ),
+    Paper(
+        "2305.09235",
+        "Synthetic Data, Real Errors",
+        "van Breugel et al.",
+        {"one generation": Replace()},
+    ),
+    Paper(
         "2305.17493",
         "The Curse of Recursion",
         "Shumailov et al.",

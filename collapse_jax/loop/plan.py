@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from collapse_jax.basics import checks
 from collapse_jax.loop.schedules import SHARE, values_of
 from collapse_jax.loop.sources import Source
 from collapse_jax.tasks.contract import Variable
@@ -141,6 +142,7 @@ class Plan:
 def make_plan(workflow: "Workflow", n_generations: int, n_samples: int) -> Plan:
     """The plan of a workflow; see `Workflow.plan`."""
     real, synthetic, fit = workflow.real, workflow.synthetic, workflow.fit
+    checks.whole_number("n_generations", n_generations)
     t = np.arange(1, n_generations + 1)
     real_rows = _sizes("real.n", real.n, n_generations, n_samples)
     if not real.every:

@@ -1,0 +1,1 @@
+"""Procedures around loops: many masked, changed or resampled copies of one."""
