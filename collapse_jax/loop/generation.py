@@ -300,20 +300,23 @@ def retain(
     return pools.add_synthetic(task, form, world, pool, batch, now), found
 
 
-def make_world(task: AbstractTask, form: Form, key: Key[Array, ""]) -> World:
-    """What is fixed for a chain before generation 1."""
-    index = first_rows(task, key, task.n_samples) if task.population is not None else None
+def make_world(
+    task: AbstractTask, form: Form, key: Key[Array, ""], own: Key[Array, ""] | None = None
+) -> World:
+    """What is fixed for a chain before generation 1; its real rows may have a key of their own."""
+    real = key if own is None else own
+    index = first_rows(task, real, task.n_samples) if task.population is not None else None
     return task.world(
         stream(key, 0, Role.WORLD), rows=form.rows or form.synthetic.by_rows, index=index
     )
 
 
 def metric_names(
-    task: AbstractTask, metrics: Sequence[str] | None, curated: bool = False
+    task: AbstractTask, metrics: Sequence[str] | None, curated: bool = False, between: Any = ()
 ) -> tuple[str, ...]:
     """The variables to compute, in the order of the task; for None all but those on request."""
     distances = comparison.distances_among(task, [*comparison.DISTANCES])
-    known = (*SIZES, *(CURATION if curated else ()), *task.variables, *distances)
+    known = (*SIZES, *(CURATION if curated else ()), *task.variables, *between, *distances)
     usual = set(known) - {*task.on_request, *distances}
     wanted = usual if metrics is None else set(metrics)
     return tuple(name for name in known if name in wanted)
