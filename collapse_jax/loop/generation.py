@@ -69,6 +69,7 @@ def rollout(
         `mean_reward` NaN where a reward was not finite; what comes later is of no use then.
 
     Raises:
+        TypeError: for an `Ecosystem`.
         ValueError: for a key of another generator than Threefry, for a workflow that the task
             cannot run, for a task that runs on the host only, and for metrics in units that
             float32 cannot hold.
@@ -81,6 +82,8 @@ def rollout(
         >>> jax.vmap(chain)(jax.numpy.array([0.1, 1.0, 10.0])).shape
         (3, 10)
     """
+    if not isinstance(workflow, Workflow):
+        raise TypeError(f"workflow must be a Workflow, of one model, got {workflow!r}")
     check_threefry(key)
     check_compiled(task)
     task = task.prepared()
