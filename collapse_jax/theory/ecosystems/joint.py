@@ -137,8 +137,8 @@ class _Models:
         self.real: list[list[_Batch]] = [[] for _ in range(1 if shared_real else k)]
         self.synthetic: list[list[_Batch]] = [[] for _ in range(k)]
         n_real = int(np.count_nonzero(streams.real_rows))
-        self.merge_real = streams.real_kept[last] == n_real
-        self.merge_synthetic = last > 0 and streams.synthetic_kept[last] == last
+        self.merge_real = bool(streams.real_kept[last] == n_real)
+        self.merge_synthetic = bool(streams.synthetic_kept[last] == last)
 
     def run(self) -> JointMoments:
         s, k = self.streams, len(self.shares)
