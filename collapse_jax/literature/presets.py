@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from collapse_jax.loop.curation.operators import BestOf, Nearest, Threshold, Verify
+from collapse_jax.loop.ecosystems.description import Ecosystem, Loop
 from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
 from collapse_jax.loop.sources import Edit, Extrapolated
 from collapse_jax.loop.workflow import Fit, Mixed, Past, Real, Synthetic, Workflow
@@ -23,7 +24,7 @@ class Paper(NamedTuple):
     title: str
     """Shortened."""
     authors: str
-    loops: dict[str, Workflow]
+    loops: dict[str, Loop]
     """By what is special about each, with numbers that fit a batch of `ROWS` rows."""
 
 
@@ -127,6 +128,23 @@ def itself(outcome: Any) -> Any:
 def agreement(x: Any, y: Any) -> Any:
     """Minus the distance of a label from that of a verifier whose coefficients are all 1."""
     return -abs(y - x.sum())
+
+
+def all_of_all(workflow: Workflow, n_models: int) -> Ecosystem:
+    """Several models, each of which is fitted to rows of all in equal parts.
+
+    Args:
+        workflow: the loop of each.
+        n_models: how many.
+
+    Source:
+        Vu, Reeves & Wenger, arXiv 2505.21677.
+
+    Example:
+        >>> all_of_all(Replace(), 2).mixing
+        ((0.5, 0.5), (0.5, 0.5))
+    """
+    return Ecosystem(workflow, [[1.0 / n_models] * n_models] * n_models)
 
 
 PAPERS = (
@@ -271,6 +289,15 @@ PAPERS = (
         "A Probabilistic Perspective on Model Collapse",
         "Xu et al.",
         {"batches that grow": growing(ROWS, 2.0)},
+    ),
+    Paper(
+        "2505.21677",
+        "When Generative AI Models Train on Each Others' Outputs",
+        "Vu, Reeves & Wenger",
+        {
+            "all feed all": all_of_all(Replace(), 3),
+            "with real rows that stay": all_of_all(Workflow(Real(keep=None)), 3),
+        },
     ),
     Paper(
         "2510.03597",

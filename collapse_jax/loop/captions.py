@@ -4,13 +4,13 @@ import dataclasses
 from typing import Any
 
 from collapse_jax.basics.paths import import_path
-from collapse_jax.loop.ecosystems.description import Ecosystem
+from collapse_jax.loop.ecosystems.description import Ecosystem, Loop
 from collapse_jax.loop.presets import name_of
 from collapse_jax.loop.schedules import Numbered
 from collapse_jax.loop.workflow import Workflow
 
 
-def caption(workflow: Workflow | Ecosystem) -> str:
+def caption(workflow: Loop) -> str:
     """What people read of a loop, in figures, tables and datasets.
 
     Example:

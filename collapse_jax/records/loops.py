@@ -5,7 +5,7 @@ from typing import Any
 
 from collapse_jax.basics.paths import import_path, imported
 from collapse_jax.loop.curation.words import operator_kinds
-from collapse_jax.loop.ecosystems.description import Ecosystem
+from collapse_jax.loop.ecosystems.description import Ecosystem, Loop
 from collapse_jax.loop.presets import PRESETS, name_of
 from collapse_jax.loop.schedules import Numbered
 from collapse_jax.loop.sources import KINDS
@@ -23,7 +23,7 @@ LOOPS = (*PRESETS, "Workflow", "Ecosystem")
 _STREAMS: dict[str, type] = {"real": Real, "synthetic": Synthetic, "fit": Fit}
 
 
-def describe_workflow(workflow: Workflow | Ecosystem, n_generations: int | None) -> dict[str, Any]:
+def describe_workflow(workflow: Loop, n_generations: int | None) -> dict[str, Any]:
     """See `config.describe`; fields that are at their default are left out."""
     if isinstance(workflow, Ecosystem):
         return {
@@ -83,7 +83,7 @@ def _parts() -> dict[str, type]:
     return {cls.__name__: cls for cls in (*KINDS, *operator_kinds().values())}
 
 
-def rebuild_workflow(written: dict[str, Any]) -> Workflow | Ecosystem:
+def rebuild_workflow(written: dict[str, Any]) -> Loop:
     """The workflow that `describe_workflow` described."""
     if written["type"] == "Ecosystem":
         several = {name: value for name, value in written.items() if name != "type"}

@@ -7,7 +7,7 @@ import numpy as np
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.checks import check_compiled
-from collapse_jax.loop.ecosystems.description import Ecosystem
+from collapse_jax.loop.ecosystems.description import Ecosystem, Loop
 from collapse_jax.loop.plan import CURATION, SIZES
 from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.workflow import Workflow
@@ -44,7 +44,7 @@ def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
 
 
 def checked_loop(
-    workflow: Workflow | Ecosystem, task: AbstractTask, runner: str | None, observe: Any, mesh: Any
+    workflow: Loop, task: AbstractTask, runner: str | None, observe: Any, mesh: Any
 ) -> tuple[Workflow, dict[str, Variable]]:
     """The loop of each model, and the variables that there are of several.
 

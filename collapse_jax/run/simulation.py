@@ -18,11 +18,10 @@ from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.checks import check_loop, check_rows
 from collapse_jax.loop.curation.checks import bytes_of_candidates, check_choices
-from collapse_jax.loop.ecosystems.description import Ecosystem, extended
+from collapse_jax.loop.ecosystems.description import Loop, extended
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
 from collapse_jax.loop.generation import metric_names
 from collapse_jax.loop.plan import CURATION, host_sizes
-from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
 from collapse_jax.machines.flags import usual_flags
@@ -54,7 +53,7 @@ _CHUNK = 128  # most generations between two reports of progress
 
 @usual_flags()
 def simulate(
-    workflow: Workflow | Ecosystem,
+    workflow: Loop,
     task: AbstractTask,
     n_generations: int,
     seeds: int | Sequence[int],

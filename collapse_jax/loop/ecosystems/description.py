@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +103,11 @@ class Ecosystem:
         return dataclasses.replace(plan, source=source, source_numbers={"shares": shares})
 
 
-def extended(loop: Workflow | Ecosystem, form: Form) -> Form:
+Loop: TypeAlias = Workflow | Ecosystem
+"""What one model goes through, or several that feed each other."""
+
+
+def extended(loop: Loop, form: Form) -> Form:
     """The form of one model's loop as that of all, where there are several."""
     if isinstance(loop, Workflow) or loop.is_alone:
         return form
