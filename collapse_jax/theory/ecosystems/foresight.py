@@ -71,6 +71,8 @@ def predict_ecosystem(ecosystem: Any, task: Any, n_generations: int) -> Predicti
         squared_error_mean [0.2  0.38] exact
         distance_between [0.   0.36] exact
     """
+    if getattr(task, "n_samples", None) is None:
+        return {}
     plan = ecosystem.workflow.plan(n_generations, int(task.n_samples))
     known = predictions.predict_sizes(plan) | _of_task(ecosystem, task, plan)
     shape = (ecosystem.n_models, n_generations)
@@ -83,9 +85,10 @@ def predict_ecosystem(ecosystem: Any, task: Any, n_generations: int) -> Predicti
 def _of_task(ecosystem: Any, task: Any, plan: Any) -> Predictions:
     from collapse_jax import tasks  # here, so that the formulas load without JAX
 
-    streams = plans.streams_of(plan, task.population)
+    population = getattr(task, "population", None)
+    streams = plans.streams_of(plan, population)
     real_batches = int(np.count_nonzero(streams.real_rows))
-    if streams.drawn is not None or (task.population is not None and real_batches > 1):
+    if streams.drawn is not None or (population is not None and real_batches > 1):
         return {}
     tempered = plans.is_tempered(plan)
 
@@ -110,7 +113,7 @@ def _of_task(ecosystem: Any, task: Any, plan: Any) -> Predictions:
         collision = categorical.collision(p, found.covariance)
         known = {"collision": Prediction(collision, "exact", _SOURCE)}
         return known | errors("squared_error", 1.0 - float(p @ p), found)
-    if task.population is not None:
+    if population is not None:
         return {}
     if isinstance(task, tasks.ExponentialFamily):
         curve = curve_of(task.kind, float(task.copies))
