@@ -31,9 +31,8 @@ def values(ds, name):
 # One model, and how chains depend on keys
 
 
-@pytest.mark.parametrize(
-    "workflow", [WINDOWS, pytest.param(cj.AccumulateSubsample(), marks=thorough)]
-)
+@thorough
+@pytest.mark.parametrize("workflow", [WINDOWS, cj.AccumulateSubsample()], ids=range(2))
 def test_one_model_is_the_chain_of_its_workflow(workflow):
     task = cj.Gaussian(2, 10)
     plain, one = run(workflow, task), run(cj.Ecosystem(workflow, [[1.0]], shared_real=True), task)
@@ -43,13 +42,16 @@ def test_one_model_is_the_chain_of_its_workflow(workflow):
         assert np.array_equal(plain[name], one[name].isel(model=0)), name
 
 
-def test_what_a_model_draws_depends_on_its_number_alone():
+@pytest.mark.parametrize(
+    "loop", [cj.Replace(), pytest.param(WINDOWS, marks=thorough)], ids=range(2)
+)
+def test_what_a_model_draws_depends_on_its_number_alone(loop):
     """Not on how many models there are, as long as it does not hear of them; bit for bit."""
     task, metrics = cj.Categorical(5, 10), ["entropy", "squared_error"]
-    plain = run(WINDOWS, task, metrics=metrics)
-    two = run(cj.Ecosystem(WINDOWS, [[1, 0], [0.3, 0.7]]), task, metrics=metrics)
+    plain = run(loop, task, metrics=metrics)
+    two = run(cj.Ecosystem(loop, [[1, 0], [0.3, 0.7]]), task, metrics=metrics)
     three = [[1, 0, 0], [0.3, 0.7, 0], [0, 0, 1]]
-    three = run(cj.Ecosystem(WINDOWS, three), task, 4, [4, 2], metrics=metrics)
+    three = run(cj.Ecosystem(loop, three), task, 4, [4, 2], metrics=metrics)
     for name in metrics:
         assert np.array_equal(plain[name], two[name].isel(model=0)), name
         same = two[name].sel(seed=[4, 2], generation=[1, 2, 3, 4])
@@ -116,20 +118,11 @@ def test_moments_of_all_models_are_exact(loop, task):
         assert_mean(values(ds, name), known[name].values, rounding=1e-5)
     for name in ("n_train", "real_fraction"):
         np.testing.assert_allclose(ds[name].mean("seed"), known[name], rtol=1e-6)
-
-
-def test_a_transposed_matrix_is_seen():
-    """The planted fault of the test above: who hears of whom."""
-    ds = run(cj.Ecosystem(WINDOWS, Q), TASKS["categorical"], seeds=6000, metrics=["squared_error"])
+    # That a fault is seen: who hears of whom, the other way round.
     other = np.array(Q).T / np.sum(Q, axis=0)[:, None]
-    for mixing, right in ((Q, True), (other, False)):
-        known = cj.theory.expected(cj.Ecosystem(WINDOWS, mixing), TASKS["categorical"], 5)
-        error = known.squared_error.values
-        if right:
-            assert_mean(values(ds, "squared_error"), error)
-        else:
-            with pytest.raises(AssertionError):
-                assert_mean(values(ds, "squared_error"), error)
+    known = cj.theory.expected(cj.Ecosystem(workflow, other, **options), task, 5)
+    with pytest.raises(AssertionError, match="standard error"):
+        assert_mean(values(ds, task.error), known[task.error].values, rounding=1e-5)
 
 
 @thorough
@@ -157,7 +150,8 @@ def test_regressions_have_large_sample_values(design):
         assert np.all(np.abs(ds[name].mean("seed") - known[name]) < 5 * error + 0.03 * known[name])
 
 
-@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=thorough)])
+@thorough
+@pytest.mark.parametrize("shared", [False, True])
 def test_data_of_the_users_own(shared):
     """Each model deals the rows in an order of its own, or all in one."""
     rows = np.random.default_rng(0).gamma(2.0, size=(40, 1))
@@ -269,18 +263,25 @@ def test_models_become_alike():
 # Everything around
 
 
-def test_rerun_and_description():
-    ecosystem = cj.Ecosystem(cj.Workflow(cj.Real(keep=None)), Q, [0.1, 0.0, 0.2], shared_real=True)
-    metrics = ["distance_between", "entropy"]
-    ds = run(ecosystem, cj.Categorical(3, 9), seeds=3, metrics=metrics)
+@pytest.fixture(scope="module")
+def small():
+    loop = cj.Workflow(cj.Real(keep=None))
+    ecosystem = cj.Ecosystem(loop, Q, [0.1, 0.0, 0.2], shared_real=True)
+    metrics = ["distance_between", "collision", "entropy_ratio"]
+    return ecosystem, run(ecosystem, cj.Categorical(3, 9), metrics=metrics)
+
+
+def test_rerun_and_description(small):
+    ecosystem, ds = small
     assert cj.config.rebuild(json.loads(ds.attrs["config"])["workflow"]) == ecosystem
-    assert ds.attrs["workflow"].startswith(
-        "Ecosystem(3 x real.keep=None, truth_share=[0.1, 0, 0.2]"
+    assert ds.attrs["workflow"] == (
+        "Ecosystem(3 x real.keep=None, truth_share=[0.1, 0, 0.2], shared_real)"
     )
     assert ds.distance_between.attrs["units"] == "1"
+    assert np.all(ds.distance_between.sel(generation=1) == 0.0)
     part = ds.isel(model=1, seed=[2, 0])
     again, differences = cj.rerun(part, progress=False)
-    assert again.entropy.dims == ("seed", "generation")
+    assert again.collision.dims == ("seed", "generation")
     assert all(found.largest == 0.0 for found in differences.values())
 
 
@@ -299,13 +300,13 @@ def test_a_folder_goes_on_and_knows_its_matrix(tmp_path, monkeypatch):
             run(cj.Ecosystem(cj.Accumulate(), mixing), task, 5, 6, **options)
 
 
-def test_figures_have_a_curve_per_model():
-    ds = run(cj.Ecosystem(cj.Replace(), PAIR), cj.Categorical(3, 9))
+def test_figures_have_a_curve_per_model(small):
+    ecosystem, ds = small
     figure = cj.plot(ds, variables=["collision", "distance_between"])
     labels = [line.get_label() for line in figure.axes[0].lines]
-    assert labels == ["model 0", "model 1", "_exact", "_exact"]
-    known = cj.theory.expected(cj.Ecosystem(cj.Replace(), PAIR), cj.Categorical(3, 9), 5)
-    np.testing.assert_allclose(figure.axes[0].lines[3].get_ydata(), known.collision[1])
+    assert labels == [*(f"model {i}" for i in range(3)), *["_exact"] * 3]
+    known = cj.theory.expected(ecosystem, cj.Categorical(3, 9), 5)
+    np.testing.assert_allclose(figure.axes[0].lines[4].get_ydata(), known.collision[1])
     for refused in (cj.verdict, cj.diagnose):
         with pytest.raises(ValueError, match=r"of several models one: ds.sel\(model=0\)"):
             refused(ds)

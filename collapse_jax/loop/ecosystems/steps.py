@@ -112,6 +112,6 @@ def _world_axis(task: AbstractTask, form: Form) -> int | None:
 
 def _apart(points: Array) -> Array:
     """Squared distance of each point from the mean of the others. `[model]`"""
-    k = len(points)
-    gaps = (points - jnp.mean(points, axis=0)) * (k / (k - 1))
+    # Differences first: models that walk away together may be near to each other.
+    gaps = jnp.sum(points[:, None] - points[None, :], axis=1) / (len(points) - 1)
     return jnp.sum(gaps**2, axis=1)
