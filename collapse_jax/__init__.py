@@ -15,6 +15,7 @@ from collapse_jax.loop.curation.operators import (
     Threshold,
     Verify,
 )
+from collapse_jax.loop.ecosystems.description import Ecosystem
 from collapse_jax.loop.generation import rollout
 from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
 from collapse_jax.loop.sources import Edit, Extrapolated, Latest, Mixed, Past
@@ -61,6 +62,7 @@ __all__ = [
     "BestOf",
     "Categorical",
     "Diagnosis",
+    "Ecosystem",
     "Edit",
     "ExponentialFamily",
     "Extrapolated",

@@ -14,7 +14,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.cli.program import main
-from collapse_jax.literature import cards, drawing, estimates, presets, tables
+from collapse_jax.literature import bibliography, cards, drawing, estimates, presets, tables
 from collapse_jax.literature.claims import ERRORS, Claim, Curve
 from collapse_jax.literature.estimates import Estimate, jackknife
 from collapse_jax.literature.registry import reproduce_all
@@ -83,17 +83,18 @@ def test_the_errors_of_slopes_cover_the_truth():
     assert 0.75 < z.std() < 1.3
 
 
-@pytest.mark.parametrize("paper", presets.PAPERS, ids=lambda paper: paper.arxiv)
+@pytest.mark.parametrize("paper", bibliography.PAPERS, ids=lambda paper: paper.arxiv)
 def test_loops_can_be_planned_and_have_theory(paper):
     assert re.fullmatch(r"\d{4}\.\d{5}", paper.arxiv)
     for loop in paper.loops.values():
-        assert loop.plan(6, presets.ROWS).n_train[0] == presets.ROWS
-        plain = loop.synthetic.of.plain and not loop.synthetic.curation
+        assert loop.plan(6, bibliography.ROWS).n_train[0] == bibliography.ROWS
+        synthetic = getattr(loop, "workflow", loop).synthetic
+        plain = synthetic.of.plain and not synthetic.curation
         assert tables.theory_of(loop) == ("exact" if plain else "")
 
 
 def test_every_paper_has_a_card_and_they_are_in_order():
-    numbers = [paper.arxiv for paper in presets.PAPERS]
+    numbers = [paper.arxiv for paper in bibliography.PAPERS]
     assert numbers == sorted(set(numbers))
     assert list(cards.authors()) == numbers
     assert list(cj.papers()) == numbers
@@ -195,7 +196,7 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["papers"]) == 0
     out = capsys.readouterr().out
-    assert all(paper.arxiv in out and paper.title[:20] in out for paper in presets.PAPERS)
+    assert all(paper.arxiv in out and paper.title[:20] in out for paper in bibliography.PAPERS)
     assert main(["reproduce", "--list"]) == 0
     assert capsys.readouterr().out == out
     words = ["reproduce", CHEAP, "--quick", "--figure", "card.png", "--out", "card.md"]
@@ -226,7 +227,7 @@ def test_bad_words(words, capsys):
 
 def test_the_page_has_every_card_and_every_claim_has_a_verdict():
     sections = re.findall(r"^## (\d{4}\.\d{5}): (.*) \{", PAGE, re.M)
-    assert sections == [(paper.arxiv, paper.title) for paper in presets.PAPERS]
+    assert sections == [(paper.arxiv, paper.title) for paper in bibliography.PAPERS]
     line = r"^\| \[(\d{4}\.\d{5})\].* \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$"
     listed = re.findall(line, PAGE, re.M)
     assert [number for number, *_ in listed] == [number for number, _ in sections]
@@ -245,7 +246,7 @@ def test_all_cards(monkeypatch):
     started = time.perf_counter()
     found = reproduce_all("quick")
     print(f"all cards: {time.perf_counter() - started:.0f} s")
-    assert list(found) == [paper.arxiv for paper in presets.PAPERS]
+    assert list(found) == [paper.arxiv for paper in bibliography.PAPERS]
     for number, card in found.items():
         assert card.count("disagrees") == DISAGREE.get(number, 0), number
         if number in DISAGREE:

@@ -146,7 +146,7 @@ def diagnose(ds: xr.Dataset | Sequence[xr.Dataset]) -> Diagnosis:
     """
     if isinstance(ds, xr.Dataset) and "n_samples" in ds.dims:
         ds = [ds.isel(n_samples=i) for i in range(ds.sizes["n_samples"])]
-    runs = [run.ds for run in collect(ds, theory=False)]
+    runs = [run.ds for run in collect(ds, theory=False, models=False)]
     first = runs[0]
     chains, generations = first.sizes["seed"], first.sizes["generation"]
     heading = f"{title(collect(first, False))} ({chains} chains, {generations} generations)"

@@ -40,7 +40,7 @@ class Run(NamedTuple):
         return [name for name in names if name not in {*SIZES, *CURATION}] or names
 
 
-def collect(ds: Runs, theory: Theory = True) -> list[Run]:
+def collect(ds: Runs, theory: Theory = True, models: bool = True) -> list[Run]:
     """Name datasets and find their theory.
 
     Labels are those of a mapping; otherwise the workflows, with the settings in which the runs
@@ -51,6 +51,7 @@ def collect(ds: Runs, theory: Theory = True) -> list[Run]:
         theory: True to predict what is known from the dataset's attributes, which is nothing where
             the run used data or classes of the user's own; or datasets from
             `collapse_jax.theory.expected`.
+        models: whether each model of an `Ecosystem` is a run, or they are refused.
 
     Raises:
         TypeError: for other types.
@@ -66,6 +67,8 @@ def collect(ds: Runs, theory: Theory = True) -> list[Run]:
         raise TypeError(f"ds must be a dataset, or a mapping or sequence of them, got {ds!r}")
     if not datasets:
         raise ValueError("ds must hold at least one dataset")
+    if models:
+        labels, datasets = _by_model(labels, datasets)
     for dataset in datasets:
         check_chains(dataset)
     configs = [json.loads(dataset.attrs.get("config", "{}")) for dataset in datasets]
@@ -85,6 +88,23 @@ def collect(ds: Runs, theory: Theory = True) -> list[Run]:
             labels, workflows, settings, datasets, configs, strict=True
         )
     ]
+
+
+def _by_model(
+    labels: list[str] | None, datasets: list[xr.Dataset]
+) -> tuple[list[str] | None, list[xr.Dataset]]:
+    """Each model of several that feed each other as a dataset."""
+    if not any("model" in getattr(ds, "dims", ()) for ds in datasets):
+        return labels, datasets
+    names = [ds.attrs.get("workflow", "") for ds in datasets] if labels is None else labels
+    split = [
+        (f"{name}, model {m}" if len(datasets) > 1 else f"model {m}", ds.sel(model=m))
+        if "model" in ds.dims
+        else (name, ds)
+        for name, ds in zip(names, datasets, strict=True)
+        for m in (ds["model"].values.tolist() if "model" in ds.dims else [None])
+    ]
+    return [name for name, _ in split], [ds for _, ds in split]
 
 
 def title(runs: Sequence[Run]) -> str:
@@ -115,7 +135,8 @@ def check_chains(ds: Any) -> None:
     found = ", ".join(map(repr, ds.dims)) or "none"
     raise ValueError(
         "ds must have the dimensions 'seed' and 'generation', as simulate returns them, got "
-        f"{found}; give chains and no means over them, and of a sweep one cell: ds.sel(...)"
+        f"{found}; give chains and no means over them, of a sweep one cell: ds.sel(...), and of "
+        "several models one: ds.sel(model=0)"
     )
 
 
@@ -212,4 +233,5 @@ def _expected(ds: xr.Dataset, config: dict[str, Any]) -> xr.Dataset:
         workflow, task = rebuild(config["workflow"]), rebuild(config["task"])
     except (KeyError, TypeError, ValueError):  # data or classes of the user's own
         return xr.Dataset()
-    return expected(workflow, task, int(ds["generation"].max()))
+    found = expected(workflow, task, int(ds["generation"].max()))
+    return found.isel(model=int(ds["model"])) if "model" in found.dims else found

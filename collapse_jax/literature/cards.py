@@ -13,8 +13,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from collapse_jax.analysis.runs import collect, title
+from collapse_jax.literature.bibliography import PAPERS, Paper
 from collapse_jax.literature.claims import Claim, Curve
-from collapse_jax.literature.presets import PAPERS, Paper
+from collapse_jax.loop.ecosystems.description import Loop
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.run.simulation import simulate
 from collapse_jax.tasks.base import AbstractTask
@@ -43,7 +44,7 @@ class Lab:
 
     def simulate(
         self,
-        workflow: Workflow,
+        workflow: Loop,
         task: AbstractTask,
         n_generations: int,
         seeds: int,

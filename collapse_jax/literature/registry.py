@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from collapse_jax.basics import checks
 from collapse_jax.literature import cards
+from collapse_jax.literature.bibliography import PAPERS, Paper
 from collapse_jax.literature.cards import Card, Size, find_paper
-from collapse_jax.literature.presets import PAPERS, Paper
 
 _AT_A_TIME = 2  # compilation, which is most of the work, uses one core at a time
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from collapse_jax.literature.bibliography import ROWS, Paper
 from collapse_jax.literature.cards import Card
 from collapse_jax.literature.claims import ERRORS, Claim
-from collapse_jax.literature.presets import ROWS, Paper
 from collapse_jax.loop.captions import caption
-from collapse_jax.loop.workflow import Workflow
+from collapse_jax.loop.ecosystems.description import Loop
 from collapse_jax.report.tables import estimate
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.theory import expected
@@ -97,10 +97,11 @@ def paper_table(papers: Iterable[Paper]) -> "rich.table.Table":
     return table
 
 
-def theory_of(workflow: Workflow) -> str:
+def theory_of(workflow: Loop) -> str:
     """What is known of a loop's errors, by the example of a Gaussian: a kind, or nothing.
 
     Example:
+        >>> from collapse_jax.loop.workflow import Workflow
         >>> theory_of(Workflow())
         'exact'
     """

@@ -13,7 +13,7 @@ from collapse_jax.loop.curation.candidates import Candidates
 from collapse_jax.loop.curation.judge import Judge
 from collapse_jax.loop.form import Columns, Form, Stream
 from collapse_jax.loop.makers import Maker
-from collapse_jax.numerics.keys import Role, stream
+from collapse_jax.numerics.keys import Role, folded, stream
 from collapse_jax.numerics.subsets import permuted
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, World
 from collapse_jax.tasks.sufficient import lawful
@@ -74,11 +74,7 @@ def _from_population(
     place = now.start + jnp.arange(n)
 
     def of_epoch(epoch: Int[Array, ""], places: Int[Array, " n"]) -> Int[Array, " n"]:
-        shuffled = jax.random.fold_in(order, epoch)
-        data = jnp.where(epoch == 0, jax.random.key_data(order), jax.random.key_data(shuffled))
-        return permuted(
-            jax.random.wrap_key_data(data, impl=jax.random.key_impl(order)), population, places
-        )
+        return permuted(folded(order, epoch, itself=epoch == 0), population, places)
 
     inside = jnp.minimum(place, population - 1)
     beyond = jnp.clip(place - population, 0, population - 1)

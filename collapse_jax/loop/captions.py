@@ -4,13 +4,14 @@ import dataclasses
 from typing import Any
 
 from collapse_jax.basics.paths import import_path
+from collapse_jax.loop.ecosystems.description import Ecosystem, Loop
 from collapse_jax.loop.presets import name_of
 from collapse_jax.loop.schedules import Numbered
 from collapse_jax.loop.workflow import Workflow
 
 
-def caption(workflow: Workflow) -> str:
-    """What people read of a workflow, in figures, tables and datasets.
+def caption(workflow: Loop) -> str:
+    """What people read of a loop, in figures, tables and datasets.
 
     Example:
         >>> from collapse_jax.loop.workflow import Past, Real, Synthetic
@@ -20,7 +21,13 @@ def caption(workflow: Workflow) -> str:
         'real.every, synthetic.n=400, synthetic.of=Past(last=3)'
         >>> caption(Workflow(synthetic=Synthetic(curation="nearest:0.5")))
         'synthetic.curation=Nearest(keep=0.5)'
+        >>> caption(Ecosystem(Workflow(), mixing=[[0.5, 0.5], [0.5, 0.5]], shared_real=True))
+        'Ecosystem(2 x Replace, shared_real)'
     """
+    if isinstance(workflow, Ecosystem):
+        n, shared = workflow.n_models, ", shared_real" * workflow.shared_real
+        truth = f", truth_share={_text(workflow.truth_share)}" * any(workflow.truth_share)
+        return f"Ecosystem({n} x {caption(workflow.workflow)}{truth}{shared})"
     name = name_of(workflow)
     if name is not None:
         return name

@@ -70,6 +70,15 @@ class Form(NamedTuple):
     """How many models are remembered."""
     warm: bool
     """Whether a fit starts from the model before."""
+    models: int = 0
+    """How many models feed each other; 0 for a chain of one model, without an axis of them."""
+    shared_real: bool = False
+    """Whether they have the same real rows."""
+
+    @property
+    def models_axis(self) -> tuple[int, ...]:
+        """The axis of models of a metric of one generation, as a shape."""
+        return (self.models,) if self.models else ()
 
     @property
     def slots(self) -> int:
@@ -146,7 +155,7 @@ def form_of(
     forgets = not real.every and real.keep is not None and synthetic.keep is not None
     # All that is kept must lie where the models do, in full or at least in all directions.
     spans = (fit.n is None and not weighted) or task.summable(plan)
-    known = isinstance(synthetic.of, Latest) and task.coordinates is not None
+    known = isinstance(plan.source, Latest) and task.coordinates is not None
     moves = forgets and spans and known
     # Where data of the truth, or not far from it, stay, what is kept is as wide as the truth.
     lasts = synthetic.keep is None or bool(np.all(_real_share(plan) >= _LASTING))

@@ -69,6 +69,7 @@ def rollout(
         `mean_reward` NaN where a reward was not finite; what comes later is of no use then.
 
     Raises:
+        TypeError: for an `Ecosystem`.
         ValueError: for a key of another generator than Threefry, for a workflow that the task
             cannot run, for a task that runs on the host only, and for metrics in units that
             float32 cannot hold.
@@ -81,6 +82,8 @@ def rollout(
         >>> jax.vmap(chain)(jax.numpy.array([0.1, 1.0, 10.0])).shape
         (3, 10)
     """
+    if not isinstance(workflow, Workflow):
+        raise TypeError(f"workflow must be a Workflow, of one model, got {workflow!r}")
     check_threefry(key)
     check_compiled(task)
     task = task.prepared()
@@ -300,20 +303,23 @@ def retain(
     return pools.add_synthetic(task, form, world, pool, batch, now), found
 
 
-def make_world(task: AbstractTask, form: Form, key: Key[Array, ""]) -> World:
-    """What is fixed for a chain before generation 1."""
-    index = first_rows(task, key, task.n_samples) if task.population is not None else None
+def make_world(
+    task: AbstractTask, form: Form, key: Key[Array, ""], own: Key[Array, ""] | None = None
+) -> World:
+    """What is fixed for a chain before generation 1; its real rows may have a key of their own."""
+    real = key if own is None else own
+    index = first_rows(task, real, task.n_samples) if task.population is not None else None
     return task.world(
         stream(key, 0, Role.WORLD), rows=form.rows or form.synthetic.by_rows, index=index
     )
 
 
 def metric_names(
-    task: AbstractTask, metrics: Sequence[str] | None, curated: bool = False
+    task: AbstractTask, metrics: Sequence[str] | None, curated: bool = False, between: Any = ()
 ) -> tuple[str, ...]:
     """The variables to compute, in the order of the task; for None all but those on request."""
     distances = comparison.distances_among(task, [*comparison.DISTANCES])
-    known = (*SIZES, *(CURATION if curated else ()), *task.variables, *distances)
+    known = (*SIZES, *(CURATION if curated else ()), *task.variables, *between, *distances)
     usual = set(known) - {*task.on_request, *distances}
     wanted = usual if metrics is None else set(metrics)
     return tuple(name for name in known if name in wanted)

@@ -9,9 +9,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Int, Key
 
 from collapse_jax.loop.form import Columns, Form
-from collapse_jax.loop.sources import Edit, Extrapolated, Mixed, Past
+from collapse_jax.loop.sources import Edit, Exchange, Extrapolated, Mixed, Past
 from collapse_jax.numerics import draws
-from collapse_jax.numerics.keys import Role, stream
+from collapse_jax.numerics.keys import Role, folded, stream
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, World
 from collapse_jax.tasks.sufficient import lawful
 
@@ -62,6 +62,8 @@ class Maker(NamedTuple):
         parts = (self.task, self.form, self.world, self._model, own, choice, self.now)
         if isinstance(kind, Past):
             return _Past(*parts, self.history)
+        if isinstance(kind, Exchange):
+            return _Exchanged(*parts, self.history)
         return _Mixed(*parts) if isinstance(kind, Mixed) else _One(self._model, own, self.now)
 
     @property
@@ -223,6 +225,80 @@ class _Past(NamedTuple):
 
             n = jnp.asarray(self.now.synthetic_rows, jnp.float32)
             return lax.fori_loop(1, self._count, add, of_source(jnp.asarray(0), n))[0]
+
+        return make
+
+
+class _Exchanged(NamedTuple):
+    """Rows of models that feed each other, each of one that is picked with given probabilities."""
+
+    task: AbstractTask
+    form: Form
+    world: World
+    model: Model
+    own: Key[Array, ""]
+    choice: Key[Array, ""]
+    now: Columns
+    models: Any
+    """The newest ones. `[model, ...]`"""
+
+    def _from(self, j: Int[Array, ""]) -> tuple[Model, Key[Array, ""]]:
+        """Model `j`, and the key of the rows that it makes for this one."""
+        key = folded(self.own, j + 1, itself=j == self.now.source["own"])
+        return jax.tree.map(lambda x: x[j], self.models), key
+
+    @property
+    def _truth_key(self) -> Key[Array, ""]:
+        return jax.random.fold_in(self.own, 0)
+
+    def rows(self, generated: Callable[..., Rows]) -> Callable[[int], Rows]:
+        def make(n: int) -> Rows:
+            edges = jnp.cumsum(self.now.source["shares"])
+            u = jax.random.uniform(self.choice, (n,)) * edges[-1]
+            source = jnp.sum(u[:, None] >= edges[None, :-1], axis=1, dtype=jnp.int32)
+
+            def add(j: Int[Array, ""], rows: Rows) -> Rows:
+                return _choose(source == j, generated(*self._from(j), n), rows)
+
+            first = generated(*self._from(jnp.zeros((), jnp.int32)), n)
+            rows = lax.fori_loop(1, self.form.models, add, first)
+            if not self.form.source.truth:  # pyright: ignore
+                return rows
+            truth = _truth_rows(self.task, self.world, self._truth_key, n)
+            return _choose(source == self.form.models, truth, rows)
+
+        return make
+
+    def statistic(self, law: Callable[..., Statistic]) -> Callable[[], Statistic]:
+        k, own = self.form.models, self.now.source["own"]
+        # The model itself first, and the truth last.
+        order = jnp.append((own + jnp.arange(k)) % k, k)
+        shares = self.now.source["shares"][order]
+        rest = jnp.cumsum(shares[::-1])[::-1]
+        given = jnp.where(shares > 0.0, shares / jnp.where(rest > 0.0, rest, 1.0), 0.0)
+
+        def count(s: Any, left: Array) -> Array:
+            """How many of the rows that are left come from the source at place `s`."""
+            drawn = jax.random.binomial(jax.random.fold_in(self.choice, order[s]), left, given[s])
+            return jnp.where(given[s] < 1.0, drawn, left)
+
+        def merged(total: Statistic, new: Statistic) -> Statistic:
+            return self.task.merge(self.world, (total, new), None)
+
+        def add(s: Any, state: tuple[Statistic, Array]) -> tuple[Statistic, Array]:
+            total, left = state
+            n = count(s, left)
+            return merged(total, law(*self._from(order[s]), n)), left - n
+
+        def make() -> Statistic:
+            n = jnp.asarray(self.now.synthetic_rows, jnp.float32)
+            n_own = count(0, n)
+            state = law(*self._from(own), n_own), n - n_own
+            total, left = lax.fori_loop(1, k, add, state)
+            if not self.form.source.truth:  # pyright: ignore
+                return total
+            truth = lawful(self.task).real_statistic(self.world, self._truth_key, left)
+            return merged(total, truth)
 
         return make
 

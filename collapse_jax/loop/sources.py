@@ -137,6 +137,22 @@ class Edit(Source):
         checks.one_of("synthetic.of.mask", self.mask, ("independent", "fixed"))
 
 
+@dataclass(frozen=True)
+class Exchange(Source):
+    """Each row comes from a model picked at random among several that feed each other.
+
+    What `Ecosystem` makes of a loop. Its numbers are `shares`, the probabilities of all models and
+    of the truth, and `own`, which of them is the model whose batch it is.
+
+    Args:
+        truth: whether rows may come from the truth.
+    """
+
+    truth: bool = False
+    plain: ClassVar[bool] = False
+    models: ClassVar[int] = 0
+
+
 KINDS: tuple[type[Source], ...] = (Latest, Past, Mixed, Extrapolated, Edit)
 
 

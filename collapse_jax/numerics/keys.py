@@ -4,7 +4,7 @@ from enum import IntEnum
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key, UInt32
+from jaxtyping import Array, Bool, Int, Key, UInt32
 
 STREAM_VERSION = 2
 """Raised whenever the same seed would draw other chains; see CHANGELOG.md.
@@ -14,6 +14,7 @@ Datasets and folders of chains carry it, so that chains are never continued with
 
 # Room for new roles: the key of a draw must not change when a role is added.
 _ROLES_PER_GENERATION = 16
+_MODELS = 2**31 - 1  # what sets the keys of models apart from those of generations
 _THREEFRY = "threefry2x32"
 
 
@@ -37,6 +38,18 @@ def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
     """
     seed = jnp.asarray(seed, jnp.uint32)
     return jax.random.wrap_key_data(jnp.stack([jnp.zeros_like(seed), seed]), impl=_THREEFRY)
+
+
+def model_key(key: Key[Array, ""], model: Int[Array, ""]) -> Key[Array, ""]:
+    """The key of one of several models in the chain with this key, which is that of model 0."""
+    return folded(key, model + _MODELS, itself=model == 0)
+
+
+def folded(key: Key[Array, ""], number: Int[Array, ""], itself: Bool[Array, ""]) -> Key[Array, ""]:
+    """The key with a number folded in; where `itself`, the key as it is."""
+    other = jax.random.key_data(jax.random.fold_in(key, number))
+    data = jnp.where(itself, jax.random.key_data(key), other)
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
 
 def check_threefry(key: Array | None = None) -> None:

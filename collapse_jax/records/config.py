@@ -16,9 +16,9 @@ import xarray as xr
 from collapse_jax import tasks
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.basics.paths import import_path, imported
-from collapse_jax.loop.presets import PRESETS
+from collapse_jax.loop.ecosystems.description import Ecosystem
 from collapse_jax.loop.workflow import Workflow
-from collapse_jax.records.loops import describe_workflow, rebuild_workflow
+from collapse_jax.records.loops import LOOPS, describe_workflow, rebuild_workflow
 from collapse_jax.records.values import (
     read_value,
     reason_of,
@@ -70,7 +70,7 @@ def describe(module: Any, n_generations: int | None = None) -> dict[str, Any]:
         >>> describe(cj.Workflow(cj.Real(every=True), cj.Synthetic(n=[30, 40])))
         {'type': 'Workflow', 'real': {'every': True}, 'synthetic': {'n': [30, 40]}}
     """
-    if isinstance(module, Workflow):
+    if isinstance(module, Workflow | Ecosystem):
         return describe_workflow(module, n_generations)
     if _is_known(type(module)):
         return _describe_known(module)
@@ -237,7 +237,7 @@ def rebuild(written: dict[str, Any], data: Any = None) -> Any:
     """
     arguments = dict(written)
     name = arguments.pop("type")
-    if name in (*PRESETS, "Workflow"):
+    if name in LOOPS:
         return rebuild_workflow(written)
     if (reason := reason_of(arguments)) is not None:
         raise ValueError(f"the run cannot be made again: {reason}")

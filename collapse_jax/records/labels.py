@@ -12,25 +12,40 @@ from jax.sharding import Mesh
 from collapse_jax.loop.plan import CURATION, SIZES
 from collapse_jax.numerics.keys import STREAM_VERSION
 from collapse_jax.tasks import AbstractTask
-from collapse_jax.tasks.parts.comparison import variables_of
+from collapse_jax.tasks.parts.comparison import between_of, variables_of
 
 
 def label(
-    task: AbstractTask, values: dict[str, np.ndarray], seeds: np.ndarray, attrs: dict[str, Any]
+    task: AbstractTask,
+    values: dict[str, np.ndarray],
+    seeds: np.ndarray,
+    attrs: dict[str, Any],
+    n_models: int = 0,
 ) -> xr.Dataset:
-    """A dataset of metrics `[seed, generation]`."""
-    variables = {**SIZES, **CURATION, **variables_of(task)}
+    """A dataset of metrics.
+
+    Args:
+        task: what was learned.
+        values: by the name of the metric, `[seed, generation]` or `[seed, generation, model]`.
+        seeds: of the chains.
+        attrs: attributes of the dataset.
+        n_models: how many models a chain has; 0 for a dataset without the dimension `model`.
+    """
+    variables = {**SIZES, **CURATION, **variables_of(task), **between_of(task)}
     outcomes = getattr(task, "outcomes", None)
     if outcomes is not None:
         attrs = {**attrs, "outcomes": json.dumps(outcomes, ensure_ascii=False)}
     n_generations = next(iter(values.values())).shape[1]
+    dims, model = ("seed", "generation"), {}
+    if n_models:
+        dims = ("seed", "model", "generation")
+        model = {"model": ("model", np.arange(n_models), {"long_name": "model"})}
+        values = {name: _model_first(array, n_models) for name, array in values.items()}
     return xr.Dataset(
-        {
-            name: (("seed", "generation"), array, variables[name]._asdict())
-            for name, array in values.items()
-        },
+        {name: (dims, array, variables[name]._asdict()) for name, array in values.items()},
         coords={
             "seed": ("seed", seeds.astype(np.int64), {"long_name": "seed of the chain"}),
+            **model,
             "generation": (
                 "generation",
                 np.arange(1, n_generations + 1),
@@ -39,6 +54,13 @@ def label(
         },
         attrs=attrs,
     )
+
+
+def _model_first(values: np.ndarray, n_models: int) -> np.ndarray:
+    """Values `[seed, model, generation]` of such with the models at the end, or without them."""
+    if values.ndim == 2:
+        values = np.repeat(values[:, :, None], n_models, axis=2)
+    return np.moveaxis(values, 2, 1)
 
 
 def provenance(config: dict[str, Any], mesh: Mesh) -> dict[str, Any]:

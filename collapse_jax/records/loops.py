@@ -5,6 +5,7 @@ from typing import Any
 
 from collapse_jax.basics.paths import import_path, imported
 from collapse_jax.loop.curation.words import operator_kinds
+from collapse_jax.loop.ecosystems.description import Ecosystem, Loop
 from collapse_jax.loop.presets import PRESETS, name_of
 from collapse_jax.loop.schedules import Numbered
 from collapse_jax.loop.sources import KINDS
@@ -17,11 +18,21 @@ from collapse_jax.records.values import (
     write_value,
 )
 
+LOOPS = (*PRESETS, "Workflow", "Ecosystem")
+"""What the types of loops are called."""
 _STREAMS: dict[str, type] = {"real": Real, "synthetic": Synthetic, "fit": Fit}
 
 
-def describe_workflow(workflow: Workflow, n_generations: int | None) -> dict[str, Any]:
+def describe_workflow(workflow: Loop, n_generations: int | None) -> dict[str, Any]:
     """See `config.describe`; fields that are at their default are left out."""
+    if isinstance(workflow, Ecosystem):
+        return {
+            "type": "Ecosystem",
+            "workflow": describe_workflow(workflow.workflow, n_generations),
+            "mixing": [list(shares) for shares in workflow.mixing],
+            "truth_share": list(workflow.truth_share),
+            "shared_real": workflow.shared_real,
+        }
     name = name_of(workflow)
     if name is not None:
         return {"type": name}
@@ -72,8 +83,11 @@ def _parts() -> dict[str, type]:
     return {cls.__name__: cls for cls in (*KINDS, *operator_kinds().values())}
 
 
-def rebuild_workflow(written: dict[str, Any]) -> Workflow:
+def rebuild_workflow(written: dict[str, Any]) -> Loop:
     """The workflow that `describe_workflow` described."""
+    if written["type"] == "Ecosystem":
+        several = {name: value for name, value in written.items() if name != "type"}
+        return Ecosystem(**{**several, "workflow": rebuild_workflow(several["workflow"])})
     if written["type"] in PRESETS:
         return PRESETS[written["type"]]()
     parts = {part: fields for part, fields in written.items() if part != "type"}

@@ -1,19 +1,20 @@
 """What `simulate` is given, checked before anything is compiled."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.checks import check_compiled
+from collapse_jax.loop.ecosystems.description import Ecosystem, Loop
 from collapse_jax.loop.plan import CURATION, SIZES
 from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.numerics.keys import check_threefry
 from collapse_jax.records.config import KNOWN
-from collapse_jax.tasks import AbstractTask
-from collapse_jax.tasks.parts.comparison import check_features, variables_of
+from collapse_jax.tasks import AbstractTask, Variable
+from collapse_jax.tasks.parts.comparison import between_of, check_features, variables_of
 
 
 def in_stages(task: AbstractTask, runner: str | None, observe: Any) -> bool:
@@ -42,6 +43,31 @@ def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
     return np.asarray(values, dtype=np.uint32)
 
 
+def checked_loop(
+    workflow: Loop, task: AbstractTask, runner: str | None, observe: Any, mesh: Any
+) -> tuple[Workflow, dict[str, Variable]]:
+    """The loop of each model, and the variables that there are of several.
+
+    Raises:
+        TypeError: if the workflow or the task are of another type.
+        ValueError: where several models would run stage by stage, or on a mesh.
+    """
+    if not isinstance(workflow, Ecosystem):
+        check_instance("workflow", workflow, Workflow)
+    check_instance("task", task, AbstractTask)
+    if isinstance(workflow, Workflow):
+        return workflow, {}
+    if task.runner == "staged" or task.acceptance is not None:
+        raise ValueError(f"task must not be a {type(task).__name__} in an Ecosystem")
+    if observe is not None:
+        raise ValueError("observe must be None with an Ecosystem, whose models run in one program")
+    if runner == "staged":
+        raise ValueError("runner must be 'compiled' with an Ecosystem, got 'staged'")
+    if mesh is not None:
+        raise ValueError("mesh must be None with an Ecosystem; give devices")
+    return workflow.workflow, between_of(task) if workflow.n_models > 1 else {}
+
+
 def check_options(
     workflow: Workflow,
     task: AbstractTask,
@@ -49,6 +75,7 @@ def check_options(
     storage: str,
     checkpoint_seconds: float,
     features: Any,
+    between: Mapping[str, Variable],
 ) -> None:
     check_features(task, metrics, features)
     checks.one_of("storage", storage, ("auto", "rows"))
@@ -61,7 +88,7 @@ def check_options(
     if not metrics:
         raise ValueError("metrics must not be empty; leave it out for all of them")
     curation = CURATION if workflow.synthetic.curation else {}
-    known = {**SIZES, **curation, **task.variables, **variables_of(task)}
+    known = {**SIZES, **curation, **task.variables, **between, **variables_of(task)}
     for name in metrics:
         checks.one_of("metrics", name, known)
 

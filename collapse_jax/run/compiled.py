@@ -12,8 +12,9 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
+from collapse_jax.loop.ecosystems.steps import begin, make_world, step
 from collapse_jax.loop.form import Columns, Form, Numbers
-from collapse_jax.loop.generation import Metrics, begin, make_world, step
+from collapse_jax.loop.generation import Metrics
 from collapse_jax.loop.pool import Pool
 from collapse_jax.machines import programs
 from collapse_jax.machines.devices import AXIS
@@ -79,16 +80,18 @@ def scratch_bytes(
         ValueError: if the task has no rows that can be compared, or too few of them.
     """
     names = distances_among(task, names)
+    models = max(form.models, 1)
     if not names:
-        return task.scratch_bytes
+        return models * task.scratch_bytes
 
     def rows(seed):
         key = chain_key(seed)
-        return real_vectors(task, make_world(task, form, key), key, features)
+        one = form._replace(models=0)
+        return real_vectors(task, make_world(task, one, key), key, features)
 
     n, d = eqx.filter_eval_shape(rows, np.zeros((), np.uint32)).shape
     check_number(names, n)
-    return task.scratch_bytes + 12 * n**2 + 16 * n * d
+    return models * (task.scratch_bytes + 12 * n**2 + 16 * n * d)
 
 
 def start(chains: Chains) -> Pool:
@@ -100,8 +103,8 @@ def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, M
     """Run generations `first`, `first + 1`, ... (`steps` of them, at most `chains.chunk`).
 
     Returns:
-        The pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid. The pool
-        handed in is used up.
+        The pools, and the metrics `[seed, chunk]`, of which `steps` columns are valid, with an axis
+        of models at the end where there are several. The pool handed in is used up.
     """
     columns = chains.part(first, chains.chunk)
     return _advance((chains.without_numbers(), columns, jnp.asarray(steps, jnp.int32)), pool)
@@ -139,7 +142,8 @@ def _advance(context: tuple[Chains, Columns, jax.Array], pool: Pool) -> tuple[Po
                 pool, found = step(*parts, chains.features)
                 return pool, {name: metrics[name].at[i].set(found[name]) for name in found}
 
-            empty = {name: jnp.zeros(chains.chunk) for name in chains.names}
+            shape = (chains.chunk, *chains.form.models_axis)
+            empty = {name: jnp.zeros(shape) for name in chains.names}
             return lax.fori_loop(0, steps, body, (pool, empty))
 
         return jax.vmap(chain)(seeds, pool)

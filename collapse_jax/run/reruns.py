@@ -61,12 +61,14 @@ def rerun(
             "ds must be a dataset of simulate or sweep, which says how it was made"
         ) from None
     cells, axes = config.get("runs", [config]), config.get("over", {})
-    _check_parts(ds, config["metrics"], [*axes, "seed", "generation"])
+    several = ["model"] if config["workflow"].get("type") == "Ecosystem" else []
+    dims = [*axes, "seed", *several, "generation"]
+    _check_parts(ds, config["metrics"], dims)
     seeds = np.atleast_1d(ds["seed"].values).tolist()
     arguments = [arguments_of({**run, "metrics": list(ds)}, seeds, data) for run in cells]
     runs = [simulate(**of_cell, **options) for of_cell in arguments]
     whole = combine(runs, axes) if axes else runs[0]
-    part = whole.isel({name: _places(whole, ds, name) for name in (*axes, "seed", "generation")})
+    part = whole.isel({name: _places(whole, ds, name) for name in dims})
     again = part.map(lambda found: found.transpose(*ds[found.name].dims), keep_attrs=True)
     return again, {str(name): _difference(ds[name].values, again[name].values) for name in ds}
 

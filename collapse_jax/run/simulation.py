@@ -18,10 +18,10 @@ from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.checks import check_loop, check_rows
 from collapse_jax.loop.curation.checks import bytes_of_candidates, check_choices
+from collapse_jax.loop.ecosystems.description import Loop, extended
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
 from collapse_jax.loop.generation import metric_names
 from collapse_jax.loop.plan import CURATION, host_sizes
-from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
 from collapse_jax.machines.flags import usual_flags
@@ -33,7 +33,12 @@ from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.records.values import write_value
 from collapse_jax.run import compiled
-from collapse_jax.run.arguments import check_instance, check_options, checked_seeds, in_stages
+from collapse_jax.run.arguments import (
+    check_options,
+    checked_loop,
+    checked_seeds,
+    in_stages,
+)
 from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
 from collapse_jax.run.staged import StagedEngine
@@ -48,7 +53,7 @@ _CHUNK = 128  # most generations between two reports of progress
 
 @usual_flags()
 def simulate(
-    workflow: Workflow,
+    workflow: Loop,
     task: AbstractTask,
     n_generations: int,
     seeds: int | Sequence[int],
@@ -74,7 +79,7 @@ def simulate(
     own devices, and returns all of them; see `collapse_jax.hosts`.
 
     Args:
-        workflow: what each generation is trained on, for instance `Replace()`.
+        workflow: what each generation is trained on, for instance `Replace()`; or an `Ecosystem`.
         task: what is learned, for instance `Gaussian(dim=10, n_samples=100)`.
         n_generations: number of fits per chain; generation 1 is fitted to real data only.
         seeds: a number of chains, whose seeds are then `range(seeds)`, or distinct whole numbers of
@@ -107,9 +112,9 @@ def simulate(
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
         `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`; with
-        a curation also `acceptance_rate` and `mean_reward` of what each model generates. Its
-        attributes say how it was made; `collapse_jax.config.run_arguments` makes the same run of
-        them.
+        a curation also `acceptance_rate` and `mean_reward` of what each model generates; of an
+        `Ecosystem` `("seed", "model", "generation")`, and `distance_between` models. Its attributes
+        say how it was made; `collapse_jax.config.run_arguments` makes the same run of them.
 
     Raises:
         ValueError: before anything is compiled, for arguments outside their range (`TypeError` for
@@ -123,12 +128,11 @@ def simulate(
         >>> ds.trace_ratio.dims
         ('seed', 'generation')
     """
-    check_instance("workflow", workflow, Workflow)
-    check_instance("task", task, AbstractTask)
+    loop, between = checked_loop(workflow, task, runner, observe, mesh)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     seed_list = checked_seeds(seeds)
-    check_options(workflow, task, metrics, storage, checkpoint_seconds, features)
-    names = metric_names(task, metrics, curated=bool(workflow.synthetic.curation))
+    check_options(loop, task, metrics, storage, checkpoint_seconds, features, between)
+    names = metric_names(task, metrics, bool(loop.synthetic.curation), between)
     staged = in_stages(task, runner, observe)
     mesh = _find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
@@ -138,8 +142,8 @@ def simulate(
         maximum=2**62,
     )
     plan = workflow.plan(n_generations, task.n_samples)
-    check_loop(workflow, task, plan)
-    form = form_of(workflow, task, plan, storage)
+    check_loop(loop, task, plan)
+    form = extended(workflow, form_of(loop, task, plan, storage))
 
     make_room_for_programs()
     numbers = columns_of(plan, form, task.population)
@@ -180,7 +184,8 @@ def simulate(
     saved = kept.contents() if together and kept is not None else []
     hosts.agree({**config, "seeds": seed_list.tolist(), "checkpoint": saved})
     started = time.perf_counter()
-    values = {name: np.empty((len(own_seeds), n_generations), np.float32) for name in computed}
+    shape = (len(own_seeds), n_generations, *form.models_axis)
+    values = {name: np.empty(shape, np.float32) for name in computed}
     place = {seed: row for row, seed in enumerate(own_seeds.tolist())}
     bar = tqdm(
         total=n_generations * len(own_seeds),
@@ -221,7 +226,7 @@ def simulate(
     values = {name: values[name] for name in names}
     seconds = time.perf_counter() - started
     attrs = {**provenance(config, mesh), "workflow": caption(workflow), "wall_seconds": seconds}
-    return label(task, values, seed_list, attrs)
+    return label(task, values, seed_list, attrs, n_models=getattr(workflow, "n_models", 0))
 
 
 def _placed(task: AbstractTask, mesh: Mesh) -> AbstractTask:

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -82,7 +82,7 @@ def sweep(
 
 def _named(workflows: Any) -> dict[str, Workflow]:
     """Workflows by a name that tells them apart."""
-    listed = [workflows] if isinstance(workflows, Workflow) else list(workflows)
+    listed = list(workflows) if isinstance(workflows, Iterable) else [workflows]
     if not listed:
         raise ValueError("workflows must not be empty")
     for number, workflow in enumerate(listed):

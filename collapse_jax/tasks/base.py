@@ -55,6 +55,9 @@ class AbstractTask(eqx.Module):
     extrapolates: ClassVar[bool] = False
     """Whether a model is a vector of parameters, so that `Extrapolated` can go beyond it."""
 
+    error: ClassVar[str | None] = None
+    """The metric that is the squared distance of a model's `point` from the truth's, if any is."""
+
     variables: ClassVar[dict[str, Variable]]
     """The metrics that `measure` returns."""
 
@@ -187,6 +190,10 @@ class AbstractTask(eqx.Module):
     ) -> Model:
         """The model with parameters `(1 + weight) before - weight model`, where `extrapolates`."""
         return jax.tree.map(lambda a, b: a + weight * (a - b), before, model)
+
+    def point(self, world: World, model: Model) -> Float[Array, " k"]:
+        """The model as a point, in the coordinates in which the metric `error` is a distance."""
+        raise NotImplementedError(f"the models of a {type(self).__name__} are no points")
 
     def held_out(self, world: World, key: Key[Array, ""]) -> Rows:
         """Real rows that no fit sees, with which generated ones are compared.

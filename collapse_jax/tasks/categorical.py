@@ -60,6 +60,7 @@ class Categorical(AbstractSufficient):
     """Names of the outcomes, in their order, where they are labels of the user's own."""
 
     extrapolates: ClassVar[bool] = True
+    error: ClassVar[str | None] = "squared_error"
 
     variables: ClassVar[dict[str, Variable]] = {
         "entropy": Variable("entropy of the model", "nat"),
@@ -188,6 +189,9 @@ class Categorical(AbstractSufficient):
     ) -> Float[Array, " k"]:
         old, new = before / jnp.sum(before), model / jnp.sum(model)
         return jnp.maximum(old + weight * (old - new), 0.0)
+
+    def point(self, world: None, model: Num[Array, " k"]) -> Float[Array, " k"]:
+        return model / jnp.sum(model)
 
     def summarise(
         self, world: None, rows: Int[Array, " n"], valid: Bool[Array, " n"] | None, *, size: Size

@@ -96,6 +96,7 @@ class ExponentialFamily(AbstractSufficient):
 
     takes_temperature: ClassVar[bool] = False
     extrapolates: ClassVar[bool] = True
+    error: ClassVar[str | None] = "squared_error"
 
     variables: ClassVar[dict[str, Variable]] = {
         "squared_error": Variable("squared error of the mean", "data units^2"),
@@ -292,6 +293,9 @@ class ExponentialFamily(AbstractSufficient):
     ) -> Float[Array, " k"]:
         old, new = jnp.exp(before), jnp.exp(model)
         return jnp.log(jnp.clip(old + weight * (old - new), 0.0, self._truth.ends))
+
+    def point(self, world: Any, model: Float[Array, " k"]) -> Float[Array, "1"]:
+        return self._truth.relative_error(model)[None]
 
     def spaced(self, rows: Float[Array, " n"]) -> Float[Array, " n"]:
         return self.true_mean * jnp.exp(rows) if self.kind == "gamma" else rows

@@ -81,6 +81,7 @@ class Gaussian(AbstractSufficient):
     split_seed: int = eqx.field(static=True)
 
     extrapolates: ClassVar[bool] = True
+    error: ClassVar[str | None] = "squared_error_mean"
 
     variables: ClassVar[dict[str, Variable]] = {
         "squared_error_mean": Variable("squared error of the mean", "data units^2"),
@@ -275,6 +276,9 @@ class Gaussian(AbstractSufficient):
     ) -> Normal:
         return before.extrapolated(model, weight)
 
+    def point(self, world: Any, model: Normal) -> Float[Array, " d"]:
+        return self.axes.spread(model.mean)
+
     def held_out(self, world: Any, key: Key[Array, ""]) -> Float[Array, "n d"]:
         return super().held_out(world, key) if self.test_rows is None else self.test_rows
 
@@ -282,12 +286,7 @@ class Gaussian(AbstractSufficient):
         return self.axes.turn(self.axes.spread(rows.T)).T
 
     def summarise(
-        self,
-        world: Any,
-        rows: Float[Array, "n d"],
-        valid: Bool[Array, " n"] | None,
-        *,
-        size: Size,
+        self, world: Any, rows: Float[Array, "n d"], valid: Bool[Array, " n"] | None, *, size: Size
     ) -> Moments:
         # The user's rows may be near to singular in any part of them, which a product would hide.
         return moments_of(rows, valid, linalg.gram_lower if self.train is None else linalg.qr_lower)

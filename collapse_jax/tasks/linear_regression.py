@@ -81,6 +81,7 @@ class LinearRegression(AbstractSufficient):
     split_seed: int = eqx.field(static=True)
 
     extrapolates: ClassVar[bool] = True
+    error: ClassVar[str | None] = "test_error"
 
     variables: ClassVar[dict[str, Variable]] = {
         "test_error": Variable("mean squared error on test rows", "label units^2"),
@@ -129,8 +130,8 @@ class LinearRegression(AbstractSufficient):
                 raise ValueError("noise must be given: least squares fits the data exactly")
             self.noise = white.residual
         self.label_unit, self.deviation = white.unit, deviation_of(self.noise) / white.unit
-        self.train_x, self.train_y = _float32(white.train_x), _float32(white.train_y)
-        self.test_x, self.test_y = _float32(white.test_x), _float32(white.test_y)
+        self.train_x, self.train_y = jnp.float32(white.train_x), jnp.float32(white.train_y)
+        self.test_x, self.test_y = jnp.float32(white.test_x), jnp.float32(white.test_y)
 
     @property
     def rank(self) -> int:
@@ -281,6 +282,10 @@ class LinearRegression(AbstractSufficient):
         noise = self._deviation(temperature) * draws.normal(key, (len(x),))
         return rows._replace(y=x @ model + noise)
 
+    def point(self, world: RegressionWorld, model: Float[Array, " d"]) -> Float[Array, " k"]:
+        unit = np.float32(self.n_test) ** -0.5
+        return world.test_factor.T @ model if self.test_x is None else self.test_x @ model * unit
+
     def summarise(
         self,
         world: RegressionWorld,
@@ -321,7 +326,3 @@ def _checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if len(x) != len(y):
         raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(y)}")
     return x, y
-
-
-def _float32(array: np.ndarray) -> Float[Array, "..."]:
-    return jnp.asarray(array, jnp.float32)

@@ -11,6 +11,7 @@ the formulas, each usable alone, in NumPy and SciPy and double precision:
 - `regression`, `kernel`, `categorical`, `families`: the other tasks; `wright_fisher`: categorical
   models under Replace, exactly, and their single outcomes;
 - `curation`: rows that are chosen, verified or edited, and models that are extrapolated;
+  `ecosystems`: several models that feed each other;
 - `predictions`: what is known per task and plan, the layer below `expected`.
 
 Generations are counted t = 1..T, and generation 1 is fitted to real data. Numbers out of range
@@ -20,6 +21,7 @@ raise `ValueError`, arguments of the wrong type `TypeError`.
 from collapse_jax.theory import (
     categorical,
     curation,
+    ecosystems,
     families,
     gaussian,
     kernel,
@@ -41,6 +43,7 @@ __all__ = [
     "Prediction",
     "categorical",
     "curation",
+    "ecosystems",
     "expected",
     "families",
     "gaussian",

@@ -14,6 +14,7 @@ from collapse_jax.theory.curation.foresight import (
     predict_edited,
     predict_extrapolated,
 )
+from collapse_jax.theory.ecosystems import predict_ecosystem
 from collapse_jax.theory.families import predict_family, predict_logistic, predict_mixture
 from collapse_jax.theory.plans import is_plain, plan_of
 from collapse_jax.theory.predictions import (
@@ -32,6 +33,7 @@ _PRESENTATION = {
     "n_train": ("size of the training set", "1"),
     "real_fraction": ("share of real data in the training set", "1"),
     "acceptance_rate": ("share of the rows generated that curation takes", "1"),
+    "distance_between": ("squared distance from the mean of the other models", ""),
     "mean_reward": ("mean reward or score of the rows taken", "1"),
 }
 
@@ -64,19 +66,22 @@ class Expected:
 
         Args:
             workflow: a workflow, or any object with its method `plan(n_generations, n_samples)`
-                (nothing is known of others).
+                (nothing is known of others); or an `Ecosystem`.
             task: a task of the package or of a registered class.
             n_generations: number of generations T.
 
         Returns:
-            A dataset with the dimension "generation" and one variable per known metric, named as in
-            the results of `simulate`. Attributes of a variable: `kind` ("exact"; "asymptotic":
-            right for large samples; "bound"), `source`, `long_name`, `units`.
+            A dataset with the dimension "generation", for an ecosystem also "model", and one
+            variable per known metric, named as in the results of `simulate`. Attributes of a
+            variable: `kind` ("exact"; "asymptotic": right for large samples; "bound"), `source`,
+            `long_name`, `units`.
 
         Raises:
             ValueError: if `n_generations` is below 1, or a schedule of the workflow too short.
         """
         check_count("n_generations", n_generations)
+        if hasattr(workflow, "mixing"):
+            return _dataset(predict_ecosystem(workflow, task, n_generations), task, n_generations)
         predictions: Predictions = {}
         n_samples, plan = getattr(task, "n_samples", None), None
         if n_samples is not None:
@@ -235,6 +240,12 @@ def _dataset(predictions: Predictions, task: Any, n_generations: int) -> xr.Data
     for name, (values, kind, source) in predictions.items():
         long_name, units = presentation.get(name, (name.replace("_", " "), ""))
         attributes = {"long_name": long_name, "units": units, "kind": kind, "source": source}
-        variables[name] = ("generation", np.asarray(values, dtype=np.float64), attributes)
+        array = np.asarray(values, dtype=np.float64)
+        variables[name] = (("model", "generation")[-array.ndim :], array, attributes)
     generation = ("generation", np.arange(1, n_generations + 1), {"long_name": "generation"})
-    return xr.Dataset(variables, coords={"generation": generation})
+    found = xr.Dataset(variables, coords={"generation": generation})
+    return (
+        found.assign_coords(model=np.arange(found.sizes["model"]))
+        if "model" in found.dims
+        else found
+    )

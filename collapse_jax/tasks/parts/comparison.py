@@ -27,6 +27,8 @@ DISTANCES: dict[str, Variable] = {
 }
 """Metrics that every task has whose rows are numbers, computed only where they are named."""
 
+BETWEEN = "distance_between"
+"""What says how far each of several models is from the others."""
 _POWERS = {"frechet": 2, "sliced_wasserstein": 2, "energy": 1}
 """By which power of the unit of rows they grow."""
 _NEIGHBOURS = {"precision": 3, "recall": 3, "coverage": 5}
@@ -49,10 +51,19 @@ def distances_among(task: AbstractTask, names: Sequence[str]) -> list[str]:
     return [name for name in names if name in DISTANCES and name not in task.variables]
 
 
+def between_of(task: AbstractTask) -> dict[str, Variable]:
+    """The distance between several models of a task, where they are points."""
+    if task.error is None:
+        return {}
+    units = task.variables[task.error].units
+    return {BETWEEN: Variable("squared distance from the mean of the other models", units)}
+
+
 def units_of(task: AbstractTask, features: Features | None) -> dict[str, float]:
     """Factors from the units of the device to the user's; features are in their own."""
     unit = task.row_unit if features is None else 1.0
-    return {**{name: unit**power for name, power in _POWERS.items()}, **task.units}
+    between = {BETWEEN: task.units.get(task.error, 1.0)} if task.error is not None else {}
+    return {**{name: unit**power for name, power in _POWERS.items()}, **between, **task.units}
 
 
 def in_user_units(
