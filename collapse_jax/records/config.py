@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from collapse_jax import tasks
+from collapse_jax import tasks, trained
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.basics.paths import import_path, imported
 from collapse_jax.loop.ecosystems.description import Ecosystem
@@ -36,6 +36,9 @@ KNOWN: dict[str, type] = {
         tasks.KernelDensity,
         tasks.LinearRegression,
         tasks.LogisticRegression,
+        trained.Autoencoder,
+        trained.Diffusion,
+        trained.Flow,
     )
 }
 _LANGUAGE = {

@@ -1,8 +1,8 @@
 """Generators that are trained: flows, diffusion models and autoencoders of points and images."""
 
+from collapse_jax.trained.autoencoder import Autoencoder
+from collapse_jax.trained.base import AbstractGenerator
+from collapse_jax.trained.diffusion import Diffusion
+from collapse_jax.trained.flow import Flow
 
-
-
-
-
-
+__all__ = ["AbstractGenerator", "Autoencoder", "Diffusion", "Flow"]

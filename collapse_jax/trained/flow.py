@@ -136,14 +136,20 @@ class Flow(AbstractGenerator):
 @functools.cache
 def _made(dim: int, layers: int, knots: int, width: int, depth: int) -> Any:
     """A flow of flowjax with weights of no use."""
-    from flowjax import bijections, distributions, flows  # slow to import
+    from flowjax.bijections import Chain, Coupling, Flip, Invert, RationalQuadraticSpline, Scan
+    from flowjax.distributions import StandardNormal, Transformed  # slow to import
 
-    with jax.ensure_compile_time_eval():  # it has functions that hold arrays
-        return flows.coupling_flow(
-            jax.random.key(0, impl="threefry2x32"),
-            base_dist=distributions.StandardNormal((dim,)),
-            transformer=bijections.RationalQuadraticSpline(knots=knots, interval=_REACH),
-            flow_layers=layers,
+    def layer(key: Key[Array, ""]) -> Any:
+        coupling = Coupling(
+            key,
+            transformer=RationalQuadraticSpline(knots=knots, interval=_REACH),
+            untransformed_dim=dim // 2,
+            dim=dim,
             nn_width=width,
             nn_depth=depth,
         )
+        return Chain([coupling, Flip((dim,))])
+
+    with jax.ensure_compile_time_eval():  # it has functions that hold arrays
+        keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), layers)
+        return Transformed(StandardNormal((dim,)), Invert(Scan(eqx.filter_vmap(layer)(keys))))
