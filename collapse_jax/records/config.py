@@ -19,12 +19,7 @@ from collapse_jax.basics.paths import import_path, imported
 from collapse_jax.loop.ecosystems.description import Ecosystem
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.records.loops import LOOPS, describe_workflow, rebuild_workflow
-from collapse_jax.records.values import (
-    read_value,
-    reason_of,
-    unknown,
-    write_value,
-)
+from collapse_jax.records.values import read_value, reason_of, unknown, write_value
 
 KNOWN: dict[str, type] = {
     cls.__name__: cls
@@ -36,9 +31,7 @@ KNOWN: dict[str, type] = {
         tasks.KernelDensity,
         tasks.LinearRegression,
         tasks.LogisticRegression,
-        trained.Autoencoder,
-        trained.Diffusion,
-        trained.Flow,
+        *trained.GENERATORS,
     )
 }
 _LANGUAGE = {

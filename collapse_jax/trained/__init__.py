@@ -5,4 +5,7 @@ from collapse_jax.trained.base import AbstractGenerator
 from collapse_jax.trained.diffusion import Diffusion
 from collapse_jax.trained.flow import Flow
 
-__all__ = ["AbstractGenerator", "Autoencoder", "Diffusion", "Flow"]
+__all__ = ["GENERATORS", "AbstractGenerator", "Autoencoder", "Diffusion", "Flow"]
+
+GENERATORS: tuple[type[AbstractGenerator], ...] = (Autoencoder, Diffusion, Flow)
+"""Those that can be written down and made again."""

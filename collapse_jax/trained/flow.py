@@ -1,15 +1,18 @@
 """Normalising flows: densities that are known exactly, and fitted to their own samples."""
 
 import functools
-from typing import Annotated, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
+from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics import draws
 from collapse_jax.tasks.base import Model, Variable
 from collapse_jax.trained import networks
@@ -65,7 +68,7 @@ class Flow(AbstractGenerator):
     layers: int = eqx.field(static=True)
     knots: int = eqx.field(static=True)
 
-    variables = {  # noqa: RUF012
+    variables: ClassVar[dict[str, Variable]] = {
         "nll": Variable("negative log-density of held-out real data under the model", "nat"),
         **LEARNING,
         "train_loss": Variable("mean negative log-density in training", "nat"),
@@ -98,6 +101,18 @@ class Flow(AbstractGenerator):
             self._set_truth(dataset, n_samples, noise, n_test)
         else:
             self._set_data(data, n_samples)
+            self._check_density()
+
+    def _check_density(self) -> None:
+        if self.dim < 2:
+            raise ValueError("data must have 2 columns or more for a Flow, got 1")
+        same = np.ptp(np.asarray(self.train), axis=0).reshape(self.shape) == 0.0
+        if np.any(same):
+            pixel = tuple(map(int, np.argwhere(same)[0]))
+            raise ValueError(
+                f"data must have a density for a Flow, and pixel {pixel} is the same in all "
+                "training images; add some noise to them, or crop them"
+            )
 
     def parameters(self, key: Key[Array, ""]) -> Any:
         """A flow of flowjax; the weights of its networks are what is trained."""
@@ -136,20 +151,19 @@ class Flow(AbstractGenerator):
 @functools.cache
 def _made(dim: int, layers: int, knots: int, width: int, depth: int) -> Any:
     """A flow of flowjax with weights of no use."""
-    from flowjax.bijections import Chain, Coupling, Flip, Invert, RationalQuadraticSpline, Scan
-    from flowjax.distributions import StandardNormal, Transformed  # slow to import
 
-    def layer(key: Key[Array, ""]) -> Any:
-        coupling = Coupling(
-            key,
-            transformer=RationalQuadraticSpline(knots=knots, interval=_REACH),
-            untransformed_dim=dim // 2,
-            dim=dim,
+    @usual_flags()
+    def make() -> Any:
+        from flowjax import bijections, distributions, flows  # slow to import
+
+        return flows.coupling_flow(
+            jax.random.key(0, impl="threefry2x32"),
+            base_dist=distributions.StandardNormal((dim,)),
+            transformer=bijections.RationalQuadraticSpline(knots=knots, interval=_REACH),
+            flow_layers=layers,
             nn_width=width,
             nn_depth=depth,
         )
-        return Chain([coupling, Flip((dim,))])
 
-    with jax.ensure_compile_time_eval():  # it has functions that hold arrays
-        keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), layers)
-        return Transformed(StandardNormal((dim,)), Invert(Scan(eqx.filter_vmap(layer)(keys))))
+    with ThreadPoolExecutor(1) as other:  # where nothing is traced: a flow has arrays of its own
+        return other.submit(make).result()
