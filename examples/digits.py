@@ -28,11 +28,11 @@ class Grid(NamedTuple):
 
     n_generations: int
     seeds: int
-    steps: int = 1500
-    width: int = 256
+    steps: int = 1000
+    width: int = 192
 
 
-QUICK, FULL = Grid(6, 2), Grid(10, 8, steps=4000)
+QUICK, FULL = Grid(5, 2), Grid(10, 8, steps=3000, width=256)
 METRICS = ("frechet", "precision", "recall")
 COLORS = {"generated only": "#B3262A", "real and half as many": "#1F6FB4", "cold": "#7A4FA3"}
 SHOWN = 8  # digits of a row
@@ -70,8 +70,10 @@ def main(out: str = "digits.png", grid: Grid = QUICK) -> tuple[Path, dict[str, d
             *(loop, task, grid.n_generations, grid.seeds), metrics=METRICS, observe=see
         )
         means = {metric: ds[metric].mean("seed").values for metric in METRICS}
-        said = [[judge.predict(x.reshape(-1, 64) / 16.0) for x in digits] for judge in judges]
-        means["recognised"] = np.mean(np.equal(*said), axis=1)
+        first, second = (
+            [judge.predict(x.reshape(-1, 64) / 16.0) for x in digits] for judge in judges
+        )
+        means["recognised"] = np.mean(np.equal(first, second), axis=1)
         found[name], drawn[name] = means, [x[0, :SHOWN] for x in digits]
     return figures.save(_figure(found, drawn, grid), out), found
 
