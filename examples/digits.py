@@ -35,7 +35,8 @@ class Grid(NamedTuple):
 QUICK, FULL = Grid(5, 2), Grid(10, 8, steps=3000, width=256)
 METRICS = ("frechet", "precision", "recall")
 COLORS = {"generated only": "#B3262A", "real and half as many": "#1F6FB4", "cold": "#7A4FA3"}
-SHOWN = 8  # digits of a row
+SHOWN = 7  # digits of a row
+_GAP = ((0, 0), (1, 1), (1, 1))  # pixels around each
 
 
 def loops(n: int) -> dict[str, cj.Workflow]:
@@ -90,10 +91,10 @@ def _figure(found: dict[str, Any], drawn: dict[str, Any], grid: Grid) -> Figure:
         for i, (name, digits) in enumerate(drawn.items()):
             ax = figure.add_subplot(places[0, 4 * i : 4 * i + 4])
             chosen = sorted({0, len(digits) // 2, len(digits) - 1})
-            rows = [np.hstack(digits[t].reshape(-1, 8, 8)) for t in chosen]
+            rows = [np.hstack(np.pad(digits[t].reshape(-1, 8, 8), _GAP)) for t in chosen]
             ax.imshow(np.vstack(rows), cmap="gray_r", vmin=0.0, vmax=16.0)
             ax.set_xticks([])
-            ax.set_yticks(8 * np.arange(len(chosen)) + 3.5, [str(t + 1) for t in chosen])
+            ax.set_yticks(10 * np.arange(len(chosen)) + 4.5, [str(t + 1) for t in chosen])
             ax.set_title(name, fontsize=10.0, color=COLORS[name])
             ax.set_ylabel("generation")
         t = np.arange(1, grid.n_generations + 1)
