@@ -91,7 +91,7 @@ def _figure(found: dict[str, Any], drawn: dict[str, Any], grid: Grid) -> Figure:
         for i, (name, digits) in enumerate(drawn.items()):
             ax = figure.add_subplot(places[0, 4 * i : 4 * i + 4])
             chosen = sorted({0, len(digits) // 2, len(digits) - 1})
-            rows = [np.hstack(np.pad(digits[t].reshape(-1, 8, 8), _GAP)) for t in chosen]
+            rows = [np.hstack([*np.pad(digits[t].reshape(-1, 8, 8), _GAP)]) for t in chosen]
             ax.imshow(np.vstack(rows), cmap="gray_r", vmin=0.0, vmax=16.0)
             ax.set_xticks([])
             ax.set_yticks(10 * np.arange(len(chosen)) + 4.5, [str(t + 1) for t in chosen])
