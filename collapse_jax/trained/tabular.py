@@ -64,6 +64,8 @@ class Tabular(AbstractTrained):
         steps: training steps of a generation.
         batch_size: rows of a step.
         learning_rate: of Adam in the first step; it falls to 0 along a cosine.
+        decay: by which share of the learning rate weights become smaller in each step, which keeps
+            what is learned of few rows simple.
         width: units of each hidden layer of the network.
         depth: its hidden layers; none for laws that are linear in what is given.
         test_fraction: share of the rows of `data` that is kept for tests.
@@ -90,6 +92,7 @@ class Tabular(AbstractTrained):
     steps: int = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
     learning_rate: Any
+    decay: Any
     columns: Columns = eqx.field(static=True)
     window: int = eqx.field(static=True)
     categorical: tuple[str, ...] = eqx.field(static=True)
@@ -125,12 +128,13 @@ class Tabular(AbstractTrained):
         *,
         window: int = 0,
         categorical: Annotated[Sequence[str], "NAME ..."] = (),
-        components: int = 5,
+        components: int = 3,
         steps: int = 500,
         batch_size: int = 128,
-        learning_rate: Number = 1e-2,
+        learning_rate: Number = 5e-3,
+        decay: Number = 1.0,
         width: int = 64,
-        depth: int = 1,
+        depth: int = 2,
         test_fraction: float = 0.25,
         split_seed: int = 0,
     ):
@@ -139,6 +143,7 @@ class Tabular(AbstractTrained):
         self.steps = checks.whole_number("steps", steps)
         self.batch_size = checks.whole_number("batch_size", batch_size)
         self.learning_rate = checks.positive_number("learning_rate", learning_rate)
+        self.decay = checks.positive_number("decay", decay, zero_allowed=True)
         self.width = checks.whole_number("width", width)
         self.depth = checks.whole_number("depth", depth, 0)
         self.test_fraction, self.split_seed = test_fraction, split_seed
@@ -200,9 +205,10 @@ class Tabular(AbstractTrained):
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
-        """Adam, of which the steps become shorter along a cosine, and long gradients as well."""
+        """Adam with decay; its steps become shorter along a cosine, and long gradients as well."""
         rate = optax.cosine_decay_schedule(self.learning_rate, self.steps)
-        return optax.chain(optax.clip_by_global_norm(_LONGEST), optax.adam(rate))
+        adam = optax.adamw(rate, weight_decay=self.decay)
+        return optax.chain(optax.clip_by_global_norm(_LONGEST), adam)
 
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> Float[Array, "m w c"]:
         return self.test
