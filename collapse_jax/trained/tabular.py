@@ -238,7 +238,7 @@ class Tabular(AbstractTrained):
         deviation = self.unit * jnp.asarray(self.scale, jnp.float32)
         found = jnp.asarray(self.origin, jnp.float32)[None] + rows[:, -1] * deviation[None]
         return {
-            column.name: found[:, i].astype(jnp.int32 if column.categories else jnp.float32)
+            column.name: rows[:, -1, i].astype(jnp.int32) if column.categories else found[:, i]
             for i, column in enumerate(self.columns.each)
         }
 
