@@ -293,15 +293,25 @@ def in_numbers(row):
     return jnp.stack([row["size"] / 20, 1.0 * row["is_new"]])
 
 
-def test_distances_and_the_way_back():
+def test_configurations_make_tables_again_of_the_same_data():
+    task = cj.Tabular(MIXED, window=1, categorical=["is_new"], n_samples=8, **SMALL)
+    written = cj.config.describe(task)
+    again = cj.config.rebuild(written, data=MIXED)
+    assert cj.config.describe(again) == written
+    assert again.types == task.types
+    other = replaced("colour", np.where(COLOURS == "red", "rot", COLOURS))
+    with pytest.raises(ValueError, match="fingerprint differs"):
+        cj.config.rebuild(written, data=other)
+
+
+@thorough
+def test_features_are_compared():
     task = cj.Tabular(MIXED, n_samples=8, **SMALL)
-    ds = run(cj.Replace(), task, 1, 2, metrics=["energy"], features=in_numbers)
+    options = {"metrics": ["energy"], "features": in_numbers}
+    ds = run(cj.Replace(), task, 1, 2, **options)
     assert np.all(ds.energy > 0)
     again = cj.simulate(**cj.config.run_arguments(ds, data=MIXED), progress=False)
     np.testing.assert_array_equal(ds.energy, again.energy)
-    other = replaced("colour", np.where(COLOURS == "red", "rot", COLOURS))
-    with pytest.raises(ValueError, match="fingerprint differs"):
-        cj.config.run_arguments(ds, data=other)
 
 
 def test_least_squares_of_series_are_those_of_numpy():
