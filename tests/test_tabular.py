@@ -15,7 +15,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from statistics_helpers import assert_law, assert_mean
 
 import collapse_jax as cj
-from collapse_jax.literature.drift import AR1, traffic
+from collapse_jax.literature.findings.series import AR1, traffic
 from collapse_jax.trained import table_distances
 from collapse_jax.trained.columns import Column, Columns, read_columns
 
