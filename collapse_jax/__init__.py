@@ -46,6 +46,7 @@ from collapse_jax.tasks import (
     LogisticRegression,
     Variable,
 )
+from collapse_jax.trained import Autoencoder, Diffusion, Flow, Tabular
 
 if TYPE_CHECKING:
     from collapse_jax.language import corpora as corpus
@@ -59,15 +60,18 @@ __all__ = [
     "AbstractTrained",
     "Accumulate",
     "AccumulateSubsample",
+    "Autoencoder",
     "BestOf",
     "Categorical",
     "Diagnosis",
+    "Diffusion",
     "Ecosystem",
     "Edit",
     "ExponentialFamily",
     "Extrapolated",
     "Filter",
     "Fit",
+    "Flow",
     "Gaussian",
     "GaussianMixture",
     "KernelDensity",
@@ -81,6 +85,7 @@ __all__ = [
     "Real",
     "Replace",
     "Synthetic",
+    "Tabular",
     "Threshold",
     "Variable",
     "Verify",

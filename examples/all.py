@@ -18,6 +18,7 @@ OUTPUTS = {
     "blobs_centers": "blobs.png",
     "linear_regression": "regression.png",
     "logistic": "logistic.png",
+    "digits": "digits.png",
     "categorical": "categorical.png",
     "real_share": "real_share.png",
     "three_limits": "limits.png",

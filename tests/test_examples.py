@@ -80,6 +80,20 @@ def test_logistic(tmp_path):
 
 
 @pytest.mark.thorough
+def test_digits(tmp_path):
+    """Generated digits alone drift away, real ones hold them, and cold ones lose their variety."""
+    script, settings = tiny("digits", n_generations=4, seeds=2)
+    path, found = script.main(str(tmp_path / "digits.png"), settings)
+    alone, mixed, cold = found.values()
+    assert alone["recognised"][0] > 0.8
+    assert alone["frechet"][-1] > 1.5 * alone["frechet"][0]
+    assert mixed["frechet"][-1] < 1.4 * mixed["frechet"][0]
+    assert cold["precision"][-1] > cold["precision"][0]
+    assert cold["recall"][-1] < 0.3 * cold["recall"][0]
+    assert path.stat().st_size > 10_000
+
+
+@pytest.mark.thorough
 def test_diagnoses(tmp_path):
     script, settings = tiny("diagnoses", sizes=(6,), n_generations=8, seeds=20)
     script.tasks = lambda n: [cj.Categorical(3, n)]

@@ -29,8 +29,8 @@ MORE_STRANGE = 0.05
 """Hallucinated or entangled data have appeared when their share rose by this much."""
 
 _DISTANCES = ("frechet", "sliced_wasserstein", "energy", "mmd")
-_RISKS = ("test_error", "squared_error", "nll", "test_loss", *_DISTANCES)
-_LOG_RISKS = ("nll", "test_loss")
+_RISKS = ("test_error", "squared_error", "nll", "-elbo", "test_loss", *_DISTANCES)
+_LOG_RISKS = ("nll", "-elbo", "test_loss")
 _ZERO_RISKS = ("test_error", "squared_error", "wasserstein2")
 _COVERS = ("tail_coverage", "recall", "coverage")
 _VARIANCES = ("trace_ratio", "entropy_ratio", "variance_ratio")
@@ -99,8 +99,8 @@ def diagnose(ds: xr.Dataset | Sequence[xr.Dataset]) -> Diagnosis:
     and where the run lacks what the definition speaks of, it is "cannot tell".
 
     *Late* is the last quarter of the generations. *Risk* is the first of `test_error`,
-    `squared_error`, `nll`, `test_loss` and the distances that there is. Means over chains leave out
-    5 % of the chains at either end, so that a few freak or dead ones do not decide.
+    `squared_error`, `nll`, `-elbo`, `test_loss` and the distances that there is. Means over chains
+    leave out 5 % of the chains at either end, so that a few freak or dead ones do not decide.
 
     - `"catastrophic risk"`: the late risk is over 10 times that of generation 1; for likelihoods,
         which have no zero, real data are over 10 times less likely (log 10 nats). Errors relative
@@ -147,7 +147,7 @@ def diagnose(ds: xr.Dataset | Sequence[xr.Dataset]) -> Diagnosis:
     if isinstance(ds, xr.Dataset) and "n_samples" in ds.dims:
         ds = [ds.isel(n_samples=i) for i in range(ds.sizes["n_samples"])]
     runs = [run.ds for run in collect(ds, theory=False, models=False)]
-    first = runs[0]
+    first = runs[0].assign({"-elbo": -runs[0].elbo}) if "elbo" in runs[0] else runs[0]
     chains, generations = first.sizes["seed"], first.sizes["generation"]
     heading = f"{title(collect(first, False))} ({chains} chains, {generations} generations)"
     if min(run.sizes["seed"] for run in runs) < 2 or generations < bootstrap.FEWEST_GENERATIONS:

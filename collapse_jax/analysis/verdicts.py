@@ -58,6 +58,7 @@ SCALES: dict[str, Scale] = {
     "entropy_ratio": Scale(_plain, _minus_log, is_ratio=True, small=math.log(1.1)),
     "excess_loss": Scale(_plain, _plain, is_ratio=True),
     "nll": Scale(_plain, _plain, is_ratio=False),
+    "elbo": Scale(np.negative, _plain, is_ratio=False),
     "test_loss": Scale(_plain, _plain, is_ratio=False),
     "frechet": Scale(_plain, _plain, is_ratio=True),
     "sliced_wasserstein": Scale(_plain, _plain, is_ratio=True),

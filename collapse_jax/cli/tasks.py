@@ -19,6 +19,9 @@ _CLASSES = {
     "logistic-regression": "LogisticRegression",
     "categorical": "Categorical",
     "exponential-family": "ExponentialFamily",
+    "flow": "Flow",
+    "diffusion": "Diffusion",
+    "autoencoder": "Autoencoder",
 }
 TASKS = (*_CLASSES, "lm")
 OWN = "MODULE:CLASS"
@@ -58,9 +61,9 @@ def find_kind(name: Any) -> Kind:
             language.USUAL,
             language.extra_settings(),
         )
-    from collapse_jax import tasks
+    from collapse_jax import tasks, trained
 
-    return _kind_of(getattr(tasks, _CLASSES[name]))
+    return _kind_of({**vars(tasks), **vars(trained)}[_CLASSES[name]])
 
 
 def find_own(path: str) -> Kind:

@@ -13,18 +13,13 @@ import jax
 import numpy as np
 import xarray as xr
 
-from collapse_jax import tasks
+from collapse_jax import tasks, trained
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.basics.paths import import_path, imported
 from collapse_jax.loop.ecosystems.description import Ecosystem
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.records.loops import LOOPS, describe_workflow, rebuild_workflow
-from collapse_jax.records.values import (
-    read_value,
-    reason_of,
-    unknown,
-    write_value,
-)
+from collapse_jax.records.values import read_value, reason_of, unknown, write_value
 
 KNOWN: dict[str, type] = {
     cls.__name__: cls
@@ -36,6 +31,8 @@ KNOWN: dict[str, type] = {
         tasks.KernelDensity,
         tasks.LinearRegression,
         tasks.LogisticRegression,
+        *trained.GENERATORS,
+        trained.Tabular,
     )
 }
 _LANGUAGE = {

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -224,9 +225,23 @@ def simulate(
     shape = (len(seed_list), n_generations)
     values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
     values = {name: values[name] for name in names}
+    _warn_of_failures(values, seed_list.tolist())
     seconds = time.perf_counter() - started
     attrs = {**provenance(config, mesh), "workflow": caption(workflow), "wall_seconds": seconds}
     return label(task, values, seed_list, attrs, n_models=getattr(workflow, "n_models", 0))
+
+
+def _warn_of_failures(values: dict[str, np.ndarray], seeds: Sequence[int]) -> None:
+    """Say where training met losses that are no finite numbers."""
+    failed = values.get("failed_step", np.zeros((1, 1)))
+    if np.any(failed > 0.0):
+        chain, t = np.argwhere(failed > 0.0)[0]
+        warnings.warn(
+            f"training of seed {seeds[chain]} in generation {t + 1} left out step "
+            f"{failed[chain, t]:.0f}, whose loss or slope was no finite number; the metric "
+            f"failed_step says where else, in {np.sum(failed > 0.0)} fits in all",
+            stacklevel=4,
+        )
 
 
 def _placed(task: AbstractTask, mesh: Mesh) -> AbstractTask:

@@ -21,8 +21,13 @@ class Training(NamedTuple):
     model: Model
     moments: optax.OptState
     total: Float[Array, ""]
-    """Sum of the losses of all steps so far."""
+    """Sum of the losses of all steps that were made."""
     n_steps: Int[Array, ""]
+    """How many were made, those left out apart."""
+    failed: Int[Array, ""]
+    """The first step that was left out, counted from 1; 0 for none."""
+    average: Model | None
+    """The moving average of parameters where that is the model."""
 
 
 class AbstractTrained(AbstractTask):
@@ -30,7 +35,9 @@ class AbstractTrained(AbstractTask):
 
     A task of one's own has, in place of `fit`, `parameters` and `loss`. Each step draws a batch of
     rows, each with a probability like its weight, so that any workflow can be run. With
-    `Fit(warm_start=True)` training goes on from the model before.
+    `Fit(warm_start=True)` training goes on from the model before. A step whose loss or slope is no
+    finite number changes nothing: the chain goes on, and `failed_step`, a metric for tasks that
+    have it among their `variables`, is the first such step of a generation, or 0.
 
     Parameters may be any pytree, such as a module of equinox. Only its floating-point arrays are
     carried along and trained; `whole` puts the rest back.
@@ -69,6 +76,11 @@ class AbstractTrained(AbstractTask):
         """How gradients change the parameters: Adam at `learning_rate`, or at 0.01 without."""
         return optax.adam(getattr(self, "learning_rate", 1e-2))
 
+    @property
+    def averaging(self) -> float | None:
+        """Decay of the moving average of parameters that is the model; None for the last ones."""
+        return None
+
     @abstractmethod
     def parameters(self, key: Key[Array, ""]) -> Any:
         """The parameters of a fresh start."""
@@ -98,8 +110,9 @@ class AbstractTrained(AbstractTask):
             return eqx.filter(self.parameters(data.initial_key), eqx.is_inexact_array)
 
         model = data.start(fresh)
-        moments = self.optimizer.init(model)
-        return Training(model, moments, jnp.zeros(()), jnp.zeros((), jnp.int32))
+        moments, none = self.optimizer.init(model), jnp.zeros((), jnp.int32)
+        average = None if self.averaging is None else model
+        return Training(model, moments, jnp.zeros(()), none, none, average)
 
     def learn(self, world: World, data: Data, state: Training, steps: Steps) -> Training:
         rows, optimizer = data.rows, self.optimizer
@@ -115,19 +128,38 @@ class AbstractTrained(AbstractTask):
             value, gradient = jax.value_and_grad(loss)(state.model)
             updates, moments = optimizer.update(gradient, state.moments, state.model)
             model = optax.apply_updates(state.model, updates)
-            return Training(model, moments, state.total + value, state.n_steps + 1)
+            made = state.n_steps + 1
+            average = self._average(state.average, model, made)
+            after = Training(model, moments, state.total + value, made, state.failed, average)
+            leaves = [value, *jax.tree.leaves(gradient)]
+            good = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+            failed = jnp.where(state.failed == 0, step + 1, state.failed).astype(jnp.int32)
+            left_out = state._replace(failed=failed)
+            return jax.tree.map(lambda new, old: jnp.where(good, new, old), after, left_out)
 
         return lax.fori_loop(steps.first, steps.last, body, state)
 
+    def _average(self, average: Model | None, model: Model, made: Int[Array, ""]) -> Model | None:
+        """The moving average after so many steps, of which the first few forget quickly."""
+        if average is None:
+            return None
+        decay = jnp.minimum(jnp.float32(self.averaging), (1.0 + made) / (10.0 + made))
+        return jax.tree.map(lambda old, new: new + decay * (old - new), average, model)
+
     def conclude(self, state: Training) -> Model:
-        return state.model
+        return state.model if state.average is None else state.average
 
     def fit(self, world: World, data: Data) -> Model:
         steps = Steps(0, self.steps, data.places.total)
         return self.conclude(self.learn(world, data, self.begin(world, data), steps))
 
     def measure_learning(self, state: Training) -> dict[str, Float[Array, ""]]:
-        return {"train_loss": state.total / jnp.maximum(state.n_steps, 1)}
+        loss = state.total / jnp.maximum(state.n_steps, 1)
+        lost = (state.n_steps == 0) & (state.failed > 0)
+        return {
+            "train_loss": jnp.where(lost, jnp.inf, loss),
+            "failed_step": state.failed.astype(jnp.float32),
+        }
 
 
 def _is_trained(leaf: Any) -> bool:
