@@ -224,7 +224,7 @@ def test_distances_are_those_of_scipy_and_numpy():
         return jax.jit(lambda *given: function(columns, *given))(*given)
 
     def table(n):
-        x = np.round(rng.normal(size=n), 1)  # with ties
+        x = np.round(rng.normal(size=n))  # with ties
         return np.stack([x, rng.integers(3, size=n), x + rng.normal(size=n)], axis=1)
 
     rows, real, valid = table(50), table(70), np.arange(50) < 40
