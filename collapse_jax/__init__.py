@@ -46,7 +46,7 @@ from collapse_jax.tasks import (
     LogisticRegression,
     Variable,
 )
-from collapse_jax.trained import Autoencoder, Diffusion, Flow
+from collapse_jax.trained import Autoencoder, Diffusion, Flow, Tabular
 
 if TYPE_CHECKING:
     from collapse_jax.language import corpora as corpus
@@ -85,6 +85,7 @@ __all__ = [
     "Real",
     "Replace",
     "Synthetic",
+    "Tabular",
     "Threshold",
     "Variable",
     "Verify",

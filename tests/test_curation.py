@@ -309,3 +309,23 @@ def test_a_chain_is_a_pure_function_of_numbers(monkeypatch):
 
     found = rate(jnp.array([0.5, 0.25]))["acceptance_rate"]
     np.testing.assert_allclose(found, [[0.5, 0.5], [0.25, 0.25]], rtol=1e-5)
+
+
+def test_theory_of_ones_own_for_curated_loops():
+    """A registered theory is asked about the loops that it is for, and no others."""
+
+    class Own(Labelled):
+        pass
+
+    @cj.theory.expected.register(Own, curated=True)
+    def accuracy(task, workflow, n_generations):
+        right, wrong = (workflow.synthetic.curation[0].right, workflow.synthetic.curation[0].wrong)
+        found = np.full(n_generations, theory.label_accuracy(task.accuracy, right, wrong))
+        return {"mean_reward": cj.theory.expectation.Prediction(found, "exact", "Bayes")}
+
+    task = Own(4000, 0.5, 1.5)
+    known = cj.theory.expected(curated(cj.Verify(0.6, 0.3)), task, 2)
+    np.testing.assert_allclose(known.mean_reward, 2 / 3)
+    assert "mean_reward" not in cj.theory.expected(cj.Replace(), task, 2)
+    ds = cj.simulate(curated(cj.Verify(0.6, 0.3)), task, 2, 20, progress=False)
+    assert_mean(ds.mean_reward, known.mean_reward)

@@ -105,10 +105,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("loop", "task"), CASES)
-def test_moments_of_all_models_are_exact(loop, task):
+@pytest.mark.parametrize(("loop", "task_name"), CASES)
+def test_moments_of_all_models_are_exact(loop, task_name):
     workflow, options = LOOPS[loop]
-    ecosystem, task = cj.Ecosystem(workflow, Q, **options), TASKS[task]
+    ecosystem, task = cj.Ecosystem(workflow, Q, **options), TASKS[task_name]
     known = cj.theory.expected(ecosystem, task, 5)
     names = [name for name in known if name not in ("n_train", "real_fraction")]
     assert {"distance_between", task.error} <= set(names)
@@ -118,11 +118,11 @@ def test_moments_of_all_models_are_exact(loop, task):
         assert_mean(values(ds, name), known[name].values, rounding=1e-5)
     for name in ("n_train", "real_fraction"):
         np.testing.assert_allclose(ds[name].mean("seed"), known[name], rtol=1e-6)
-    # That a fault is seen: who hears of whom, the other way round.
-    other = np.array(Q).T / np.sum(Q, axis=0)[:, None]
-    known = cj.theory.expected(cj.Ecosystem(workflow, other, **options), task, 5)
-    with pytest.raises(AssertionError, match="standard error"):
-        assert_mean(values(ds, task.error), known[task.error].values, rounding=1e-5)
+    if loop == "replace" or (loop, task_name) in DAILY:  # that a fault is seen: who hears of whom
+        other = np.array(Q).T / np.sum(Q, axis=0)[:, None]
+        known = cj.theory.expected(cj.Ecosystem(workflow, other, **options), task, 5)
+        with pytest.raises(AssertionError, match="standard error"):
+            assert_mean(values(ds, task.error), known[task.error].values, rounding=1e-5)
 
 
 @thorough
@@ -282,7 +282,8 @@ def test_rerun_and_description(small):
     part = ds.isel(model=1, seed=[2, 0])
     again, differences = cj.rerun(part, progress=False)
     assert again.collision.dims == ("seed", "generation")
-    assert all(found.largest == 0.0 for found in differences.values())
+    assert all(found.only_rounding for found in differences.values())
+    assert cj.rerun(ds, progress=False)[1]["collision"].largest == 0.0
 
 
 def test_a_folder_goes_on_and_knows_its_matrix(tmp_path, monkeypatch):

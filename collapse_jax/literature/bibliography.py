@@ -36,6 +36,12 @@ class Paper(NamedTuple):
 
 PAPERS = (
     Paper(
+        "2009.12740",
+        "STAN: Synthetic Network Traffic Generation",
+        "Xu et al.",
+        {"a generator of rows of tables": Replace()},
+    ),
+    Paper(
         "2202.00622",
         "Datamodels: Predicting Predictions from Training Data",
         "Ilyas et al.",

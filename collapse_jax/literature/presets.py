@@ -120,7 +120,7 @@ def all_of_all(workflow: Workflow, n_models: int) -> Ecosystem:
         Vu, Reeves & Wenger, arXiv 2505.21677.
 
     Example:
-        >>> all_of_all(Replace(), 2).mixing
+        >>> all_of_all(Workflow(), 2).mixing
         ((0.5, 0.5), (0.5, 0.5))
     """
     return Ecosystem(workflow, [[1.0 / n_models] * n_models] * n_models)

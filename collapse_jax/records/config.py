@@ -32,6 +32,7 @@ KNOWN: dict[str, type] = {
         tasks.LinearRegression,
         tasks.LogisticRegression,
         *trained.GENERATORS,
+        trained.Tabular,
     )
 }
 _LANGUAGE = {

@@ -59,7 +59,7 @@ class Expected:
     """
 
     def __init__(self) -> None:
-        self._registry: dict[type, Theory] = {}
+        self._registry: dict[tuple[type, bool], Theory] = {}
 
     def __call__(self, workflow: Any, task: Any, n_generations: int) -> xr.Dataset:
         """Predicts the metrics of generations 1..T.
@@ -87,34 +87,39 @@ class Expected:
         if n_samples is not None:
             plan = plan_of(workflow, n_generations, int(n_samples))
             predictions |= {} if plan is None else predict_sizes(plan)
-        if plan is not None and not is_plain(plan):  # of which a theory need not know
-            predictions |= {**predict_acceptance(plan), **_curated_theory(task, plan)}
-        elif (theory := self._theory_of(type(task))) is not None:
+        curated = plan is not None and not is_plain(plan)
+        if curated:
+            predictions |= predict_acceptance(plan)
+        if (theory := self._theory_of(type(task), curated)) is not None:
             predictions |= theory(task, workflow, n_generations)
         return _dataset(predictions, task, n_generations)
 
-    def register(self, task_class: type) -> Callable[[_TheoryT], _TheoryT]:
+    def register(
+        self, task_class: type, *, curated: bool = False
+    ) -> Callable[[_TheoryT], _TheoryT]:
         """Decorator that makes a function the theory of a class of tasks and its subclasses.
 
         Args:
             task_class: the class.
+            curated: whether it is asked about loops whose rows are chosen or edited, or come from
+                extrapolated models; otherwise about all others.
 
         Returns:
             A decorator for functions `(task, workflow, n_generations)` that return a mapping from
             metric names to `Prediction`s. `workflow.plan(n_generations, task.n_samples)` says
-            which rows each generation sees. It is not asked about loops whose rows are chosen or
-            edited, or come from extrapolated models.
+            which rows each generation sees.
         """
 
         def decorate(theory: _TheoryT) -> _TheoryT:
-            self._registry[task_class] = theory
+            self._registry[task_class, curated] = theory
             return theory
 
         return decorate
 
-    def _theory_of(self, task_class: type) -> Theory | None:
+    def _theory_of(self, task_class: type, curated: bool) -> Theory | None:
         table = {**_built_in(), **self._registry}
-        return next((table[base] for base in task_class.__mro__ if base in table), None)
+        bases = ((base, curated) for base in task_class.__mro__)
+        return next((table[base] for base in bases if base in table), None)
 
 
 expected = Expected()
@@ -193,44 +198,55 @@ def mixture_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
     )
 
 
-def _curated_theory(task: Any, plan: Any) -> Predictions:
-    """What is known where rows are chosen or edited, or come from an extrapolated model."""
-    from collapse_jax import tasks
+def selection_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
+    """Theory of `Categorical` tasks whose rows are the best of some; see `theory.curation`."""
     from collapse_jax.loop.curation.operators import BestOf
 
-    chosen = plan.curation
-    if task.population is not None:
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None or task.population is not None or [*map(type, plan.curation)] != [BestOf]:
         return {}
-    if isinstance(task, tasks.Categorical) and [type(c) for c in chosen] == [BestOf]:
-        import jax
+    import jax
 
-        rewards = jax.vmap(chosen[0].reward)(np.arange(task.n_outcomes, dtype=np.int32))
-        return predict_curated(
-            plan,
-            probabilities=np.asarray(task.probabilities),
-            rewards=np.asarray(rewards, np.float64),
-            k=chosen[0].k,
-        )
-    if chosen:
+    best = plan.curation[0]
+    rewards = jax.vmap(best.reward)(np.arange(task.n_outcomes, dtype=np.int32))
+    return predict_curated(
+        plan,
+        probabilities=np.asarray(task.probabilities),
+        rewards=np.asarray(rewards, np.float64),
+        k=best.k,
+    )
+
+
+def editing_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
+    """Theory of `LinearRegression` tasks whose labels are edited; see `theory.curation`."""
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None or task.population is not None or plan.curation or not plan.source.edits:
         return {}
-    if isinstance(task, tasks.LinearRegression) and plan.source.edits:
-        return predict_edited(plan, dim=int(task.dim), noise=float(task.noise))
-    if isinstance(task, tasks.Gaussian) and not plan.source.edits:
-        return predict_extrapolated(plan, estimator=task.estimator)
-    return {}
+    return predict_edited(plan, dim=int(task.dim), noise=float(task.noise))
+
+
+def extrapolation_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
+    """Theory of `Gaussian` tasks beyond the newest model; see `theory.curation`."""
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None or task.population is not None or plan.curation or plan.source.edits:
+        return {}
+    return predict_extrapolated(plan, estimator=task.estimator)
 
 
 @functools.cache
-def _built_in() -> dict[type, Theory]:
+def _built_in() -> dict[tuple[type, bool], Theory]:
     from collapse_jax import tasks  # here, so that the formulas load without JAX
 
     return {
-        tasks.Gaussian: gaussian_theory,
-        tasks.LinearRegression: regression_theory,
-        tasks.Categorical: categorical_theory,
-        tasks.ExponentialFamily: family_theory,
-        tasks.LogisticRegression: logistic_theory,
-        tasks.GaussianMixture: mixture_theory,
+        (tasks.Gaussian, False): gaussian_theory,
+        (tasks.LinearRegression, False): regression_theory,
+        (tasks.Categorical, False): categorical_theory,
+        (tasks.ExponentialFamily, False): family_theory,
+        (tasks.LogisticRegression, False): logistic_theory,
+        (tasks.GaussianMixture, False): mixture_theory,
+        (tasks.Categorical, True): selection_theory,
+        (tasks.LinearRegression, True): editing_theory,
+        (tasks.Gaussian, True): extrapolation_theory,
     }
 
 

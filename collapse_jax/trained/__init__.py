@@ -1,11 +1,12 @@
-"""Generators that are trained: flows, diffusion models and autoencoders of points and images."""
+"""Generators that are trained: flows, diffusion models and autoencoders of points and images, and tables."""
 
 from collapse_jax.trained.autoencoder import Autoencoder
 from collapse_jax.trained.base import AbstractGenerator
 from collapse_jax.trained.diffusion import Diffusion
 from collapse_jax.trained.flow import Flow
+from collapse_jax.trained.tabular import Tabular
 
-__all__ = ["GENERATORS", "AbstractGenerator", "Autoencoder", "Diffusion", "Flow"]
+__all__ = ["GENERATORS", "AbstractGenerator", "Autoencoder", "Diffusion", "Flow", "Tabular"]
 
 GENERATORS: tuple[type[AbstractGenerator], ...] = (Autoencoder, Diffusion, Flow)
 """Those that can be written down and made again."""
