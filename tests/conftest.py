@@ -11,7 +11,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 import jax
 import jaxtyping
 import pytest
-from daily import CASES
+from daily import CASES, GATE
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_compilation_cache", False)  # the command line would have one
@@ -44,10 +44,14 @@ def command(tmp_path, monkeypatch, capsys):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave to the thorough tests what `daily.py` does not name for every day."""
-    seen = Counter()
+    """Mark what is left to the thorough tests, and what of these to those before a release."""
+    seen, left = Counter(), Counter()
     for item in items:
         name = item.nodeid.partition("[")[0]
         if seen[name] >= CASES.get(name, math.inf):
             item.add_marker(pytest.mark.thorough)
         seen[name] += 1
+        if item.get_closest_marker("thorough") is not None:
+            if left[name] % GATE.get(name, 1):
+                item.add_marker(pytest.mark.exhaustive)
+            left[name] += 1

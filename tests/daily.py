@@ -1,4 +1,19 @@
-"""How many cases of the longest tests run every day; the others are left to the thorough tests."""
+"""Which cases of the longest tests run when: every day, in the gate, and before a release.
+
+`pytest` runs the daily ones, `pytest -m thorough` all others, of which the gate leaves out those
+marked `exhaustive`.
+"""
+
+GATE: dict[str, int] = {
+    "tests/test_compositions.py::test_more_random_compositions": 3,
+    "tests/test_compositions.py::test_more_random_compositions_of_families": 3,
+    "tests/test_ecosystems.py::test_moments_of_all_models_are_exact": 4,
+    "tests/test_ecosystems.py::test_other_tasks_run": 4,
+    "tests/test_random_tables.py::test_all_answers_are_right_or_refused": 3,
+    "tests/test_scales.py::test_replace_on_all_tables_is_what_numpy_expects": 2,
+    "tests/test_simulate.py::test_contract": 2,
+}
+"""Of thorough cases one in so many is for the gate."""
 
 CASES: dict[str, int] = {
     "tests/test_bandwidths.py::test_every_generation_is_fitted_as_scipy_does": 1,
@@ -69,3 +84,4 @@ CASES: dict[str, int] = {
     "tests/test_subsample.py::test_pairs_are_picked_together_at_the_exact_rate": 2,
     "tests/test_weights.py::test_rows_are_drawn_as_often_as_their_weights_say": 1,
 }
+"""So many cases are for every day, the first ones."""
