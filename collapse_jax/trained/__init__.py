@@ -1,4 +1,4 @@
-"""Generators that are trained: flows, diffusion models and autoencoders of points and images, and tables."""
+"""Generators that are trained: flows, diffusion models, autoencoders, and rows of tables."""
 
 from collapse_jax.trained.autoencoder import Autoencoder
 from collapse_jax.trained.base import AbstractGenerator
