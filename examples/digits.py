@@ -28,11 +28,11 @@ class Grid(NamedTuple):
 
     n_generations: int
     seeds: int
-    steps: int = 1000
-    width: int = 192
+    steps: int = 1500
+    width: int = 256
 
 
-QUICK, FULL = Grid(5, 2), Grid(10, 8, steps=3000, width=256)
+QUICK, FULL = Grid(5, 1), Grid(10, 8, steps=4000)
 METRICS = ("frechet", "precision", "recall")
 COLORS = {"generated only": "#B3262A", "real and half as many": "#1F6FB4", "cold": "#7A4FA3"}
 SHOWN = 7  # digits of a row
