@@ -101,7 +101,8 @@ def grey_shades(labels: Iterable[str]) -> dict[str, str]:
 
 def note(seeds: int, quick: bool) -> str:
     """Small print: how many chains, and whether `--full` has more."""
-    return f"{seeds} chain{'s' * (seeds > 1)}" + "; quick mode: --full has more chains or cells" * quick
+    chains = "1 chain" if seeds == 1 else f"{seeds} chains"
+    return chains + "; quick mode: --full has more chains or cells" * quick
 
 
 def save(figure: Figure, out: str | Path) -> Path:
