@@ -2,7 +2,10 @@
 
 import json
 import sys
+from typing import ClassVar
 
+import jax
+import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
@@ -387,3 +390,47 @@ def test_what_several_models_cannot_do_is_refused(monkeypatch):
     ):
         with pytest.raises(TypeError, match=r"must be (a Workflow|workflows)"):
             refused()
+
+
+RARE = cj.Categorical(probabilities=[0.94, 0.02, 0.02, 0.02], n_samples=400)
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [cj.Workflow(synthetic=cj.Synthetic(of=cj.Mixed(0.5))), cj.Ecosystem(cj.Replace(), PAIR, 0.4)],
+    ids=["mixed", "ecosystem"],
+)
+def test_sources_of_rare_outcomes_are_independent(loop):
+    """Counts of two sources must share no random numbers, or their sum varies too much."""
+    known = cj.theory.expected(loop, RARE, 2)
+    ds = run(loop, RARE, 2, 20_000, metrics=["squared_error"])
+    assert_mean(ds.squared_error, known.squared_error, rounding=1e-5)
+
+
+def test_a_step_left_out_is_told_with_seed_model_and_generation():
+    class Bad(cj.AbstractTrained):
+        n_samples: int = 4
+        steps: int = 3
+        batch_size: int = 2
+        variables: ClassVar = {"error": cj.Variable("of the mean", "1")}
+
+        def parameters(self, key):
+            return jnp.zeros(())
+
+        def loss(self, world, model, rows, key):
+            return jnp.mean(jnp.log(rows - model))  # no number for most rows
+
+        def real(self, world, key, n, **_):
+            return jax.random.normal(key, (n,))
+
+        def sample(self, world, model, key, n, **_):
+            return model + jax.random.normal(key, (n,))
+
+        def measure(self, world, model):
+            return {"error": model**2}
+
+    with pytest.warns(UserWarning, match="seed 0 in generation 1 left out step"):
+        ds = run(cj.Replace(), Bad(), 2, 2)
+    assert "failed_step" not in ds
+    with pytest.warns(UserWarning, match="seed 0, model 0, in generation 1 left out step"):
+        run(cj.Ecosystem(cj.Replace(), PAIR), Bad(), 2, 2)

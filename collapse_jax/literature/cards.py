@@ -113,7 +113,7 @@ def card(arxiv: str) -> Callable[[Author], Author]:
     A module of `findings` with such a function needs no other registration.
 
     Args:
-        arxiv: number of the paper, which `presets.PAPERS` must have.
+        arxiv: number of the paper, which `bibliography.PAPERS` must have.
 
     Raises:
         ValueError: if there is no such paper, or it has a card already.

@@ -13,7 +13,7 @@ from collapse_jax.loop.curation.candidates import Candidates
 from collapse_jax.loop.curation.judge import Judge
 from collapse_jax.loop.form import Columns, Form, Stream
 from collapse_jax.loop.makers import Maker
-from collapse_jax.numerics.keys import Role, folded, stream
+from collapse_jax.numerics.keys import Role, either, stream
 from collapse_jax.numerics.subsets import permuted
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, World
 from collapse_jax.tasks.sufficient import lawful
@@ -74,7 +74,8 @@ def _from_population(
     place = now.start + jnp.arange(n)
 
     def of_epoch(epoch: Int[Array, ""], places: Int[Array, " n"]) -> Int[Array, " n"]:
-        return permuted(folded(order, epoch, itself=epoch == 0), population, places)
+        shuffled = either(epoch == 0, order, jax.random.fold_in(order, epoch))
+        return permuted(shuffled, population, places)
 
     inside = jnp.minimum(place, population - 1)
     beyond = jnp.clip(place - population, 0, population - 1)

@@ -11,9 +11,11 @@ from jaxtyping import Array, Bool, Int, Key
 from collapse_jax.loop.form import Columns, Form
 from collapse_jax.loop.sources import Edit, Exchange, Extrapolated, Mixed, Past
 from collapse_jax.numerics import draws
-from collapse_jax.numerics.keys import Role, folded, stream
+from collapse_jax.numerics.keys import Role, either, stream
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, World
 from collapse_jax.tasks.sufficient import lawful
+
+_OTHERS = 2**32 - 2  # what sets the keys of other sources apart from those of a model's own rows
 
 
 class Maker(NamedTuple):
@@ -94,6 +96,14 @@ class Maker(NamedTuple):
         )
 
 
+def _apart(own: Key[Array, ""]) -> Key[Array, ""]:
+    """The key of rows that are not the newest model's own.
+
+    Samplers fold small numbers into theirs, so that `fold_in(own, 0)` might be used twice.
+    """
+    return jax.random.fold_in(own, _OTHERS)
+
+
 class _One(NamedTuple):
     """Rows of one model."""
 
@@ -122,7 +132,7 @@ class _Mixed(NamedTuple):
     def rows(self, generated: Callable[..., Rows]) -> Callable[[int], Rows]:
         def make(n: int) -> Rows:
             truth = jax.random.uniform(self.choice, (n,)) < self.now.source["truth_share"]
-            real = _truth_rows(self.task, self.world, jax.random.fold_in(self.own, 0), n)
+            real = _truth_rows(self.task, self.world, _apart(self.own), n)
             return _choose(truth, real, generated(self.model, self.own, n))
 
         return make
@@ -131,9 +141,7 @@ class _Mixed(NamedTuple):
         def make() -> Statistic:
             n = jnp.asarray(self.now.synthetic_rows, jnp.float32)
             n_real = jax.random.binomial(self.choice, n, self.now.source["truth_share"])
-            real = lawful(self.task).real_statistic(
-                self.world, jax.random.fold_in(self.own, 0), n_real
-            )
+            real = lawful(self.task).real_statistic(self.world, _apart(self.own), n_real)
             synthetic = law(self.model, self.own, n - n_real)
             return self.task.merge(self.world, (real, synthetic), None)
 
@@ -244,12 +252,13 @@ class _Exchanged(NamedTuple):
 
     def _from(self, j: Int[Array, ""]) -> tuple[Model, Key[Array, ""]]:
         """Model `j`, and the key of the rows that it makes for this one."""
-        key = folded(self.own, j + 1, itself=j == self.now.source["own"])
+        other = jax.random.fold_in(_apart(self.own), j + 1)
+        key = either(j == self.now.source["own"], self.own, other)
         return jax.tree.map(lambda x: x[j], self.models), key
 
     @property
     def _truth_key(self) -> Key[Array, ""]:
-        return jax.random.fold_in(self.own, 0)
+        return jax.random.fold_in(_apart(self.own), 0)
 
     def rows(self, generated: Callable[..., Rows]) -> Callable[[int], Rows]:
         def make(n: int) -> Rows:

@@ -200,7 +200,9 @@ def _strictly_lower(entries: Float[Array, " m"], d: int) -> Float[Array, "d d"]:
 
 
 def multinomial(
-    key: Key[Array, ""], n: Int[Array, ""] | int, probabilities: Float[Array, " k"]
+    key: Key[Array, ""],
+    n: Int[Array, ""] | Float[Array, ""] | int,
+    probabilities: Float[Array, " k"],
 ) -> Float[Array, " k"]:
     """Counts of `n` draws from a categorical law, at a cost that does not depend on `n`.
 

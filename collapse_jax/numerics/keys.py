@@ -42,14 +42,13 @@ def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
 
 def model_key(key: Key[Array, ""], model: Int[Array, ""]) -> Key[Array, ""]:
     """The key of one of several models in the chain with this key, which is that of model 0."""
-    return folded(key, model + _MODELS, itself=model == 0)
+    return either(model == 0, key, jax.random.fold_in(key, model + _MODELS))
 
 
-def folded(key: Key[Array, ""], number: Int[Array, ""], itself: Bool[Array, ""]) -> Key[Array, ""]:
-    """The key with a number folded in; where `itself`, the key as it is."""
-    other = jax.random.key_data(jax.random.fold_in(key, number))
-    data = jnp.where(itself, jax.random.key_data(key), other)
-    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+def either(first: Bool[Array, ""], a: Key[Array, ""], b: Key[Array, ""]) -> Key[Array, ""]:
+    """The one key or the other."""
+    data = jnp.where(first, jax.random.key_data(a), jax.random.key_data(b))
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(a))
 
 
 def check_threefry(key: Array | None = None) -> None:

@@ -22,7 +22,7 @@ from collapse_jax.loop.curation.checks import bytes_of_candidates, check_choices
 from collapse_jax.loop.ecosystems.description import Loop, extended
 from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
 from collapse_jax.loop.generation import metric_names
-from collapse_jax.loop.plan import CURATION, host_sizes
+from collapse_jax.loop.plan import CURATION, Plan, host_sizes
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
 from collapse_jax.machines.flags import usual_flags
@@ -43,11 +43,12 @@ from collapse_jax.run.arguments import (
 from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
 from collapse_jax.run.staged import StagedEngine
-from collapse_jax.tasks import AbstractTask
+from collapse_jax.tasks import AbstractTask, AbstractTrained
 from collapse_jax.tasks.parts.comparison import (
     Features,
     in_user_units,
 )
+from collapse_jax.tasks.trained import FAILED
 
 _CHUNK = 128  # most generations between two reports of progress
 
@@ -167,8 +168,8 @@ def simulate(
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
     made = _placed(compiled.traceable(task.prepared(), sizes=not by_rows), mesh)
-    checked = CURATION if plan.curation else {}
-    computed = tuple(name for name in {**dict.fromkeys(names), **checked} if name not in sizes)
+    wanted = dict.fromkeys((*names, *_checked_metrics(task, plan)))
+    computed = tuple(name for name in wanted if name not in sizes)
 
     def chains(seeds: np.ndarray) -> compiled.Chains:
         return compiled.Chains(
@@ -224,22 +225,29 @@ def simulate(
     values = in_user_units(task, features, values)
     shape = (len(seed_list), n_generations)
     values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
+    _warn_of_failures(values.get(FAILED, np.zeros(shape)), seed_list.tolist())
     values = {name: values[name] for name in names}
-    _warn_of_failures(values, seed_list.tolist())
     seconds = time.perf_counter() - started
     attrs = {**provenance(config, mesh), "workflow": caption(workflow), "wall_seconds": seconds}
     return label(task, values, seed_list, attrs, n_models=getattr(workflow, "n_models", 0))
 
 
-def _warn_of_failures(values: dict[str, np.ndarray], seeds: Sequence[int]) -> None:
-    """Say where training met losses that are no finite numbers."""
-    failed = values.get("failed_step", np.zeros((1, 1)))
-    if np.any(failed > 0.0):
-        chain, t = np.argwhere(failed > 0.0)[0]
+def _checked_metrics(task: AbstractTask, plan: Plan) -> tuple[str, ...]:
+    """What is looked at in every run, asked for or not."""
+    trained = (FAILED,) if isinstance(task, AbstractTrained) else ()
+    return (*(CURATION if plan.curation else ()), *trained)
+
+
+def _warn_of_failures(failed: np.ndarray, seeds: Sequence[int]) -> None:
+    """Say where training met losses that are no finite numbers: steps `[seed, generation, ...]`."""
+    found = np.argwhere(failed > 0.0)
+    if len(found):
+        chain, t, *model = found[0].tolist()
+        of_model = f", model {model[0]}," if model else ""
         warnings.warn(
-            f"training of seed {seeds[chain]} in generation {t + 1} left out step "
-            f"{failed[chain, t]:.0f}, whose loss or slope was no finite number; the metric "
-            f"failed_step says where else, in {np.sum(failed > 0.0)} fits in all",
+            f"training of seed {seeds[chain]}{of_model} in generation {t + 1} left out step "
+            f"{failed[tuple(found[0])]:.0f}, whose loss or slope was no finite number; the metric "
+            f"{FAILED} says where else, in {len(found)} fits in all",
             stacklevel=4,
         )
 

@@ -13,6 +13,7 @@ from collapse_jax.loop.form import Columns, Form, columns_of, form_of
 from collapse_jax.loop.pool import Pool
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines.programs import traceable
+from collapse_jax.numerics.keys import check_threefry
 from collapse_jax.run.arguments import check_instance
 from collapse_jax.tasks.base import AbstractTask, Data, Model, Rows, Steps, World
 from collapse_jax.tasks.places import Places
@@ -25,24 +26,33 @@ class Loop(NamedTuple):
     form: Form
     columns: Columns
     """`[generation]` each."""
+    n_real: int
+    """Rows of the first real batch."""
 
 
 def loop_of(workflow: Workflow, task: AbstractTask, n_generations: int) -> Loop:
     """Check a loop, and say how it is run.
 
     Raises:
-        ValueError: if the task cannot run it or runs on the host only (`TypeError` for what is no
+        ValueError: if the task cannot run it or runs on the host only, if its rows are chosen,
+            and for another generator of random numbers than Threefry (`TypeError` for what is no
             workflow or task).
     """
+    check_threefry()
     check_instance("workflow", workflow, Workflow)
     check_instance("task", task, AbstractTask)
     check_compiled(task)
     task = task.prepared()
     plan = workflow.plan(n_generations, task.n_samples)
     check_loop(workflow, task, plan)
+    if plan.curation:
+        raise ValueError(
+            "workflow.synthetic.curation must be () in a study, which could not tell whether "
+            f"batches were filled, got {workflow.synthetic.curation}"
+        )
     form = form_of(workflow, task, plan, "rows")
     columns = columns_of(plan, form, task.population).part(1, n_generations)
-    return Loop(traceable(task), form, columns)
+    return Loop(traceable(task), form, columns, int(plan.real_rows[0]))
 
 
 class Chain(NamedTuple):
@@ -67,7 +77,7 @@ def run(
         key: the key of the chain.
         change: what is done to the first real batch before anything is fitted.
     """
-    task, form, columns = loop
+    task, form, columns, _ = loop
     world = generation.make_world(task, form, key)
     pool = generation.begin(task, form, world, key, jax.tree.map(lambda x: x[0], columns))
     real = jax.tree.map(lambda x: x[0], pool.rows)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Int
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.workflow import Workflow
+from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.run.arguments import checked_seeds
 from collapse_jax.studies.chains import Loop, fit, loop_of, run
@@ -23,6 +24,7 @@ _FOLDS = 5
 _STEPS = 100_000  # subsets of one size have columns that sum to a constant
 
 
+@usual_flags()
 def datamodel(
     workflow: Workflow,
     task: AbstractTask,
@@ -46,7 +48,7 @@ def datamodel(
         task: what is learned, in closed form or by a compiled training.
         n_generations: batches of the pool, 3 or more.
         seeds: as for `simulate`; each has a pool of its own.
-        metric: one of the task's, preferably a loss.
+        metric: one that the task measures of a model, preferably a loss.
         n_masks: number of subsets, at least four for each batch.
         share: how much of the pool a subset has.
 
@@ -54,8 +56,8 @@ def datamodel(
         `weight`, and the limits `low` and `high` of its 95 % interval over subsets, `[seed,
         batch]`, where batch 0 is the real one and batch b was made by model b; `correlation`
         `[seed]` of predicted and measured metrics of a fifth of the subsets, which the regression
-        has not seen; and the measured `metric` itself `[seed, mask]` beside `included` `[mask,
-        batch]`.
+        has not seen, NaN where all are the same; and the measured `metric` itself `[seed, mask]`
+        beside `included` `[mask, batch]`.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type).
@@ -115,7 +117,7 @@ def _checked(
     """The loop, and how many batches a subset has."""
     checks.whole_number("n_generations", n_generations, minimum=3)
     loop = loop_of(workflow, task, n_generations)
-    checks.one_of("metric", metric, task.variables)
+    checks.one_of("metric", metric, _measures(loop))
     checks.whole_number("n_masks", n_masks, minimum=4 * n_generations)
     if not 0 < checks.positive_number("share", share) < 1:
         raise ValueError(f"share must be above 0 and below 1, got {share}")
@@ -127,6 +129,16 @@ def _checked(
         )
     loop = loop._replace(form=form._replace(moving=False))  # one pool, one set of coordinates
     return loop, min(max(1, round(share * n_generations)), n_generations - 1)
+
+
+def _measures(loop: Loop) -> list[str]:
+    """The metrics of a model."""
+
+    def of_first(seed: Array) -> Any:
+        chain = run(loop, chain_key(seed))
+        return loop.task.measure(chain.world, jax.tree.map(lambda x: x[0], chain.models))
+
+    return [*jax.eval_shape(of_first, jax.ShapeDtypeStruct((), jnp.uint32))]
 
 
 def _measured(loop: Loop, metric: str, seeds: Array, subsets: Int[Array, "mask taken"]) -> Array:

@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.presets import Replace
+from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.run.arguments import checked_seeds
 from collapse_jax.studies.chains import Loop, fit, loop_of, run
@@ -19,6 +20,8 @@ from collapse_jax.tasks import AbstractTask
 from collapse_jax.tasks.base import Rows
 
 Estimator = Callable[[Rows], tuple[Any, Any]]
+
+_NUMBERS = 2**22  # held at a time
 
 
 def mean_of_rows(rows: Rows) -> tuple[Array, Array]:
@@ -33,6 +36,7 @@ def mean_of_rows(rows: Rows) -> tuple[Array, Array]:
     return jnp.mean(x), jnp.std(x, ddof=1) / jnp.sqrt(jnp.float32(len(x)))
 
 
+@usual_flags()
 def ensemble(
     task: AbstractTask,
     seeds: int | Sequence[int],
@@ -58,9 +62,8 @@ def ensemble(
         bootstrap: whether each member is fitted to rows drawn with replacement; the real rows
             themselves otherwise.
         n_synthetic: rows that a member makes; default `n_samples`.
-        estimate: a JAX function of rows that returns a number and its standard error. Default the
-            mean of the first column, in the units of the device: standardised for data of the
-            user's.
+        estimate: a JAX function of rows, as the user knows them (in float32), that returns a
+            number and its standard error. Default the mean of the first column.
         level: of the interval.
 
     Returns:
@@ -84,11 +87,13 @@ def ensemble(
     checks.whole_number("members", members)
     if members == 1 and bootstrap:
         raise ValueError("bootstrap must be False with one member, whose interval knows of none")
+    if not callable(estimate):
+        raise TypeError(f"estimate must be a function of rows, got {estimate!r}")
+    loop, chains = loop_of(Replace(), task, 1), checked_seeds(seeds)
     n = task.n_samples if n_synthetic is None else n_synthetic
     checks.whole_number("n_synthetic", n, minimum=2)
     if not 0 < checks.positive_number("level", level) < 1:
         raise ValueError(f"level must be above 0 and below 1, got {level}")
-    loop, chains = loop_of(Replace(), task, 1), checked_seeds(seeds)
     found = _estimates(loop, jnp.asarray(chains), members, bootstrap, n, estimate)
     value, error = (np.asarray(part, np.float64) for part in found)
     center = value.mean(axis=1)
@@ -112,8 +117,6 @@ def _estimates(
     """Estimates of all members, and their standard errors. `[seed, member]`"""
     task = loop.task
 
-    @jax.jit
-    @jax.vmap
     def of_seed(seed: Array) -> tuple[Array, Array]:
         key = chain_key(seed)
         chain = run(loop, key)
@@ -128,8 +131,9 @@ def _estimates(
                 rows = jax.tree.map(lambda x: x[index], rows)
             model = fit(task, chain.world, rows, fitting)
             made = task.sample(chain.world, model, sampling, n, temperature=None)
-            return estimate(made)
+            return estimate(task.shown(chain.world, made) if task.shows_rows else made)
 
         return jax.vmap(of_member)(jnp.arange(members))
 
-    return of_seed(seeds)
+    at_a_time = max(1, _NUMBERS // (members * n))
+    return jax.jit(lambda seeds: jax.lax.map(of_seed, seeds, batch_size=at_a_time))(seeds)

@@ -11,15 +11,18 @@ from jaxtyping import Array, Float
 
 from collapse_jax.loop.batches import first_rows
 from collapse_jax.loop.workflow import Workflow
+from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.run.arguments import checked_seeds
 from collapse_jax.studies.chains import Loop, loop_of, run
 from collapse_jax.tasks import AbstractTask
 from collapse_jax.tasks.base import Model, Rows, World
 
-_OTHER = 1  # sets the key of the other rows apart
+_OTHER = 2**30  # sets the key of the other rows apart from those that tasks fold into theirs
+_NUMBERS = 2**22  # held at a time
 
 
+@usual_flags()
 def sensitivity(
     workflow: Workflow,
     task: AbstractTask,
@@ -42,11 +45,12 @@ def sensitivity(
 
     Returns:
         `distance` `[seed, generation]`, the Euclidean distance of the models' parameters in the
-        task's own units, and `ratio`, the same in units of that of generation 1.
+        task's own units, and `ratio`, the same in units of that of generation 1, NaN where this
+        is 0.
 
     Raises:
-        ValueError: for arguments outside their range, and where no other row is left
-            (`TypeError` for those of another type).
+        ValueError: for arguments outside their range, for loops that choose rows, and where no
+            other row is left (`TypeError` for those of another type).
 
     Source:
         Recursive stability of Fu et al., arXiv 2502.18865: with new real rows in a share a, a mean
@@ -63,10 +67,12 @@ def sensitivity(
         [1.  0.5 0.3 0.1]
     """
     loop = loop_of(workflow, task, n_generations)
-    if task.population is not None and task.population <= task.n_samples:
+    if of is not None and not callable(of):
+        raise TypeError(f"of must be a function of a model, got {of!r}")
+    if task.population is not None and task.population <= loop.n_real:
         raise ValueError(
-            "n_samples must be below the number of training rows, so that there is another row, "
-            f"got {task.n_samples} of {task.population}"
+            "n_samples, or real.n, must be below the number of training rows, so that there is "
+            f"another row, got {loop.n_real} of {task.population}"
         )
     chains = checked_seeds(seeds)
     distance = np.asarray(_distances(loop, of, jnp.asarray(chains)), np.float64)
@@ -89,22 +95,21 @@ def _distances(
 ) -> Float[Array, "seed generation"]:
     task = loop.task
 
-    @jax.jit
-    @jax.vmap
     def of_seed(seed: Array) -> Float[Array, " generation"]:
         key = chain_key(seed)
 
         def other(world: World, rows: Rows) -> Rows:
             own = jax.random.fold_in(stream(key, 0, Role.REAL), _OTHER)
-            n = len(jax.tree.leaves(rows)[0])
-            index = None if task.population is None else _left_over(task, key, n)
-            drawn = task.real(world, own, n, size=None, index=index)
+            index = None if task.population is None else _left_over(task, key, loop.n_real)
+            drawn = task.real(world, own, loop.n_real, size=None, index=index)
             return jax.tree.map(lambda x, y: x.at[0].set(y[0]), rows, drawn)
 
         kept, changed = run(loop, key).models, run(loop, key, other).models
         return jax.vmap(lambda a, b: _apart(of, a, b))(kept, changed)
 
-    return of_seed(seeds)
+    n_numbers = loop.form.width * len(loop.columns.generation)
+    at_a_time = max(1, _NUMBERS // n_numbers)
+    return jax.jit(lambda seeds: jax.lax.map(of_seed, seeds, batch_size=at_a_time))(seeds)
 
 
 def _left_over(task: AbstractTask, key: Any, n: int) -> Array:

@@ -14,6 +14,9 @@ from collapse_jax.numerics.draws import words
 from collapse_jax.tasks.base import AbstractTask
 from collapse_jax.tasks.data import Data, Model, Rows, Size, Steps, World
 
+FAILED = "failed_step"
+"""The metric that says which training step was left out, the first of them."""
+
 
 class Training(NamedTuple):
     """All that training carries from one step to the next."""
@@ -158,7 +161,7 @@ class AbstractTrained(AbstractTask):
         lost = (state.n_steps == 0) & (state.failed > 0)
         return {
             "train_loss": jnp.where(lost, jnp.inf, loss),
-            "failed_step": state.failed.astype(jnp.float32),
+            FAILED: state.failed.astype(jnp.float32),
         }
 
 

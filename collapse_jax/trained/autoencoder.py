@@ -120,6 +120,8 @@ class Autoencoder(AbstractGenerator):
             self._set_truth(dataset, n_samples, noise, n_test)
         else:
             self._set_data(data, n_samples, standardised=likelihood == "gaussian")
+            if likelihood == "bernoulli" and np.ptp(np.asarray(self.train)) == 0.0:
+                raise ValueError("data must vary, and all training rows are the same number")
 
     def parameters(self, key: Key[Array, ""]) -> Coder:
         """Both networks, and the noise that they start with."""

@@ -166,7 +166,9 @@ class AbstractGenerator(AbstractTrained):
         self, world: RealWorld, rows: Float[Array, "n d"], *, valid: Bool[Array, " n"] | None
     ) -> dict[str, Float[Array, ""]]:
         generated, real = self.spaced(rows), self.spaced(world.test)
-        return {"variance_ratio": _variance(generated, valid) / _variance(real, None)}
+        least = jnp.finfo(jnp.float32).tiny  # of test rows that are all the same
+        ratio = _variance(generated, valid) / jnp.maximum(_variance(real, None), least)
+        return {"variance_ratio": ratio}
 
 
 def as_rows(data: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from collapse_jax.literature.cards import Lab, card, curve
-from collapse_jax.literature.claims import Claim
+from collapse_jax.literature.claims import Claim, Relation
 from collapse_jax.literature.estimates import at, jackknife
 from collapse_jax.loop.presets import Replace
 from collapse_jax.numerics import draws
@@ -78,7 +78,8 @@ def traffic(n: int, seed: int = 0) -> dict[str, np.ndarray]:
 @card("2009.12740")
 def _series(lab: Lab) -> Iterator[Claim]:
     table, seeds = traffic(lab.pick(1000, 4000, 4000)), lab.pick(8, 16, 64)
-    for window, relation, claimed in ((5, ">=", 0.4), (0, "=", 0.0)):
+    cases: tuple[tuple[int, Relation, float], ...] = ((5, ">=", 0.4), (0, "=", 0.0))
+    for window, relation, claimed in cases:
         task = Tabular(
             table,
             window=window,
@@ -93,7 +94,7 @@ def _series(lab: Lab) -> Iterator[Claim]:
             + "; correlation",
             law="0.8/2" if window else "0",
             derived=True,
-            relation=">=" if relation == ">=" else "=",
+            relation=relation,
             published=claimed,
             ours=jackknife(at(1), kept),
             against=None if window else 0.8,

@@ -53,7 +53,7 @@ def distances_among(task: AbstractTask, names: Sequence[str]) -> list[str]:
 
 def between_of(task: AbstractTask) -> dict[str, Variable]:
     """The distance between several models of a task, where they are points."""
-    if task.error is None:
+    if task.error not in task.variables:  # also in a subclass of the user's
         return {}
     units = task.variables[task.error].units
     return {BETWEEN: Variable("squared distance from the mean of the other models", units)}
