@@ -196,7 +196,10 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["papers"]) == 0
     out = capsys.readouterr().out
-    assert all(paper.arxiv in out and paper.title[:20] in out for paper in bibliography.PAPERS)
+    words = out.split()  # titles are folded
+    for paper in bibliography.PAPERS:
+        assert paper.arxiv in words
+        assert set(paper.title.split()[:2]) <= set(words)
     assert main(["reproduce", "--list"]) == 0
     assert capsys.readouterr().out == out
     words = ["reproduce", CHEAP, "--quick", "--figure", "card.png", "--out", "card.md"]
