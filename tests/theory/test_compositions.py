@@ -167,11 +167,13 @@ def test_risk_ratios_of_the_presets():
         np.testing.assert_allclose(n * noise(HAND_PICKED[name], n, 50), ratio, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", HAND_PICKED)
+# At other temperatures the spread does not stay that of the truth, as the ratio takes it to.
+UNTEMPERED = [n for n, loop in HAND_PICKED.items() if not plans.is_tempered(loop.plan(T, N))]
+
+
+@pytest.mark.parametrize("name", UNTEMPERED)
 def test_the_risk_ratio_is_the_limit_of_the_exact_moments(name):
     loop = HAND_PICKED[name]
-    if plans.is_tempered(loop.plan(T, N)):
-        pytest.skip("the spread does not stay that of the truth")
     big = 10**6
     plan = loop.plan(T, N)
     streams = plans.streams_of(plan)
