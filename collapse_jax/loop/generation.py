@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Key
 
 from collapse_jax.basics.checks import is_traced
@@ -107,7 +106,7 @@ def rollout(
         return step(task, form, world, pool, key, now, wanted, features)
 
     found = jax.lax.scan(body, pool, columns)[1]
-    units = _units(task, names, features)
+    units = comparison.single_units(task, names, features)
     return {
         name: jnp.asarray(sizes[name], jnp.float32) if name in sizes else found[name] * units[name]
         for name in names
@@ -117,24 +116,6 @@ def rollout(
 def _single(leaf: Any) -> Any:
     """A leaf in float32, where it is of double precision and traced."""
     return leaf.astype(jnp.float32) if is_traced(leaf) and leaf.dtype == jnp.float64 else leaf
-
-
-def _units(task: AbstractTask, names: Sequence[str], features: Any) -> dict[str, Any]:
-    """Factors to the user's units.
-
-    Raises:
-        ValueError: if float32 cannot hold one.
-    """
-    known = comparison.units_of(task, features)
-    units = {name: known.get(name, 1.0) for name in names}
-    limits = np.finfo(np.float32)
-    for name, unit in units.items():
-        if not is_traced(unit) and not float(limits.tiny) <= unit <= float(limits.max):
-            raise ValueError(
-                f"metrics must be such that float32 holds them, and the unit of {name} is "
-                f"{unit:.3g}; leave it out, or use simulate, which returns it in float64"
-            )
-    return units
 
 
 def _of_any_size(workflow: Workflow, plan: Plan) -> Plan:
@@ -187,21 +168,43 @@ def step(
 
     The functions below in a row; a runner on the host calls them one by one.
     """
-    pool, data, n_real = receive(task, form, world, pool, key, now)
+    pool, inner, data, found = fitted(task, form, world, pool, key, now, names, features)
+    pool, made, _ = generate(task, form, world, pool, inner, data, key, now)
+    found |= made
+    return pool, {name: jnp.asarray(found[name], jnp.float32) for name in names}
+
+
+def fitted(
+    task: AbstractTask,
+    form: Form,
+    world: World,
+    pool: Pool,
+    key: Key[Array, ""],
+    now: Columns,
+    names: Sequence[str] = (),
+    features: Features | None = None,
+    real_key: Key[Array, ""] | None = None,
+) -> tuple[Pool, Model, Data, Metrics]:
+    """A generation up to its model: that, what it was fitted to, and its metrics."""
+    pool, data, n_real = receive(task, form, world, pool, key, now, real_key)
     state = start(task, form, world, pool, data, key, now)
     steps = Steps(0, task.n_steps(now.drawn), now.drawn)
     state = learn(task, world, data, state, steps, key, now)
     pool, inner, found = finish(task, form, world, pool, state, key, now, names, features)
-    pool, made, _ = generate(task, form, world, pool, inner, data, key, now)
-    found |= made | {"real_fraction": n_real / jnp.maximum(now.drawn, 1)}
-    return pool, {name: jnp.asarray(found[name], jnp.float32) for name in names}
+    return pool, inner, data, found | {"real_fraction": n_real / jnp.maximum(now.drawn, 1)}
 
 
 def receive(
-    task: AbstractTask, form: Form, world: World, pool: Pool, key: Key[Array, ""], now: Columns
+    task: AbstractTask,
+    form: Form,
+    world: World,
+    pool: Pool,
+    key: Key[Array, ""],
+    now: Columns,
+    real_key: Key[Array, ""] | None = None,
 ) -> tuple[Pool, Data, Array]:
     """Real data arrive where they do; what a generation is fitted to, and its real rows."""
-    pool = pools.add_real(task, form, world, pool, key, now)
+    pool = pools.add_real(task, form, world, pool, key if real_key is None else real_key, now)
     choice = stream(key, now.generation, Role.SELECT)
     return pool, *pools.select(task, form, world, pool, choice, now)
 

@@ -87,11 +87,7 @@ def run(
         pool = pool._replace(rows=rows, before=None if pool.before is None else real)
 
     def body(pool: Pool, now: Columns) -> tuple[Pool, tuple[Model, Rows]]:
-        pool, data, _ = generation.receive(task, form, world, pool, key, now)
-        state = generation.start(task, form, world, pool, data, key, now)
-        steps = Steps(0, task.n_steps(now.drawn), now.drawn)
-        state = generation.learn(task, world, data, state, steps, key, now)
-        pool, inner, _ = generation.finish(task, form, world, pool, state, key, now, (), None)
+        pool, inner, data, _ = generation.fitted(task, form, world, pool, key, now)
         model = task.coordinates.compose(pool.frame, inner) if form.moving else inner  # pyright: ignore
         pool, _, rows = generation.generate(task, form, world, pool, inner, data, key, now)
         return pool, (model, rows)

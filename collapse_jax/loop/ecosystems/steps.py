@@ -13,13 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from collapse_jax.loop import generation
-from collapse_jax.loop import pool as pools
 from collapse_jax.loop.form import Columns, Form
 from collapse_jax.loop.generation import Metrics
 from collapse_jax.loop.pool import Pool
 from collapse_jax.loop.sources import Exchange
-from collapse_jax.numerics.keys import Role, model_key, stream
-from collapse_jax.tasks.base import AbstractTask, Model, Steps, World
+from collapse_jax.numerics.keys import model_key
+from collapse_jax.tasks.base import AbstractTask, Model, World
 from collapse_jax.tasks.parts.comparison import BETWEEN, Features
 
 
@@ -61,16 +60,8 @@ def step(
     keys, axis = _model_keys(form, key), _world_axis(task, form)
 
     def fitted(own: Key[Array, ""], world: World, pool: Pool) -> tuple[Any, ...]:
-        pool = pools.add_real(task, form, world, pool, _real_key(form, key, own), now)
-        choice = stream(own, now.generation, Role.SELECT)
-        data, n_real = pools.select(task, form, world, pool, choice, now)
-        state = generation.start(task, form, world, pool, data, own, now)
-        steps = Steps(0, task.n_steps(now.drawn), now.drawn)
-        state = generation.learn(task, world, data, state, steps, own, now)
-        made = generation.finish(task, form, world, pool, state, own, now, names, features)
-        pool, model, found = made
-        found |= {"real_fraction": n_real / jnp.maximum(now.drawn, 1)}
-        return pool, model, data, found
+        real = _real_key(form, key, own)
+        return generation.fitted(task, form, world, pool, own, now, names, features, real)
 
     pool, models, data, found = jax.vmap(fitted, in_axes=(0, axis, 0))(keys, world, pool)
     if BETWEEN in names:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.basics.checks import is_traced
 from collapse_jax.numerics import distances
 from collapse_jax.numerics.keys import Role, stream
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Variable, World
@@ -64,6 +65,24 @@ def units_of(task: AbstractTask, features: Features | None) -> dict[str, float]:
     unit = task.row_unit if features is None else 1.0
     between = {BETWEEN: task.units.get(task.error, 1.0)} if task.error is not None else {}
     return {**{name: unit**power for name, power in _POWERS.items()}, **between, **task.units}
+
+
+def single_units(task: AbstractTask, names: Sequence[str], features: Any) -> dict[str, Any]:
+    """Factors to the user's units, where all is float32.
+
+    Raises:
+        ValueError: if float32 cannot hold one.
+    """
+    known = units_of(task, features)
+    units = {name: known.get(name, 1.0) for name in names}
+    limits = np.finfo(np.float32)
+    for name, unit in units.items():
+        if not is_traced(unit) and not float(limits.tiny) <= unit <= float(limits.max):
+            raise ValueError(
+                f"metrics must be such that float32 holds them, and the unit of {name} is "
+                f"{unit:.3g}; leave it out, or use simulate, which returns it in float64"
+            )
+    return units
 
 
 def in_user_units(
