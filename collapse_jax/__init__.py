@@ -33,6 +33,7 @@ from collapse_jax.run.sweeps import sweep
 from collapse_jax.studies.datamodels import datamodel
 from collapse_jax.studies.ensembles import ensemble
 from collapse_jax.studies.stability import sensitivity
+from collapse_jax.studies.unlearning import unlearn
 from collapse_jax.tasks import (
     AbstractSufficient,
     AbstractTask,
@@ -111,6 +112,7 @@ __all__ = [
     "sweep",
     "tasks",
     "theory",
+    "unlearn",
     "use_all_cores",
     "verdict",
 ]
