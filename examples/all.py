@@ -26,6 +26,7 @@ OUTPUTS = {
     "plans": "plans.png",
     "theory": "theory.png",
     "wine": "wine.png",
+    "unlearning": "unlearning.png",
     "diagnoses": "diagnose.md",
 }
 

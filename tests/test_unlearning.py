@@ -9,7 +9,7 @@ from scipy.special import expit
 import collapse_jax as cj
 from collapse_jax.numerics.keys import chain_key
 from collapse_jax.studies import chains, posteriors, unlearning
-from collapse_jax.studies.additive import additive
+from collapse_jax.studies.additive import sums_of
 from collapse_jax.studies.posteriors import Likelihood, Normal
 from collapse_jax.tasks.parts.designs import FreshRows
 from collapse_jax.tasks.parts.least_squares import RegressionWorld
@@ -161,7 +161,7 @@ def test_sums_less_a_part_are_sums_of_the_rest(name, n_left):
     task, rows, fit = SUMS[name]
     left = np.arange(90.0) < n_left
     world = RegressionWorld(None, None, None, None, None) if name == "regression" else ()
-    known = additive(task, world, rows, np.ones(90))
+    known = sums_of(task, world, rows, np.ones(90))
     everything, part = known.total(np.ones(90)), known.total(1.0 - left)
     rest = tuple(a - b for a, b in zip(everything, part, strict=True))
     found = np.concatenate([np.ravel(x) for x in known.solve(rest, float(n_left))])

@@ -36,7 +36,7 @@ class Additive(NamedTuple):
 
 
 @singledispatch
-def additive(task: AbstractTask, world: World, rows: Rows, times: Numbers) -> Additive:
+def sums_of(task: AbstractTask, world: World, rows: Rows, times: Numbers) -> Additive:
     """How models of a task follow from sums; another task's is registered.
 
     Args:
@@ -55,7 +55,7 @@ def additive(task: AbstractTask, world: World, rows: Rows, times: Numbers) -> Ad
     )
 
 
-@additive.register
+@sums_of.register
 def _gaussian(task: Gaussian, world: World, rows: Any, times: Numbers) -> Additive:
     x = np.asarray(rows, np.float64)
     center = times @ x / times.sum()  # about which squares are small
@@ -81,7 +81,7 @@ def _gaussian(task: Gaussian, world: World, rows: Any, times: Numbers) -> Additi
     return Additive(total, solve, model)
 
 
-@additive.register
+@sums_of.register
 def _categorical(task: Categorical, world: World, rows: Any, times: Numbers) -> Additive:
     labels = np.asarray(rows)
 
@@ -94,7 +94,7 @@ def _categorical(task: Categorical, world: World, rows: Any, times: Numbers) -> 
     return Additive(total, solve, lambda parameters: jnp.float32(parameters[0]))
 
 
-@additive.register
+@sums_of.register
 def _regression(task: LinearRegression, world: World, rows: Any, times: Numbers) -> Additive:
     x, y = (np.asarray(part, np.float64) for part in task.shown(world, rows))
 
@@ -109,7 +109,7 @@ def _regression(task: LinearRegression, world: World, rows: Any, times: Numbers)
     return Additive(total, solve, lambda parameters: jnp.float32(parameters[0]))
 
 
-@additive.register
+@sums_of.register
 def _family(task: ExponentialFamily, world: World, rows: Any, times: Numbers) -> Additive:
     values, truth = np.asarray(rows, np.float64), float(task.true_mean)
     if task.kind == "gamma":  # whose rows are logarithms

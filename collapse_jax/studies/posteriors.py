@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 Numbers: TypeAlias = npt.NDArray[np.float64]
 
-_POINTS, _MANY_POINTS = 2**10, 2**16
+_POINTS, _MANY_POINTS, _ROUNDS = 2**10, 2**14, 4
 _AT_A_TIME = 2**22  # numbers
 _STEPS, _PART, _FARTHEST = 100, 0.5, 10.0  # whole steps overshoot
-_SETTLED = 1e-3  # standard deviations; what is left of a divergence is about half the square
-_FEWEST = 10  # independent points for each number, so that a covariance can be read off them
+_SETTLED = 1e-2  # standard deviations; a divergence is about half the square of those left
+_FEWEST = 30  # independent points for each number, so that a covariance can be read off them
 
 
 class Normal(NamedTuple):
@@ -30,7 +30,8 @@ class Normal(NamedTuple):
     @property
     def root(self) -> Numbers:
         """The covariance is `root root'`; `LinAlgError` where there is none. `[k, k]`"""
-        return np.linalg.inv(np.linalg.cholesky(self.precision)).T
+        root = np.linalg.inv(np.linalg.cholesky(self.precision)).T
+        return np.asarray(root, np.float64)
 
     def points(self, n: int) -> Numbers:
         """Points of this law, always by the same random numbers. `[n, k]`"""
@@ -38,9 +39,12 @@ class Normal(NamedTuple):
 
     def within(self, points: Numbers, share: float) -> npt.NDArray[np.bool_]:
         """Where the density is above a share of its maximum. `[point]`"""
+        return self.lengths(points) < (np.inf if share == 0.0 else -2.0 * np.log(share))
+
+    def lengths(self, points: Numbers) -> Numbers:
+        """Squared distances from the mean, in standard deviations. `[point]`"""
         gap = points - self.mean
-        lengths = np.sum((gap @ self.precision) * gap, axis=1)
-        return lengths < (np.inf if share == 0.0 else -2.0 * np.log(share))
+        return np.sum((gap @ self.precision) * gap, axis=1)
 
     def divergence(self, other: "Normal") -> float:
         """Kullback-Leibler divergence of this law from another one, in nats.
@@ -147,7 +151,8 @@ def nearest(
 def covering(likelihood: Likelihood, base: Normal, cutoff: float) -> Normal:
     """The normal law q that is nearest to `base` over the likelihood, by KL(., q).
 
-    It has the mean and the covariance of that density, by points of `base`, each with a weight.
+    It has the mean and the covariance of that density, by points of `base`, each with a weight, and
+    then by points of the law that was found before.
 
     Args:
         likelihood: that of some rows.
@@ -157,19 +162,25 @@ def covering(likelihood: Likelihood, base: Normal, cutoff: float) -> Normal:
     Raises:
         ValueError: if few of the points have nearly all of the weight.
     """
-    points = base.points(_MANY_POINTS)
-    logs = -np.where(base.within(points, cutoff), likelihood.values(points), 0.0)
-    weights = np.exp(logs - logs.max())
-    weights /= weights.sum()
-    independent, least = 1.0 / np.sum(weights**2), _FEWEST * points.shape[1]
-    if independent < least:
+    q, independent = base, 0.0
+    for _ in range(_ROUNDS):
+        points = q.points(_MANY_POINTS)
+        counted = np.where(base.within(points, cutoff), likelihood.values(points), 0.0)
+        logs = 0.5 * (q.lengths(points) - base.lengths(points)) - counted
+        weights = np.exp(logs - logs.max())
+        weights /= weights.sum()
+        independent = 1.0 / np.sum(weights**2)
+        if independent < 2 * points.shape[1]:
+            break
+        mean = weights @ points
+        gap = points - mean
+        q = Normal(mean, np.linalg.inv((gap * weights[:, None]).T @ gap))
+    if independent < _FEWEST * len(q.mean):
         raise ValueError(
             "method must not be 'reversed' where so much is removed that only "
             f"{independent:.0f} points of the posterior of everything tell of what is left"
         )
-    mean = weights @ points
-    gap = points - mean
-    return Normal(mean, np.linalg.inv((gap * weights[:, None]).T @ gap))
+    return q
 
 
 @lru_cache(maxsize=4)

@@ -18,7 +18,7 @@ from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics.keys import chain_key
 from collapse_jax.run.arguments import checked_seeds
-from collapse_jax.studies.additive import Additive, additive
+from collapse_jax.studies.additive import Additive, sums_of
 from collapse_jax.studies.chains import Fitted, Loop, last_fit, loop_of
 from collapse_jax.studies.posteriors import Likelihood, Normal, covering, nearest
 from collapse_jax.tasks import AbstractTask, LogisticRegression
@@ -110,7 +110,7 @@ def unlearn(
         if posterior:
             found = _by_posterior(task, world, rows, part, method or "upper_bound", cutoff)
         else:
-            found = _by_sums(additive(task.prepared(), world, rows, part.times), part)
+            found = _by_sums(sums_of(task.prepared(), world, rows, part.times), part)
         for all_of, one in zip((parameters, models, apart), found, strict=True):
             all_of.append(one)
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *models)
@@ -217,8 +217,8 @@ def _by_posterior(
 def _check_method(task: AbstractTask, method: Any, cutoff: Any) -> None:
     name = type(task).__name__
     if not isinstance(task, LogisticRegression):
-        if additive.dispatch(type(task)) is additive.dispatch(object):
-            additive(task, (), (), np.zeros(0))  # says which tasks there are
+        if sums_of.dispatch(type(task)) is sums_of.dispatch(object):
+            sums_of(task, (), (), np.zeros(0))  # says which tasks there are
         if method is not None:
             raise ValueError(f"method must be None with a {name}, which is exact, got {method!r}")
         return
