@@ -34,7 +34,7 @@ COLD = cj.Workflow(cj.Real(keep=None), cj.Synthetic(keep=None, temperature=0.5))
 REMOVALS = {
     "that of this model": ("#0072B2", lambda b, last: [b]),
     "those of this and all earlier models": ("#D55E00", lambda b, last: range(1, b + 1)),
-    "those of this and all later models": ("#009E73", lambda b, last: range(b, last)),
+    "those of this and all later models": ("#009E73", range),
 }
 METHODS = {"upper bound": "#0072B2", "reversed": "#D55E00"}
 
