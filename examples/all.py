@@ -27,6 +27,7 @@ OUTPUTS = {
     "theory": "theory.png",
     "wine": "wine.png",
     "unlearning": "unlearning.png",
+    "worth": "worth.png",
     "diagnoses": "diagnose.md",
 }
 
