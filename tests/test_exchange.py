@@ -54,20 +54,30 @@ def test_losses_are_exact_and_so_are_rates():
 def test_nothing_new_is_in_rows_of_a_fit_to_the_same_rows():
     """The mean of real rows and of their own model's is no better than that of the real ones."""
     task = cj.Categorical(5)
-    found = cj.worth(task, [10, 40, 80], [0, 40], 2000, metric="squared_error")
+    found = cj.worth(task, [10, 40], [0, 40], 2000, metric="squared_error")
     assert np.isinf(found.exchange.sel(n_synthetic=40)).all()
     gap = np.abs(found.squared_error - found.expected) / found.error
     assert float(gap.max()) < 5
 
 
-@pytest.mark.thorough
-def test_rows_that_are_smoothed_twice_do_harm():
-    """A kernel density of a wide kernel's rows is wider still; without a theory, or real rows."""
-    task = cj.KernelDensity(n_samples=20)
-    found = cj.worth(task, [0, 20, 40], [0, 50], 20, metric="nll", generator=500)
-    assert np.isnan(found.nll[0, 0])
-    assert np.isfinite(found.nll[0, 1])
-    assert np.isinf(found.exchange[1:, 1]).all()
+SIZES = [
+    ((0, 0, 50), None),
+    ((0, 30, None), None),
+    ((20, 0, 50), ([20], [1.0])),
+    ((20, 30, None), ([20, 50], [1.0, 0.4])),
+    ((0, 30, 50), ([50, 30], [1.0, 0.0])),
+    ((20, 30, 50), ([50, 50], [1.0, 0.4])),
+]
+
+
+@pytest.mark.parametrize(("cell", "known"), SIZES)
+def test_cells_are_loops_of_these_sizes(cell, known):
+    found = exchange._cell(*cell)
+    assert (found is None) == (known is None)
+    if found is not None:
+        workflow, last = found
+        plan = workflow.plan(last, 7)
+        assert (plan.n_train.tolist(), plan.real_fraction.tolist()) == known
 
 
 BAD = [
