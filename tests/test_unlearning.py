@@ -158,6 +158,19 @@ def test_sums_less_a_part_are_sums_of_the_rest(name, n_left):
     assert relative(found, np.ravel(fit(some))) < 1e-10
 
 
+def test_models_are_those_of_the_parameters():
+    mean, covariance = np.ones(2), np.array([[2.0, 0.6], [0.6, 1.0]])
+    normal = sums_of(cj.Gaussian(2, 9), (), X[:, :2], np.ones(90)).model((mean, covariance))
+    np.testing.assert_allclose(normal.factor @ normal.factor.T, covariance, rtol=1e-6)
+    np.testing.assert_allclose(normal.mean, mean)
+    # Singular where it is so but for rounding.
+    flat = sums_of(cj.Gaussian(2, 9), (), X[:, :2], np.ones(90)).model((mean, np.ones((2, 2))))
+    assert flat.log_diag.tolist() == [0.0, -np.inf]
+    trials = cj.ExponentialFamily("binomial", 1.0, 9, size=4)
+    found = sums_of(trials, (), COUNTS, np.ones(90)).model((np.array([2.0]),))
+    np.testing.assert_allclose(np.exp(found), [2.0, 2 / 3], rtol=1e-6)
+
+
 def exact_law(x, y, weights, prior):
     """The normal law nearest to a posterior, by Gauss-Hermite integrals over log-odds."""
     nodes, mass = np.polynomial.hermite_e.hermegauss(41)
