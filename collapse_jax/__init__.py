@@ -32,7 +32,9 @@ from collapse_jax.run.simulation import simulate
 from collapse_jax.run.sweeps import sweep
 from collapse_jax.studies.datamodels import datamodel
 from collapse_jax.studies.ensembles import ensemble
+from collapse_jax.studies.exchange import worth
 from collapse_jax.studies.stability import sensitivity
+from collapse_jax.studies.unlearning import unlearn
 from collapse_jax.tasks import (
     AbstractSufficient,
     AbstractTask,
@@ -111,8 +113,10 @@ __all__ = [
     "sweep",
     "tasks",
     "theory",
+    "unlearn",
     "use_all_cores",
     "verdict",
+    "worth",
 ]
 
 # Loaded when first asked for: language models need libraries that are slow to import.

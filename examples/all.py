@@ -26,6 +26,8 @@ OUTPUTS = {
     "plans": "plans.png",
     "theory": "theory.png",
     "wine": "wine.png",
+    "unlearning": "unlearning.png",
+    "worth": "worth.png",
     "diagnoses": "diagnose.md",
 }
 

@@ -80,6 +80,28 @@ def test_logistic(tmp_path):
 
 
 @pytest.mark.thorough
+def test_unlearning(tmp_path):
+    """Without generated batches the variance is back, and the later of them weigh on it more."""
+    script, settings = tiny("unlearning", n_generations=4, seeds=10, shares=(0.1,), tables=1)
+    path, found = script.main(str(tmp_path / "unlearning.png"), settings)
+    one, earlier, later = found.values()
+    assert one[-1] > one[0]
+    assert earlier[-1] == later[0] > 0.9
+    assert later[0] > later[1] > later[2]
+    assert path.stat().st_size > 5_000
+
+
+@pytest.mark.thorough
+def test_worth(tmp_path):
+    """One real row is worth more of the generated ones, the more of these there are."""
+    script, settings = tiny("worth", n_real=(20, 40), n_synthetic=(0, 10), seeds=500)
+    path, found = script.main(str(tmp_path / "worth.png"), settings)
+    for ds in found.values():
+        assert 1.0 < float(ds.exchange[0, 1]) < 2.0
+    assert path.stat().st_size > 5_000
+
+
+@pytest.mark.thorough
 def test_digits(tmp_path):
     """Generated digits alone drift away, real ones hold them, and cold ones lose their variety."""
     script, settings = tiny("digits", n_generations=4, seeds=2)

@@ -42,6 +42,12 @@ PAPERS = (
         {"a generator of rows of tables": Replace()},
     ),
     Paper(
+        "2010.12883",
+        "Variational Bayesian Unlearning",
+        "Nguyen et al.",
+        {"a pool of all batches": Accumulate(), "real rows alone": Replace()},
+    ),
+    Paper(
         "2202.00622",
         "Datamodels: Predicting Predictions from Training Data",
         "Ilyas et al.",

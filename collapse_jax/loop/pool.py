@@ -12,8 +12,6 @@ from jaxtyping import Array, Int, Key
 from collapse_jax.loop import windows
 from collapse_jax.loop.batches import Batch, real_batch
 from collapse_jax.loop.form import Columns, Form
-from collapse_jax.numerics.draws import to_integers
-from collapse_jax.numerics.subsets import permuted
 from collapse_jax.tasks.base import AbstractTask, Data, Model, Rows, Statistic, World
 from collapse_jax.tasks.places import Places
 from collapse_jax.tasks.sufficient import lawful
@@ -165,7 +163,7 @@ def select(
     task: AbstractTask, form: Form, world: World, pool: Pool, key: Key[Array, ""], now: Columns
 ) -> tuple[Data, Int[Array, ""]]:
     """What this generation is fitted to, and how many of its rows are real."""
-    places = _places(form, now)
+    places = places_of(form, now)
     if form.drawn:
         return _drawn(task, form, world, pool, places, key, now)
     if not form.statistic:
@@ -178,7 +176,8 @@ def select(
     return Data(flatten(pool.rows), places, statistic, now.effective_size), now.real_size
 
 
-def _places(form: Form, now: Columns) -> Places:
+def places_of(form: Form, now: Columns) -> Places:
+    """Where the rows are that are kept in this generation."""
     zero = jnp.zeros((), jnp.int32)
     if form.storage == "latest":
         return Places.first(now.real_size + now.synthetic_size)
@@ -268,13 +267,7 @@ def _drawn(
 ) -> tuple[Data, Int[Array, ""]]:
     """A fit to some rows, drawn uniformly from those that are kept."""
     n = form.drawn
-    if form.with_replacement:
-        numbers = to_integers(jax.random.bits(key, (n, 2)).T, places.total)
-    else:
-        # A subset of everything is everything, in order.
-        within = jnp.minimum(jnp.arange(n), places.total - 1)
-        numbers = permuted(key, places.total, within)
-        numbers = jnp.where(now.drawn == places.total, within, numbers)
+    numbers = places.chosen(key, n, now.drawn, form.with_replacement)
     valid = jnp.arange(n) < now.drawn if form.drawn_varies else None
     real = numbers < places.real_size
     counted = real if valid is None else real & valid

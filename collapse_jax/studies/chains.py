@@ -1,19 +1,21 @@
 """Chains that give away what they were fitted to: batches and models of each generation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from collapse_jax.loop import generation
+from collapse_jax.loop import pool as pools
 from collapse_jax.loop.checks import check_compiled, check_loop
 from collapse_jax.loop.form import Columns, Form, columns_of, form_of
 from collapse_jax.loop.pool import Pool
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.machines.programs import traceable
-from collapse_jax.numerics.keys import check_threefry
+from collapse_jax.numerics.keys import Role, check_threefry, stream
 from collapse_jax.run.arguments import check_instance
 from collapse_jax.tasks.base import AbstractTask, Data, Model, Rows, Steps, World
 from collapse_jax.tasks.places import Places
@@ -94,6 +96,45 @@ def run(
 
     _, (models, made) = jax.lax.scan(body, pool, columns)
     return Chain(world, real, models, made)
+
+
+class Fitted(NamedTuple):
+    """What the last model of a chain was fitted to."""
+
+    world: World
+    rows: Rows
+    """All rows that are kept then, slot by slot. `[place, ...]`"""
+    times: Int[Array, " place"]
+    """How often each is one of those that the model was fitted to."""
+
+
+def last_fit(loop: Loop, key: Key[Array, ""]) -> Fitted:
+    """What the last of the generations of a chain is fitted to.
+
+    Args:
+        loop: the loop, whose pool stays in the coordinates of the truth.
+        key: the key of the chain.
+    """
+    task, form, columns, _ = loop
+    world = generation.make_world(task, form, key)
+    pool = generation.begin(task, form, world, key, jax.tree.map(lambda x: x[0], columns))
+
+    def body(pool: Pool, now: Columns) -> tuple[Pool, None]:
+        pool, inner, data, _ = generation.fitted(task, form, world, pool, key, now)
+        return generation.generate(task, form, world, pool, inner, data, key, now)[0], None
+
+    pool, _ = jax.lax.scan(body, pool, jax.tree.map(lambda x: x[:-1], columns))
+    last = jax.tree.map(lambda x: x[-1], columns)
+    pool, _, _ = generation.receive(task, form, world, pool, key, last)
+    places = replace(pools.places_of(form, last), real_weight=None)
+    n = form.slots * form.width
+    if not form.drawn:
+        return Fitted(world, pools.flatten(pool.rows), (places.weights(n) > 0).astype(jnp.int32))
+    own = stream(key, last.generation, Role.SELECT)
+    numbers = places.chosen(own, form.drawn, last.drawn, form.with_replacement)
+    counted = (jnp.arange(form.drawn) < last.drawn).astype(jnp.int32)
+    times = jnp.zeros(n, jnp.int32).at[places.rows(numbers)].add(counted)
+    return Fitted(world, pools.flatten(pool.rows), times)
 
 
 def fit(task: AbstractTask, world: World, rows: Rows, key: Key[Array, ""]) -> Model:

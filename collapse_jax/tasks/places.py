@@ -1,10 +1,12 @@
 """Where the rows are that a generation is fitted to."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from collapse_jax.numerics.draws import to_integers, to_uniform, words
+from collapse_jax.numerics.subsets import permuted
 
 
 class Places(eqx.Module):
@@ -101,6 +103,16 @@ class Places(eqx.Module):
         real_number = to_integers(drawn, self.real_size)
         synthetic_number = to_integers(drawn, self.synthetic_size)
         return self.rows(jnp.where(real, real_number, self.real_size + synthetic_number))
+
+    def chosen(
+        self, key: Key[Array, ""], n: int, size: Int[Array, ""], with_replacement: bool
+    ) -> Int[Array, " {n}"]:
+        """Numbers of `n` rows drawn uniformly, of which the first `size` count."""
+        if with_replacement:
+            return to_integers(jax.random.bits(key, (n, 2)).T, self.total)
+        # A subset of everything is everything, in order.
+        within = jnp.minimum(jnp.arange(n), self.total - 1)
+        return jnp.where(size == self.total, within, permuted(key, self.total, within))
 
     @classmethod
     def first(cls, size: Int[Array, ""]) -> "Places":

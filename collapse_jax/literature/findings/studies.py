@@ -1,4 +1,4 @@
-"""Papers about what one reads off pools of rows: attribution, and downstream estimates."""
+"""Papers about pools of rows: attribution, unlearning, and downstream estimates."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,57 @@ from scipy.stats import norm
 from collapse_jax.literature.cards import Lab, card
 from collapse_jax.literature.claims import Claim
 from collapse_jax.literature.estimates import Estimate, at, jackknife
-from collapse_jax.loop.presets import Replace
+from collapse_jax.loop.presets import Accumulate, Replace
 from collapse_jax.studies.datamodels import datamodel
 from collapse_jax.studies.ensembles import ensemble
+from collapse_jax.studies.unlearning import Method, unlearn
+from collapse_jax.tasks.categorical import Categorical
+from collapse_jax.tasks.exponential_family import ExponentialFamily
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.tasks.linear_regression import LinearRegression
+from collapse_jax.tasks.logistic_regression import LogisticRegression
+
+
+@card("2010.12883")
+def _unlearning(lab: Lab) -> Iterator[Claim]:
+    for task in (
+        Gaussian(2, 50),
+        Categorical(10, 50),
+        LinearRegression(5, 50),
+        ExponentialFamily("gamma", 1.0, 50, shape=2.0),
+    ):
+        seeds, name = lab.pick(20, 100, 1000), type(task).__name__
+        found = unlearn(Accumulate(), task, 8, seeds, synthetic=[3, 5])
+        lab.note(f"{name}(n_samples={task.n_samples})", seeds)
+        yield Claim(
+            text=f"{name}: statistics that sum are subtracted; greatest relative distance of the "
+            "unlearned parameters from the retrained ones",
+            law="0, in double precision",
+            derived=True,
+            relation="<=",
+            published=1e-10,
+            ours=Estimate(float(found.difference.max()), 0.0),
+        )
+    from sklearn.datasets import load_breast_cancer  # slow to import
+
+    task = LogisticRegression(data=load_breast_cancer(return_X_y=True), penalty=10.0)
+    seeds, quarter = lab.pick(5, 20, 100), range(task.n_samples // 4)
+    lab.note(f"LogisticRegression(breast_cancer, n_samples={task.n_samples}, penalty=10)", seeds)
+    methods: dict[Method, str] = {
+        "upper_bound": "the evidence upper bound",
+        "reversed": "the reversed divergence",
+    }
+    for method, text in methods.items():
+        found = unlearn(Replace(), task, 1, seeds, real={1: quarter}, method=method)
+        yield Claim(
+            text=f"a quarter of breast_cancer, by {text}: KL(unlearned, retrained) minus "
+            "KL(full, retrained)",
+            law="less",
+            derived=True,
+            relation="<=",
+            published=0.0,
+            ours=jackknife(lambda mean: mean[1] - mean[0], found.divergence.values.T),
+        )
 
 
 @card("2202.00622")
