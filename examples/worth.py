@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import _figures as figures
 import numpy as np
 import xarray as xr
+from matplotlib.lines import Line2D
 
 import collapse_jax as cj
 
@@ -54,6 +55,12 @@ def main(out: str = "worth.png", grid: Grid = QUICK) -> tuple[Path, dict[str, xr
         _draw(ax, ds, metric)
         ax.set_title(f"{name}: {ds[metric].attrs['long_name']}", fontsize=9)
         found[name] = ds
+    lines = [
+        Line2D([], [], color=MEASURED, linewidth=2.6, alpha=0.6, label="equal loss, simulated"),
+        Line2D([], [], color=EXACT, linewidth=1.4, linestyle=(0, (4, 2)), label="theory"),
+        Line2D([], [], linestyle="", marker="$2$", color="black", label="generated rows per real"),
+    ]
+    figure.legend(handles=lines, loc="outside lower center", ncols=3, fontsize=8)
     return figures.save(figure, out), found
 
 
