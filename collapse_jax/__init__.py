@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from collapse_jax import tasks, theory
 from collapse_jax.analysis.definitions import Diagnosis, diagnose
+from collapse_jax.analysis.judged import Judged
 from collapse_jax.analysis.times import collapse_time
 from collapse_jax.analysis.verdicts import verdict
 from collapse_jax.literature.registry import papers, reproduce
@@ -29,6 +30,7 @@ from collapse_jax.report.plans import plot_plan
 from collapse_jax.report.tables import summary
 from collapse_jax.run.reruns import rerun
 from collapse_jax.run.simulation import simulate
+from collapse_jax.run.stopping import Above, Below
 from collapse_jax.run.sweeps import sweep
 from collapse_jax.studies.datamodels import datamodel
 from collapse_jax.studies.ensembles import ensemble
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from collapse_jax.language.task import LanguageModel
 
 __all__ = [
+    "Above",
     "AbstractOperator",
     "AbstractSufficient",
     "AbstractTask",
@@ -63,6 +66,7 @@ __all__ = [
     "Accumulate",
     "AccumulateSubsample",
     "Autoencoder",
+    "Below",
     "BestOf",
     "Categorical",
     "Diagnosis",
@@ -76,6 +80,7 @@ __all__ = [
     "Flow",
     "Gaussian",
     "GaussianMixture",
+    "Judged",
     "KernelDensity",
     "LanguageModel",
     "Latest",

@@ -14,7 +14,7 @@ from collapse_jax.cli.yaml_files import read_yaml
 from collapse_jax.loop.settings import NAMES
 
 _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
-_KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint")
+_KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint", "stop_when")
 
 
 def run_again(
@@ -77,6 +77,7 @@ def run_sweep(file: File) -> None:
     Args:
         file: the description; docs/sweeps.md explains it.
     """
+    from collapse_jax.analysis.judged import read_rule
     from collapse_jax.basics import files
     from collapse_jax.run.sweeps import sweep
 
@@ -86,6 +87,8 @@ def run_sweep(file: File) -> None:
     entries = entries if isinstance(entries, list) else [entries]
     if isinstance(config.get("metrics"), str):
         config["metrics"] = [config["metrics"]]
+    if "stop_when" in config:
+        config["stop_when"] = read_rule(str(config["stop_when"]))
     workflows = [read_workflow(entry) for entry in entries]
     task = _task_maker(config.pop("task"), config["over"])
     ds = sweep(workflows, task, **config)

@@ -194,6 +194,7 @@ def _run_chains(
     out: File | None = None,
     figure: File | None = None,
     checkpoint: Folder | None = None,
+    stop_when: Annotated[str | None, "RULE"] = None,
     distributed: bool = False,
     coordinator: Annotated[str | None, "ADDRESS"] = None,
     num_processes: int | None = None,
@@ -212,6 +213,8 @@ def _run_chains(
         figure: save a figure (.png, .pdf or .svg).
         checkpoint: keep the chains in this folder while they run, and go on from there another
             time.
+        stop_when: stop after the first generation in which the mean over chains is beyond a bound,
+            for instance 'test_error > 10', or the run so far is judged, for instance 'collapse'.
         distributed: be one of several processes, as found by JAX (Slurm, Open MPI, Cloud TPU).
         coordinator: be one of several processes, the first of which has this address (host:port).
         num_processes: with a coordinator: how many processes there are.
@@ -221,6 +224,7 @@ def _run_chains(
     import rich
 
     from collapse_jax import theory
+    from collapse_jax.analysis.judged import read_rule
     from collapse_jax.basics import files
     from collapse_jax.machines import hosts
     from collapse_jax.report.demonstration import FIGURES
@@ -229,6 +233,7 @@ def _run_chains(
     from collapse_jax.run.simulation import simulate
 
     saved = out and files.check_writable("out", out, (".nc",))
+    rule = None if stop_when is None else read_rule(stop_when)
     drawn = figure and files.check_writable("figure", figure, FIGURES)
     _start_jax()
     if distributed or coordinator or num_processes or process_id:
@@ -245,6 +250,7 @@ def _run_chains(
             mesh=mesh,
             checkpoint=checkpoint,
             observe=_make_observer(language, task),
+            stop_when=rule,
         )
     except KeyboardInterrupt:
         if checkpoint is None:
@@ -252,8 +258,10 @@ def _run_chains(
         raise KeyboardInterrupt(f"the same command goes on from {checkpoint}") from None
     if not hosts.is_first():
         return
-    predicted = theory.expected(workflow, task, generations)
+    predicted = theory.expected(workflow, task, ds.sizes["generation"])
     rich.print(summary(ds, theory=predicted))
+    if "stopped" in ds.attrs:
+        print(f"Stopped: {ds.attrs['stopped']}")
     if saved:
         files.write_atomically(saved, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
         print(f"Chains: {saved}")

@@ -3,13 +3,15 @@
 import hashlib
 import itertools
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from collapse_jax.basics import checks
+
+Said = TypeVar("Said", bool, int)
 
 _PATIENCE = 30 * 24 * 3600  # seconds
 _MEETINGS = itertools.count()  # all processes make the same calls, and so count alike
@@ -89,13 +91,13 @@ def wait_for_all() -> None:
     multihost.sync_global_processes(name, timeout=_PATIENCE, processes=everyone)
 
 
-def first_says(flag: bool) -> bool:
+def first_says(value: Said) -> Said:
     """What process 0 decides, in all processes: for what depends on clocks and on signals."""
     if jax.process_count() == 1:
-        return flag
+        return value
     from jax.experimental import multihost_utils
 
-    return bool(multihost_utils.broadcast_one_to_all(np.asarray(flag)))
+    return type(value)(multihost_utils.broadcast_one_to_all(np.asarray(value)))
 
 
 def are_shared(tree: Any) -> bool:

@@ -74,7 +74,7 @@ class Checkpoint:
         self.folder = Path(folder).absolute()
         self._saving = Saving(self.folder, seconds)
         _claim(self.folder, json.loads(json.dumps(config, default=str)))
-        self._states = _survey(self.folder)
+        self.survey()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
@@ -84,8 +84,12 @@ class Checkpoint:
     def __exit__(self, *_: object) -> None:
         self._wait()
 
+    def survey(self) -> None:
+        """Look at what the folder holds."""
+        self._states = _survey(self.folder)
+
     def contents(self) -> list[str]:
-        """Names of the states that the folder held when it was opened."""
+        """Names of the states that the folder held when it was looked at."""
         return sorted(str(state.path.relative_to(self.folder)) for state in self._states)
 
     def due(self) -> bool:
@@ -131,7 +135,7 @@ class Checkpoint:
                 old.unlink()
 
     def restore(self, seeds: np.ndarray, n_generations: int) -> Iterator[Reached]:
-        """Yield what the folder held of these chains when it was opened, each at most once.
+        """Yield what the folder held of these chains when it was looked at, each at most once.
 
         Chains that have come to `n_generations` or beyond are yielded without their pools.
         """

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from collapse_jax.machines import hosts
 from collapse_jax.records.store import Checkpoint, Reached
 
-_SECONDS = 0.5  # aim of one chunk's length
+SECONDS = 0.5
+"""How long a call of the engine is to take."""
 
 
 @runtime_checkable
@@ -53,81 +54,143 @@ class Driver:
     check: Callable[[dict[str, np.ndarray], np.ndarray, int], None] | None = None
     """Called with the metrics of a chunk, the seeds, and the generations done; raises to stop."""
 
+    begun: int = 0
+    """Generations that the bar has been told of before."""
+
     def run(self, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Run chains; yield seeds and their metrics `[chain, generation]`, in any order.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C, when the chains have been saved.
         """
-        missing, kept = seeds, self.checkpoint or contextlib.nullcontext()
+        with self.attended():
+            for chains in self.batches(seeds):
+                self.forward(chains, self.n_generations)
+                yield chains.seeds, chains.metrics(0, self.n_generations)
+
+    @contextlib.contextmanager
+    def attended(self) -> Iterator[None]:
+        """Where chains are run: interrupts wait until they are saved, and saves are whole."""
+        kept = self.checkpoint or contextlib.nullcontext()
         with _interrupt_deferred(self.interrupted, self.checkpoint is not None), kept:
-            if self.checkpoint is not None:
-                for reached in self.checkpoint.restore(seeds, self.n_generations):
-                    missing = missing[~np.isin(missing, reached.seeds)]
-                    for part in np.split(np.arange(len(reached.seeds)), self._cuts(reached.seeds)):
-                        yield self._batch(reached.of(part))
-            for part in np.split(missing, self._cuts(missing)):
-                if len(part):
-                    yield self._batch(Reached(part, 0, {}, []))
+            yield
             if self.interrupted.is_set():
                 raise KeyboardInterrupt
+
+    def batches(self, seeds: np.ndarray) -> Iterator["Batch"]:
+        """Chains in batches, from where the folder has them."""
+        missing = seeds
+        if self.checkpoint is not None:
+            for reached in self.checkpoint.restore(seeds, self.n_generations):
+                missing = missing[~np.isin(missing, reached.seeds)]
+                for part in np.split(np.arange(len(reached.seeds)), self._cuts(reached.seeds)):
+                    yield self._batch(reached.of(part))
+        for part in np.split(missing, self._cuts(missing)):
+            if len(part):
+                yield self._batch(Reached(part, 0, {}, []))
 
     def _cuts(self, seeds: np.ndarray) -> range:
         return range(self.width, len(seeds), self.width)
 
-    def _batch(self, reached: Reached) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Run one batch of chains from where it is through all generations."""
-        seeds, done, n = reached.seeds, reached.done, len(reached.seeds)
-        self._show_restored(n * min(done, self.n_generations))
-        if done >= self.n_generations:
-            return seeds, {k: v[:, : self.n_generations] for k, v in reached.metrics.items()}
-        chains = self.chains(np.pad(seeds, (0, self.width - n), mode="edge"))
-        pool = self.engine.start(chains)
-        if done:
-            leaves, structure = jax.tree.flatten(pool)
-            if [leaf.ndim for leaf in leaves] != [saved[0].ndim for saved in reached.pool]:
-                # A longer run may keep its data in another form: the same draws from the start.
-                self.bar.update(-n * done)
-                return self._batch(Reached(seeds, 0, {}, []))
-            pairs = zip(leaves, reached.pool, strict=True)
-            pool = jax.tree.unflatten(structure, [_refill(leaf, *saved) for leaf, saved in pairs])
-        pieces, steps = [reached.metrics] if done else [], 1
+    def _batch(self, reached: Reached) -> "Batch":
+        pieces = [reached.metrics] if reached.done else []
+        batch = Batch(reached.seeds, reached.done, pieces, reached.pool)
+        self.show_restored(batch)
+        return batch
 
-        def state() -> Reached:
-            pieces[:] = [_join(pieces)]
-            leaves = [hosts.pieces_on_host(leaf) for leaf in jax.tree.leaves(pool)]
-            return Reached(seeds, done, pieces[0], [_first(n, leaf) for leaf in leaves])
+    def forward(self, batch: "Batch", until: int) -> None:
+        """Run a batch of chains from where it is, unless it is there, through some generations.
 
-        while done < self.n_generations:
-            steps = min(steps, self.chunk, self.n_generations - done)
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, when the chains have been saved.
+        """
+        if batch.done >= until:
+            return
+        if batch.chains is None:
+            self._start(batch)
+        seeds, n, steps = batch.seeds, len(batch.seeds), 1
+        while batch.done < until:
+            steps = min(steps, self.chunk, until - batch.done)
             before = time.perf_counter()
-            pool, metrics = self.engine.advance(chains, pool, done + 1, steps)
-            pieces.append({k: np.asarray(v)[:n, :steps] for k, v in metrics.items()})
-            done += steps
+            batch.pool, metrics = self.engine.advance(
+                batch.chains, batch.pool, batch.done + 1, steps
+            )
+            batch.pieces.append({k: np.asarray(v)[:n, :steps] for k, v in metrics.items()})
+            batch.done += steps
             if self.check is not None:
-                self.check(pieces[-1], seeds, done)
+                self.check(batch.pieces[-1], seeds, batch.done)
             self.bar.update(steps * n)
             rate = steps / max(time.perf_counter() - before, 1e-6)
-            steps = max(1, int(rate * _SECONDS))
+            steps = max(1, int(rate * SECONDS))
             if self.checkpoint is None:
                 continue
             stop = self._agreed(self.interrupted.is_set())
-            if stop or done == self.n_generations or self._agreed(self.checkpoint.due()):
-                reached = state()
-                if hosts.is_first() or not self.together:
-                    self.checkpoint.save(reached)
+            last = batch.done == self.n_generations
+            if stop or last or self._agreed(self.checkpoint.due()):
+                self.save(batch)
             if stop:
                 raise KeyboardInterrupt
-        return seeds, _join(pieces)
+
+    def _start(self, batch: "Batch") -> None:
+        """The engine's description of chains, and their pools as they are."""
+        seeds = batch.seeds
+        batch.chains = self.chains(np.pad(seeds, (0, self.width - len(seeds)), mode="edge"))
+        pool, saved = self.engine.start(batch.chains), batch.pool
+        if batch.done:
+            leaves, structure = jax.tree.flatten(pool)
+            if [leaf.ndim for leaf in leaves] == [pieces[0].ndim for pieces in saved]:
+                pairs = zip(leaves, saved, strict=True)
+                pool = jax.tree.unflatten(structure, [_refill(leaf, *old) for leaf, old in pairs])
+            else:
+                # A longer run may keep its data in another form: the same draws from the start.
+                self.bar.update(-len(seeds) * batch.done)
+                batch.done, batch.pieces = 0, []
+        batch.pool = pool
+
+    def save(self, batch: "Batch") -> None:
+        """Save chains, where there is a folder for them."""
+        if self.checkpoint is None or batch.chains is None:
+            return
+        batch.pieces[:] = [_join(batch.pieces)]
+        leaves = [hosts.pieces_on_host(leaf) for leaf in jax.tree.leaves(batch.pool)]
+        pool = [_first(len(batch.seeds), leaf) for leaf in leaves]
+        if hosts.is_first() or not self.together:
+            self.checkpoint.save(Reached(batch.seeds, batch.done, batch.pieces[0], pool))
 
     def _agreed(self, flag: bool) -> bool:
         return hosts.first_says(flag) if self.together else flag
 
-    def _show_restored(self, generations: int) -> None:
+    def show_restored(self, batch: "Batch") -> None:
         """Move the progress bar without a claim to have been that fast."""
+        generations = max(min(batch.done, self.n_generations) - self.begun, 0)
         if not self.bar.disable:
-            self.bar.initial += generations
-            self.bar.update(generations)
+            self.bar.initial += generations * len(batch.seeds)
+            self.bar.update(generations * len(batch.seeds))
+
+
+@dataclass
+class Batch:
+    """Chains that run together, and how far they have come."""
+
+    seeds: np.ndarray
+    """`[chain]`"""
+    done: int
+    """The last generation that is done."""
+    pieces: list[dict[str, np.ndarray]]
+    """Their metrics, in pieces along the generations, each `[chain, generations]`."""
+    pool: Any
+    """As saved, until they go on."""
+    chains: Any = None
+    """The engine's description; None until they go on."""
+
+    def metrics(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """Those of generations `first + 1` to `last`."""
+        parts, start = [], 0
+        for piece in self.pieces:
+            inside = slice(max(first - start, 0), max(last - start, 0))
+            parts.append({name: values[:, inside] for name, values in piece.items()})
+            start += next((values.shape[1] for values in piece.values()), 0)
+        return _join(parts)
 
 
 def _join(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

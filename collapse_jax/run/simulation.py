@@ -1,35 +1,31 @@
 """Many chains at once: checks of the arguments, batches that fit into memory, the dataset."""
 
 import threading
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import equinox as eqx
 import jax
 import numpy as np
 import xarray as xr
-from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
-from collapse_jax.loop.checks import check_loop, check_rows
-from collapse_jax.loop.curation.checks import bytes_of_candidates, check_choices
+from collapse_jax.loop.checks import check_loop
+from collapse_jax.loop.curation.checks import check_choices
 from collapse_jax.loop.ecosystems.description import Loop, extended
-from collapse_jax.loop.form import Columns, Form, Storage, columns_of, form_of
+from collapse_jax.loop.form import Storage, columns_of, form_of
 from collapse_jax.loop.generation import metric_names
 from collapse_jax.loop.plan import CURATION, Plan, host_sizes
 from collapse_jax.machines import hosts, model_mesh
-from collapse_jax.machines.devices import batch_width, default_memory_limit, seed_mesh
+from collapse_jax.machines.devices import default_memory_limit
 from collapse_jax.machines.flags import usual_flags
 from collapse_jax.machines.programs import make_room_for_programs
 from collapse_jax.numerics.keys import STREAM_VERSION
 from collapse_jax.records.config import check_exact, describe
-from collapse_jax.records.labels import label, provenance
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.records.values import write_value
@@ -42,11 +38,14 @@ from collapse_jax.run.arguments import (
 )
 from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
+from collapse_jax.run.results import Labels, Results
+from collapse_jax.run.room import find_mesh, placed, width_of
+from collapse_jax.run.rounds import check_turns, run_until, run_whole
 from collapse_jax.run.staged import StagedEngine
+from collapse_jax.run.stopping import Rule, check_rule, stop_attributes, text_of
 from collapse_jax.tasks import AbstractTask, AbstractTrained
 from collapse_jax.tasks.parts.comparison import (
     Features,
-    in_user_units,
 )
 from collapse_jax.tasks.trained import FAILED
 
@@ -71,6 +70,7 @@ def simulate(
     observe: Callable[[Any], None] | None = None,
     runner: Literal["compiled", "staged"] | None = None,
     features: Features | None = None,
+    stop_when: Rule | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
 
@@ -110,13 +110,18 @@ def simulate(
             prefers; the chains are the same.
         features: what distances compare of each row, a JAX function of a row to a vector; default
             the row itself.
+        stop_when: stops after the first generation that meets a rule over all chains: `Above` or
+            `Below` a bound, `Judged`, or a function of the dataset so far to True or False, called
+            for each generation in turn (and once before, on ones). The dataset ends there,
+            exactly as with so many `n_generations`.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
         `n_train` and `real_fraction`, each `[seed, generation]` with `long_name` and `units`; with
         a curation also `acceptance_rate` and `mean_reward` of what each model generates; of an
         `Ecosystem` `("seed", "model", "generation")`, and `distance_between` models. Its attributes
-        say how it was made; `collapse_jax.config.run_arguments` makes the same run of them.
+        say how it was made; `collapse_jax.config.run_arguments` makes the same run of them;
+        `stopped` says by which rule it ended before `n_generations`, and where.
 
     Raises:
         ValueError: before anything is compiled, for arguments outside their range (`TypeError` for
@@ -136,7 +141,7 @@ def simulate(
     check_options(loop, task, metrics, storage, checkpoint_seconds, features, between)
     names = metric_names(task, metrics, bool(loop.synthetic.curation), between)
     staged = in_stages(task, runner, observe)
-    mesh = _find_mesh(task, devices, mesh)
+    mesh = find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
     limit = checks.whole_number(
         "memory_limit",
@@ -150,7 +155,7 @@ def simulate(
     make_room_for_programs()
     numbers = columns_of(plan, form, task.population)
     own_seeds = seed_list if together else hosts.share(seed_list)
-    width = _width(
+    width = width_of(
         *(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit),
         scratch_bytes=compiled.scratch_bytes(task, form, names, features),
     )
@@ -167,7 +172,7 @@ def simulate(
     kept = None if checkpoint is None else _folder(checkpoint, config, checkpoint_seconds)
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
-    made = _placed(compiled.traceable(task.prepared(), sizes=not by_rows), mesh)
+    made = placed(compiled.traceable(task.prepared(), sizes=not by_rows), mesh)
     wanted = dict.fromkeys((*names, *_checked_metrics(task, plan)))
     computed = tuple(name for name in wanted if name not in sizes)
 
@@ -183,12 +188,17 @@ def simulate(
             features=features,
         )
 
+    labels = Labels(
+        *(task, features, names, sizes, seed_list, config, caption(workflow)),
+        n_models=getattr(workflow, "n_models", 0),
+        mesh=mesh,
+    )
+    if stop_when is not None:
+        check_rule(stop_when, labels.of_ones())
+        check_turns(together, kept, n_turns=-(-len(own_seeds) // width))
     saved = kept.contents() if together and kept is not None else []
-    hosts.agree({**config, "seeds": seed_list.tolist(), "checkpoint": saved})
-    started = time.perf_counter()
-    shape = (len(own_seeds), n_generations, *form.models_axis)
-    values = {name: np.empty(shape, np.float32) for name in computed}
-    place = {seed: row for row, seed in enumerate(own_seeds.tolist())}
+    common = {"seeds": seed_list.tolist(), "checkpoint": saved, "stop_when": text_of(stop_when)}
+    hosts.agree({**config, **common})
     bar = tqdm(
         total=n_generations * len(own_seeds),
         desc=f"{type(task).__name__} {caption(workflow)}",
@@ -199,37 +209,49 @@ def simulate(
     interrupted, midway = threading.Event(), None
     if kept is not None and staged and (together or jax.process_count() == 1):
         midway = Midway(kept.folder, checkpoint_seconds)
+    driver = Driver(
+        StagedEngine(Monitor(bar.set_postfix_str, midway, interrupted), observe)
+        if staged
+        else compiled,
+        chains,
+        n_generations,
+        _CHUNK,
+        width,
+        bar,
+        kept,
+        interrupted,
+        together,
+        partial(check_choices, curation=plan.curation) if plan.curation else None,
+    )
+    results = Results(
+        computed, own_seeds, len(seed_list), (n_generations, *form.models_axis), together
+    )
     with bar:
-        driver = Driver(
-            StagedEngine(Monitor(bar.set_postfix_str, midway, interrupted), observe)
-            if staged
-            else compiled,
-            chains,
-            n_generations,
-            _CHUNK,
-            width,
-            bar,
-            kept,
-            interrupted,
-            together,
-            partial(check_choices, curation=plan.curation) if plan.curation else None,
-        )
-        for batch, found in driver.run(own_seeds):
-            rows = [place[seed] for seed in batch.tolist()]
-            for name in computed:
-                values[name][rows] = found[name]
+        ds = _run(driver, own_seeds, results, labels, stop_when, kept)
     if midway is not None:
         midway.clear()
-    if not together:
-        values = {name: hosts.gather(array, len(seed_list)) for name, array in values.items()}
-    values = in_user_units(task, features, values)
-    shape = (len(seed_list), n_generations)
-    values |= {name: np.broadcast_to(column, shape) for name, column in sizes.items()}
-    _warn_of_failures(values.get(FAILED, np.zeros(shape)), seed_list.tolist())
-    values = {name: values[name] for name in names}
-    seconds = time.perf_counter() - started
-    attrs = {**provenance(config, mesh), "workflow": caption(workflow), "wall_seconds": seconds}
-    return label(task, values, seed_list, attrs, n_models=getattr(workflow, "n_models", 0))
+    return ds
+
+
+def _run(
+    driver: Driver,
+    seeds: np.ndarray,
+    results: Results,
+    labels: Labels,
+    rule: Rule | None,
+    kept: Checkpoint | None,
+) -> xr.Dataset:
+    """Run all chains to the end, or until a rule is met."""
+    n = driver.n_generations
+    if rule is None:
+        run_whole(driver, seeds, results)
+        stop = {}
+    else:
+        met = run_until(driver, seeds, results, rule, partial(labels.of, results.all), kept)
+        stop = stop_attributes(rule, met, n)
+        n = met or n
+    _warn_of_failures(results.all.get(FAILED), n, labels.seeds.tolist())
+    return labels.of(results.all, n, **stop)
 
 
 def _checked_metrics(task: AbstractTask, plan: Plan) -> tuple[str, ...]:
@@ -238,9 +260,11 @@ def _checked_metrics(task: AbstractTask, plan: Plan) -> tuple[str, ...]:
     return (*(CURATION if plan.curation else ()), *trained)
 
 
-def _warn_of_failures(failed: np.ndarray, seeds: Sequence[int]) -> None:
+def _warn_of_failures(failed: np.ndarray | None, n: int, seeds: Sequence[int]) -> None:
     """Say where training met losses that are no finite numbers: steps `[seed, generation, ...]`."""
-    found = np.argwhere(failed > 0.0)
+    if failed is None:
+        return
+    found = np.argwhere(failed[:, :n] > 0.0)
     if len(found):
         chain, t, *model = found[0].tolist()
         of_model = f", model {model[0]}," if model else ""
@@ -248,67 +272,11 @@ def _warn_of_failures(failed: np.ndarray, seeds: Sequence[int]) -> None:
             f"training of seed {seeds[chain]}{of_model} in generation {t + 1} left out step "
             f"{failed[tuple(found[0])]:.0f}, whose loss or slope was no finite number; the metric "
             f"{FAILED} says where else, in {len(found)} fits in all",
-            stacklevel=4,
+            stacklevel=5,
         )
-
-
-def _placed(task: AbstractTask, mesh: Mesh) -> AbstractTask:
-    """The task, its arrays split over the mesh where models are."""
-    if not model_mesh.splits_models(mesh):
-        return task
-    arrays, others = eqx.partition(task, eqx.is_array)
-    return eqx.combine(model_mesh.place(arrays, mesh), others)
 
 
 def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
     """The folder of this run, which must be told apart from all others."""
     check_exact(config)
     return Checkpoint(path, {"stream_version": STREAM_VERSION, **config}, seconds)
-
-
-def _find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
-    """The mesh over which seeds are split, or, as given, models."""
-    if mesh is None:
-        return seed_mesh(devices)
-    if task.runner != "staged":
-        raise ValueError(
-            f"mesh splits language models; the seeds of a {type(task).__name__} are split over "
-            "devices"
-        )
-    if devices is not None:
-        raise ValueError("devices cannot be given together with a mesh, which has devices")
-    return model_mesh.checked_mesh(mesh)
-
-
-def _width(
-    task: AbstractTask,
-    form: Form,
-    first: Columns,
-    mesh: Mesh,
-    n_seeds: int,
-    limit: int,
-    scratch_bytes: int,
-) -> int:
-    """How many chains run at a time.
-
-    Raises:
-        ValueError: where not even one chain per device fits into memory.
-    """
-    if form.rows:
-        check_rows(form.slots, form.width)
-    together = model_mesh.splits_models(mesh)
-    pool_bytes = compiled.bytes_per_chain(task, form, first)
-    candidates = bytes_of_candidates(form.curation, task, form.synthetic.width)
-    scratch_bytes = max(scratch_bytes, candidates)
-    n_chains = 1 if together else mesh.size
-    needed = pool_bytes * mesh.size + scratch_bytes * n_chains
-    if needed > limit:
-        raise ValueError(
-            f"memory_limit of {limit:,} bytes must hold one chain per device, and {n_chains} "
-            f"chain(s) of this run need {needed:,} bytes; {task.explain_memory(form.rows)}"
-        )
-    if together:
-        return 1
-    return batch_width(
-        n_seeds, mesh, pool_bytes=pool_bytes, scratch_bytes=scratch_bytes, memory_limit=limit
-    )

@@ -49,7 +49,9 @@ def sweep(
             interrupted one stopped, and further values may be added.
 
     Returns:
-        a dataset with dimensions `workflow`, the swept names, `seed` and `generation`.
+        a dataset with dimensions `workflow`, the swept names, `seed` and `generation`. Where cells
+        were stopped (`stop_when`) in different generations, NaN follows theirs, which the
+        coordinate `last_generation` holds.
 
     Raises:
         ValueError: before anything is run, for arguments outside their range (`TypeError` for those
@@ -137,8 +139,18 @@ def _file_name(workflow: str, settings: dict[str, Any]) -> str:
 
 
 def combine(runs: list[xr.Dataset], axes: dict[str, Any]) -> xr.Dataset:
-    """The runs of a grid, whose last axis varies fastest, as one dataset."""
-    first, shape = runs[0], tuple(map(len, axes.values()))
+    """The runs of a grid, whose last axis varies fastest, as one dataset.
+
+    Where some have stopped earlier than others, NaN follows.
+    """
+    shape = tuple(map(len, axes.values()))
+    lengths = [run.sizes["generation"] for run in runs]
+    last = {}
+    if len({*lengths}) > 1:
+        last["last_generation"] = ([*axes], np.reshape(lengths, shape))
+        longest = runs[int(np.argmax(lengths))]["generation"]
+        runs = [run.reindex(generation=longest) for run in runs]
+    first = runs[0]
     variables = {
         name: (
             (*axes, *first[name].dims),
@@ -156,4 +168,5 @@ def combine(runs: list[xr.Dataset], axes: dict[str, Any]) -> xr.Dataset:
         "workflow": ", ".join(axes["workflow"]),
         "wall_seconds": sum(run.attrs["wall_seconds"] for run in runs),
     }
-    return xr.Dataset(variables, {**coordinates, **first.coords}, attrs)
+    attrs.pop("stopped", None)
+    return xr.Dataset(variables, {**coordinates, **last, **first.coords}, attrs)

@@ -1,0 +1,71 @@
+"""Where chains run, and how many of them at a time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+from jax.sharding import Mesh
+
+from collapse_jax.loop.checks import check_rows
+from collapse_jax.loop.curation.checks import bytes_of_candidates
+from collapse_jax.loop.form import Columns, Form
+from collapse_jax.machines import model_mesh
+from collapse_jax.machines.devices import batch_width, seed_mesh
+from collapse_jax.run import compiled
+from collapse_jax.tasks import AbstractTask
+
+
+def placed(task: AbstractTask, mesh: Mesh) -> AbstractTask:
+    """The task, its arrays split over the mesh where models are."""
+    if not model_mesh.splits_models(mesh):
+        return task
+    arrays, others = eqx.partition(task, eqx.is_array)
+    return eqx.combine(model_mesh.place(arrays, mesh), others)
+
+
+def find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
+    """The mesh over which seeds are split, or, as given, models."""
+    if mesh is None:
+        return seed_mesh(devices)
+    if task.runner != "staged":
+        raise ValueError(
+            f"mesh splits language models; the seeds of a {type(task).__name__} are split over "
+            "devices"
+        )
+    if devices is not None:
+        raise ValueError("devices cannot be given together with a mesh, which has devices")
+    return model_mesh.checked_mesh(mesh)
+
+
+def width_of(
+    task: AbstractTask,
+    form: Form,
+    first: Columns,
+    mesh: Mesh,
+    n_seeds: int,
+    limit: int,
+    scratch_bytes: int,
+) -> int:
+    """How many chains run at a time.
+
+    Raises:
+        ValueError: where not even one chain per device fits into memory.
+    """
+    if form.rows:
+        check_rows(form.slots, form.width)
+    together = model_mesh.splits_models(mesh)
+    pool_bytes = compiled.bytes_per_chain(task, form, first)
+    candidates = bytes_of_candidates(form.curation, task, form.synthetic.width)
+    scratch_bytes = max(scratch_bytes, candidates)
+    n_chains = 1 if together else mesh.size
+    needed = pool_bytes * mesh.size + scratch_bytes * n_chains
+    if needed > limit:
+        raise ValueError(
+            f"memory_limit of {limit:,} bytes must hold one chain per device, and {n_chains} "
+            f"chain(s) of this run need {needed:,} bytes; {task.explain_memory(form.rows)}"
+        )
+    if together:
+        return 1
+    return batch_width(
+        n_seeds, mesh, pool_bytes=pool_bytes, scratch_bytes=scratch_bytes, memory_limit=limit
+    )

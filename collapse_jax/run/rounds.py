@@ -1,0 +1,116 @@
+"""Chains side by side, a few generations at a time, until a rule over all of them is met."""
+
+import contextlib
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import jax
+import numpy as np
+import xarray as xr
+
+from collapse_jax.machines import hosts
+from collapse_jax.records.store import Checkpoint
+from collapse_jax.run.driver import SECONDS, Batch, Driver
+from collapse_jax.run.results import Results
+from collapse_jax.run.stopping import Rule, first_met
+
+
+def run_whole(driver: Driver, seeds: np.ndarray, results: Results) -> None:
+    """Run all chains through all generations, one batch after another."""
+    for batch, found in driver.run(seeds):
+        results.put(batch, found, 0)
+    results.share(0, driver.n_generations)
+
+
+def check_turns(together: bool, folder: Checkpoint | None, n_turns: int) -> None:
+    """Check that chains which take turns have a folder in common to wait in.
+
+    Raises:
+        ValueError: if they run in several processes at once, and have none.
+    """
+    if together and jax.process_count() > 1 and n_turns > 1 and folder is None:
+        raise ValueError(
+            "checkpoint must be given with stop_when where the seeds of a split model take turns "
+            "in several processes"
+        )
+
+
+def run_until(
+    driver: Driver,
+    seeds: np.ndarray,
+    results: Results,
+    rule: Rule,
+    dataset: Callable[[int], xr.Dataset],
+    kept: Checkpoint | None,
+) -> int | None:
+    """Run all chains until a rule is met.
+
+    Chains that fit into memory together stay there. Others take turns, and wait in the folder of
+    the run, or in one that is removed afterwards.
+
+    Args:
+        driver: how chains are run.
+        seeds: those of this process.
+        results: receives what is measured.
+        rule: what is to be met.
+        dataset: makes the dataset of so many generations of all chains.
+        kept: the folder of the run, where there is one.
+
+    Returns:
+        the generation that met the rule, or None. The chains may have gone beyond it.
+    """
+    n, done, steps = driver.n_generations, 0, 1
+    with _turns(driver, seeds, kept) as advance:
+        while done < n:
+            before = time.perf_counter()
+            horizon = hosts.first_says(min(done + steps, n))
+            for chains, found in advance(done, horizon):
+                results.put(chains, found, done)
+            rate = (horizon - done) / max(time.perf_counter() - before, 1e-6)
+            hosts.wait_for_all()
+            results.share(done, horizon)
+            met = hosts.first_says(first_met(rule, dataset(horizon), done) or 0)
+            if met:
+                driver.bar.set_postfix_str(f"stopped in generation {met}")
+                return met
+            # Turns and meetings take time too: there are few, compared with the generations.
+            done, steps = horizon, min(max(1, int(rate * SECONDS), horizon // 8), driver.chunk)
+    return None
+
+
+Found = Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]
+Advance = Callable[[int, int], Found]
+
+
+@contextlib.contextmanager
+def _turns(driver: Driver, seeds: np.ndarray, kept: Checkpoint | None) -> Iterator[Advance]:
+    """What runs all chains from one generation to another, and yields what is new."""
+    if 0 < len(seeds) <= driver.width:
+        silent = dataclasses.replace(driver, begun=driver.n_generations)
+        batch, *others = silent.batches(seeds)
+        if not others:
+            driver.show_restored(batch)
+            with driver.attended():
+                yield partial(_alone, driver, batch)
+                if batch.done < driver.n_generations:  # others are saved
+                    driver.save(batch)
+            return
+    with contextlib.ExitStack() as stack:
+        if kept is None:
+            kept = Checkpoint(stack.enter_context(tempfile.TemporaryDirectory()), {}, np.inf)
+        yield partial(_in_turn, driver, seeds, kept)
+
+
+def _alone(driver: Driver, batch: Batch, done: int, horizon: int) -> Found:
+    driver.forward(batch, horizon)
+    yield batch.seeds, batch.metrics(done, horizon)
+
+
+def _in_turn(driver: Driver, seeds: np.ndarray, kept: Checkpoint, done: int, horizon: int) -> Found:
+    kept.survey()
+    at = dataclasses.replace(driver, n_generations=horizon, begun=done, checkpoint=kept)
+    for chains, found in at.run(seeds):
+        yield chains, {name: values[:, done:] for name, values in found.items()}
