@@ -1,7 +1,10 @@
 """A run that stops is the run of so many generations, however it was cut, and goes on."""
 
 import json
+import os
 import re
+import socket
+import subprocess
 import sys
 
 import jaxtyping
@@ -77,7 +80,7 @@ def test_batches_take_turns(whole, begun, in_folder, tmp_path):
     folder = {"checkpoint": tmp_path / "run"} if in_folder else {}
     with pytest.raises(ValueError, match="memory_limit") as refused:
         run(memory_limit=1)
-    least = int(re.search(r"need ([\d,]+) bytes", str(refused.value))[1].replace(",", ""))
+    least = int(re.findall(r"need ([\d,]+) bytes", str(refused.value))[0].replace(",", ""))
     ds = run(stop_when=RULE, memory_limit=least, **folder)
     check(ds, whole, end_of(whole))
     assert begun[:4] == [1, 1, 1, 2]  # three take turns
@@ -213,3 +216,46 @@ def test_on_the_command_line(command, tmp_path):
     code, _, err = command(f"{options} --stop-when entropy")
     assert code == 2
     assert "stop_when must be one of 'collapse'" in err
+
+
+@pytest.mark.thorough
+def test_other_runners_and_several_models_stop_alike(whole):
+    check(run(stop_when=RULE, runner="staged"), whole, end_of(whole))
+    several = cj.Ecosystem(cj.Replace(), mixing=[[0.5, 0.5], [0.0, 1.0]])
+    ds = cj.simulate(several, TASK, N, SEEDS, progress=False)
+    n = int((ds.entropy.mean(("seed", "model")).values < 0.5).argmax()) + 1
+    stopped = cj.simulate(several, TASK, N, SEEDS, progress=False, stop_when=RULE)
+    xr.testing.assert_equal(stopped, ds.isel(generation=slice(n)))
+    with pytest.raises(ValueError, match="of several models one"):
+        cj.simulate(several, TASK, N, SEEDS, stop_when=cj.Judged("collapse"))
+
+
+TOGETHER = """
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", 1)
+import collapse_jax as cj
+address, process, folder, limit = sys.argv[1:]
+cj.hosts.connect(address, 2, int(process))
+ds = cj.simulate(
+    cj.Replace(), cj.Categorical(4, 9), 40, 6, progress=False, stop_when=cj.Below("entropy", 0.5),
+    **({"checkpoint": folder} if folder else {}), **({"memory_limit": int(limit)} if limit else {}),
+)
+if process == "1":
+    ds.to_netcdf("process.nc")
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("folder", "limit"), [("", ""), ("run", "64")])
+def test_two_processes_decide_alike(whole, folder, limit, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-c", TOGETHER, address]
+    both = [
+        subprocess.Popen([*command, process, folder, limit], cwd=tmp_path, env={**os.environ})
+        for process in ("0", "1")
+    ]
+    assert [process.wait(timeout=200) for process in both] == [0, 0]
+    check(xr.load_dataset(tmp_path / "process.nc"), whole, end_of(whole))
