@@ -9,6 +9,7 @@ import xarray as xr
 
 from collapse_jax.loop.plan import CURATION, SIZES
 from collapse_jax.records.config import known_class, rebuild
+from collapse_jax.records.masks import rebuild_mask
 from collapse_jax.theory import expected
 
 Runs = xr.Dataset | Mapping[str, xr.Dataset] | Sequence[xr.Dataset]
@@ -231,7 +232,10 @@ def _expected(ds: xr.Dataset, config: dict[str, Any]) -> xr.Dataset:
         return xr.Dataset()
     try:
         workflow, task = rebuild(config["workflow"]), rebuild(config["task"])
+        include = rebuild_mask(config.get("include"))
     except (KeyError, TypeError, ValueError):  # data or classes of the user's own
         return xr.Dataset()
-    found = expected(workflow, task, int(ds["generation"].max()))
+    if include is not None and include.ndim == 3:  # each chain has a loop of its own
+        return xr.Dataset()
+    found = expected(workflow, task, int(ds["generation"].max()), include=include)
     return found.isel(model=int(ds["model"])) if "model" in found.dims else found

@@ -74,6 +74,8 @@ class Form(NamedTuple):
     """How many models feed each other; 0 for a chain of one model, without an axis of them."""
     shared_real: bool = False
     """Whether they have the same real rows."""
+    masked: bool = False
+    """Whether fits may leave out some of the batches that are kept."""
 
     @property
     def models_axis(self) -> tuple[int, ...]:
@@ -93,6 +95,8 @@ class Form(NamedTuple):
     @property
     def sizes_vary(self) -> bool:
         """Whether slots may be full in part."""
+        if self.masked:
+            return True
         if self.storage == "latest":
             return bool(self.synthetic.sizes or self.real.sizes) or not self._equal_widths
         return bool(self.real.sizes or self.synthetic.sizes) or not self._equal_widths
@@ -134,12 +138,18 @@ class Columns(NamedTuple):
 
 
 def form_of(
-    workflow: Workflow, task: "AbstractTask", plan: Plan, storage: Storage = "auto"
+    workflow: Workflow,
+    task: "AbstractTask",
+    plan: Plan,
+    storage: Storage = "auto",
+    masked: bool = False,
 ) -> Form:
-    """The smallest form that serves this workflow and task."""
+    """The smallest form that serves this workflow and task, perhaps with masked batches."""
     real, synthetic, fit = workflow.real, workflow.synthetic, workflow.fit
     weighted = fit.real_weight is not None
-    if not real.every and real.keep == synthetic.keep == 1:
+    if masked:
+        stored = "apart"
+    elif not real.every and real.keep == synthetic.keep == 1:
         stored = "latest"
     elif real.keep is synthetic.keep is None and not weighted and not real.every:
         stored = "total"
@@ -156,11 +166,12 @@ def form_of(
     # All that is kept must lie where the models do, in full or at least in all directions.
     spans = (fit.n is None and not weighted) or task.summable(plan)
     known = isinstance(plan.source, Latest) and task.coordinates is not None
-    moves = forgets and spans and known
+    moves = forgets and spans and known and not masked
     # Where data of the truth, or not far from it, stay, what is kept is as wide as the truth.
     lasts = synthetic.keep is None or bool(np.all(_real_share(plan) >= _LASTING))
     warm = plan.warm_start or task.starts_warm
     summed = statistic and stored == "apart" and (moves or lasts) and task.summable(plan)
+    summed = summed and not masked  # each batch has a statistic of its own
     return Form(
         storage=stored,
         statistic=statistic,
@@ -170,7 +181,7 @@ def form_of(
         real=_stream(real, plan.real_rows, last if real.every else 1, rows or not laws.real),
         synthetic=_stream(synthetic, plan.synthetic_rows, last, rows or not laws.synthetic),
         drawn=0 if plan.fit_rows is None else int(plan.fit_rows.max()),
-        drawn_varies=plan.fit_rows is not None and len(np.unique(plan.fit_rows)) > 1,
+        drawn_varies=plan.fit_rows is not None and (masked or len(np.unique(plan.fit_rows)) > 1),
         with_replacement=fit.with_replacement,
         weighted=weighted,
         tempered=plan.temperature is not None,
@@ -178,6 +189,7 @@ def form_of(
         curation=tuple(operator.without_numbers() for operator in plan.curation),
         history=_remembered(plan, warm),
         warm=warm,
+        masked=masked,
     )
 
 
@@ -276,7 +288,7 @@ class Numbers:
             return jnp.asarray(values[index], jnp.float32)
 
         found = jax.tree.map(chosen, self.table)
-        if self.form.rows and self.form.sizes_vary:
+        if self.form.masked or (self.form.rows and self.form.sizes_vary):
             sizes = _slot_sizes(self.plan, self.form, index)
             found = found._replace(slot_sizes=jnp.asarray(sizes, jnp.int32))
         return found

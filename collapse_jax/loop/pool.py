@@ -12,6 +12,7 @@ from jaxtyping import Array, Int, Key
 from collapse_jax.loop import windows
 from collapse_jax.loop.batches import Batch, real_batch
 from collapse_jax.loop.form import Columns, Form
+from collapse_jax.loop.inclusion.drawing import draw_rows
 from collapse_jax.tasks.base import AbstractTask, Data, Model, Rows, Statistic, World
 from collapse_jax.tasks.places import Places
 from collapse_jax.tasks.sufficient import lawful
@@ -22,7 +23,8 @@ class Pool(NamedTuple):
 
     statistic: Any
     """Statistic of everything kept; a pair of windows, real and generated, where these are kept
-    apart; None where it is worked out from the rows."""
+    apart; of each batch, `[slot, ...]`, where some may be masked; None where it is worked out from
+    the rows."""
     rows: Rows | None
     """`[slot, row, ...]`, slots of the real stream first; None where no rows are kept."""
     history: Any
@@ -37,7 +39,9 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
     """A pool that holds the real data of generation 1."""
     batch = _real_batch(task, form, world, key, now)
     statistic = batch.statistic if form.statistic else None
-    if statistic is not None and form.storage == "apart":
+    if statistic is not None and form.masked:
+        statistic = windows.ring(statistic, form.slots)
+    elif statistic is not None and form.storage == "apart":
         statistic = (
             windows.start(statistic, form.real.keep, form.real.slots, empty=False),
             windows.start(statistic, form.synthetic.keep, form.synthetic.slots, empty=True),
@@ -68,7 +72,9 @@ def add_real(
         batch = _real_batch(task, form, world, key, now)
         number = now.generation - 1
         statistic = pool.statistic
-        if statistic is not None:
+        if statistic is not None and form.masked:
+            statistic = windows.put(statistic, batch.statistic, number % form.real.slots)
+        elif statistic is not None:
             merge = _merging(task, world)
             real = windows.insert(statistic[0], batch.statistic, number, form.real.keep, merge)
             statistic = (real, statistic[1])
@@ -130,6 +136,9 @@ def add_synthetic(
         statistic = batch.statistic
     elif statistic is not None and form.storage == "total":
         statistic = task.merge(world, (statistic, batch.statistic), None)
+    elif statistic is not None and form.masked:
+        slot = form.real.slots + number % form.synthetic.slots
+        statistic = windows.put(statistic, batch.statistic, slot)
     elif statistic is not None:
         merge = _merging(task, world)
         new = lawful(task).summand(batch.statistic) if form.summed else batch.statistic
@@ -165,9 +174,9 @@ def select(
     """What this generation is fitted to, and how many of its rows are real."""
     places = places_of(form, now)
     if form.drawn:
-        return _drawn(task, form, world, pool, places, key, now)
-    if not form.statistic:
-        statistic = _statistic_of_rows(task, form, world, pool, places, now)
+        return draw_rows(task, form, world, flatten(pool.rows), places, key, now)
+    if form.masked or not form.statistic:
+        statistic = _statistic_of_batches(task, form, world, pool, places, now)
     elif form.storage == "apart":
         real, synthetic = (window.total for window in pool.statistic)
         statistic = _together(task, form, world, real, synthetic, now)
@@ -230,7 +239,7 @@ def _together(
     )
 
 
-def _statistic_of_rows(
+def _statistic_of_batches(
     task: AbstractTask, form: Form, world: World, pool: Pool, places: Places, now: Columns
 ) -> Statistic:
     """Statistic of all rows that are kept, batch by batch."""
@@ -238,15 +247,21 @@ def _statistic_of_rows(
 
     def of_batch(i: Any) -> Statistic:
         slot = places.slot(jnp.asarray(i))
+        if form.statistic:
+            return jax.tree.map(lambda x: x[slot], pool.statistic)
         rows = jax.tree.map(lambda b: b[slot], pool.rows)
         valid = None if now.slot_sizes is None else jnp.arange(width) < now.slot_sizes[slot]
         return task.summarise(world, rows, valid, size=now.effective_size)
 
+    merge = _merging(task, world)
+
     def add(i: Any, total: Statistic) -> Statistic:
-        return task.merge(world, (total, of_batch(i)), None)
+        return merge(total, of_batch(i))
 
     def stream(first: Any, last: Any) -> Statistic:
-        return lax.fori_loop(first + 1, last, add, of_batch(first))
+        if not form.masked:
+            return lax.fori_loop(first + 1, last, add, of_batch(first))
+        return _of_included(first, last, of_batch, merge, lambda i: now.slot_sizes[places.slot(i)])
 
     n_real, n = now.real_batches, now.real_batches + now.synthetic_batches
     if form.storage == "latest":
@@ -256,52 +271,23 @@ def _statistic_of_rows(
     return _together(task, form, world, stream(0, n_real), stream(n_real, n), now)
 
 
-def _drawn(
-    task: AbstractTask,
-    form: Form,
-    world: World,
-    pool: Pool,
-    places: Places,
-    key: Key[Array, ""],
-    now: Columns,
-) -> tuple[Data, Int[Array, ""]]:
-    """A fit to some rows, drawn uniformly from those that are kept."""
-    n = form.drawn
-    numbers = places.chosen(key, n, now.drawn, form.with_replacement)
-    valid = jnp.arange(n) < now.drawn if form.drawn_varies else None
-    real = numbers < places.real_size
-    counted = real if valid is None else real & valid
-    n_real = jnp.sum(counted, dtype=jnp.int32)
-    if form.weighted:  # real rows first, so that they can be told from the others
-        order = jnp.argsort(jnp.where(counted, 0, 1), stable=True)
-        numbers = numbers[order]
-    index = places.rows(numbers)
-    rows = jax.tree.map(lambda b: b.at[index].get(mode="promise_in_bounds"), flatten(pool.rows))
-    if not form.weighted:
-        size = jnp.asarray(now.drawn, jnp.float32)
-        statistic = task.summarise(world, rows, valid, size=size)
-        return Data(rows, Places.first(now.drawn), statistic, size), n_real
-    return _weighted(task, form, world, rows, n_real, now), n_real
+def _of_included(
+    first: Any, last: Any, of_batch: Callable[[Any], Statistic], merge: windows.Merge, size: Any
+) -> Statistic:
+    """The statistic of batches `first` to `last`, that one left out, as far as they have rows."""
 
+    def add(i: Any, state: tuple[Statistic, Any]) -> tuple[Statistic, Any]:
+        total, begun = state
+        new, counts = of_batch(i), size(i) > 0
+        both = merge(total, new)
+        total = jax.tree.map(
+            lambda t, n, b: jnp.where(counts, jnp.where(begun, b.astype(t.dtype), n), t),
+            *(total, new, both),
+        )
+        return total, begun | counts
 
-def _weighted(
-    task: AbstractTask, form: Form, world: World, rows: Rows, n_real: Int[Array, ""], now: Columns
-) -> Data:
-    """A fit to drawn rows, the real ones first, which have a weight together."""
-    each = jnp.arange(form.drawn)
-    n_synthetic = now.drawn - n_real
-    weight = jnp.where(n_synthetic == 0, 1.0, jnp.where(n_real == 0, 0.0, now.real_weight))
-    real_scale = weight / jnp.maximum(n_real, 1)
-    synthetic_scale = (1.0 - weight) / jnp.maximum(n_synthetic, 1)
-    size = 1.0 / (real_scale**2 * n_real + synthetic_scale**2 * n_synthetic)
-    parts = (
-        task.summarise(world, rows, each < n_real, size=size),
-        task.summarise(world, rows, (each >= n_real) & (each < now.drawn), size=size),
-    )
-    statistic = task.merge(world, parts, jnp.stack([real_scale, synthetic_scale]))
-    places = Places.first(now.drawn)
-    places = places.of_two(n_real, n_synthetic, weight)
-    return Data(rows, places, statistic, size)
+    first = jnp.asarray(first, jnp.int32)
+    return lax.fori_loop(first + 1, last, add, (of_batch(first), size(first) > 0))[0]
 
 
 def _merging(task: AbstractTask, world: World) -> Callable[[Statistic, Statistic], Statistic]:

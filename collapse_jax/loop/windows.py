@@ -41,7 +41,7 @@ def start(statistic: Any, keep: int | None, slots: int, empty: bool) -> Window:
         return Window(statistic, None, None)
     ring = jax.tree.map(lambda x: jnp.zeros((slots, *x.shape), x.dtype), statistic)
     if not empty:
-        ring = _put(ring, statistic, 0)
+        ring = put(ring, statistic, 0)
     return Window(statistic, statistic, ring)
 
 
@@ -70,7 +70,7 @@ def insert(
     slots = jax.tree.leaves(ring)[0].shape[0]
     rest = jax.tree.map(lambda x: x[jnp.minimum(place + 1, slots - 1)], ring)
     total = lax.cond(older, lambda: merge(rest, newest), lambda: newest)
-    return Window(total, newest, _put(ring, statistic, place))
+    return Window(total, newest, put(ring, statistic, place))
 
 
 def move(window: Window, moved: Callable[[Any], Any], when: Any) -> Window:
@@ -88,7 +88,7 @@ def move_each(slots: Any, moved: Callable[[Any], Any], when: Any) -> Any:
     n = jax.tree.leaves(slots)[0].shape[0]
 
     def body(i: Any, slots: Any) -> Any:
-        return _put(slots, moved(jax.tree.map(lambda x: x[i], slots)), i)
+        return put(slots, moved(jax.tree.map(lambda x: x[i], slots)), i)
 
     return lax.fori_loop(0, jnp.where(when, n, 0), body, slots)
 
@@ -100,12 +100,19 @@ def _sums_to_the_end(ring: Any, merge: Merge, when: Any) -> Any:
     def body(i, ring):
         place = slots - 2 - i
         entry, rest = (jax.tree.map(lambda x: x[k], ring) for k in (place, place + 1))  # noqa: B023
-        return _put(ring, merge(entry, rest), place)
+        return put(ring, merge(entry, rest), place)
 
     return lax.fori_loop(0, jnp.where(when, slots - 1, 0), body, ring)
 
 
-def _put(ring: Any, statistic: Any, place: Any) -> Any:
+def ring(statistic: Any, slots: int) -> Any:
+    """Statistics of batches, each by itself, with this one in the first slot. `[slot, ...]`"""
+    empty = jax.tree.map(lambda x: jnp.zeros((slots, *x.shape), x.dtype), statistic)
+    return put(empty, statistic, 0)
+
+
+def put(ring: Any, statistic: Any, place: Any) -> Any:
+    """The same with another statistic in one of the slots."""
     return jax.tree.map(
         lambda r, x: lax.dynamic_update_index_in_dim(r, x, place, 0), ring, statistic
     )

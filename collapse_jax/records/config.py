@@ -19,6 +19,7 @@ from collapse_jax.basics.paths import import_path, imported
 from collapse_jax.loop.ecosystems.description import Ecosystem
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.records.loops import LOOPS, describe_workflow, rebuild_workflow
+from collapse_jax.records.masks import rebuild_mask
 from collapse_jax.records.values import read_value, reason_of, unknown, write_value
 
 KNOWN: dict[str, type] = {
@@ -324,4 +325,5 @@ def arguments_of(config: dict[str, Any], seeds: list[int], data: Any = None) -> 
         "metrics": config["metrics"],
         "storage": config["storage"],
         "features": read_value(config.get("features")),
+        "include": rebuild_mask(config.get("include"), seeds),
     }

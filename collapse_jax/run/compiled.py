@@ -15,6 +15,8 @@ from jax.sharding import Mesh, PartitionSpec
 from collapse_jax.loop.ecosystems.steps import begin, make_world, step
 from collapse_jax.loop.form import Columns, Form, Numbers
 from collapse_jax.loop.generation import Metrics
+from collapse_jax.loop.inclusion.masks import Mask
+from collapse_jax.loop.inclusion.numbers import including
 from collapse_jax.loop.pool import Pool
 from collapse_jax.machines import programs
 from collapse_jax.machines.devices import AXIS
@@ -45,10 +47,12 @@ class Chains(eqx.Module):
     """Seeds of the chains, of NumPy but where a stage is traced. `[seed]`"""
     features: Features | None = None
     """What distances compare of each row."""
+    mask: Mask | None = eqx.field(static=True, default=None)
+    """Which batches count; None also where its part is handed over."""
 
     def without_numbers(self) -> "Chains":
         """The same, whose numbers are handed over apart, so that others do not recompile."""
-        return dataclasses.replace(self, numbers=None)
+        return dataclasses.replace(self, numbers=None, mask=None)
 
     def part(self, first: int, steps: int) -> Columns:
         """The numbers of `steps` generations from `first` on."""
@@ -57,6 +61,12 @@ class Chains(eqx.Module):
     def of(self, generation: int) -> Columns:
         """The numbers of one generation."""
         return self._known.of(generation)
+
+    def included(self, first: int, steps: int) -> Any:
+        """Which slots count in `steps` generations from `first` on, `[seed, steps, slot]`."""
+        if self.mask is None:
+            return None
+        return jnp.asarray(self.mask.slots(self._known.plan, self.form, self.seeds, first, steps))
 
     @property
     def _known(self) -> Numbers:
@@ -107,7 +117,8 @@ def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, M
         of models at the end where there are several. The pool handed in is used up.
     """
     columns = chains.part(first, chains.chunk)
-    return _advance((chains.without_numbers(), columns, jnp.asarray(steps, jnp.int32)), pool)
+    numbers = columns, chains.included(first, chains.chunk), jnp.asarray(steps, jnp.int32)
+    return _advance((chains.without_numbers(), *numbers), pool)
 
 
 def _begin(task: AbstractTask, form: Form, first: Columns, seed: jax.Array) -> Pool:
@@ -125,11 +136,11 @@ def _start(chains: Chains, columns: Columns) -> Pool:
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _advance(context: tuple[Chains, Columns, jax.Array], pool: Pool) -> tuple[Pool, Metrics]:
-    chains, columns, steps = context
+def _advance(context: tuple[Chains, Columns, Any, jax.Array], pool: Pool) -> tuple[Pool, Metrics]:
+    chains, columns, included, steps = context
 
-    def share(chains, seeds, pool, columns, steps):
-        def chain(seed, pool):
+    def share(chains, seeds, pool, columns, included, steps):
+        def chain(seed, pool, included):
             key = chain_key(seed)
             # Drawn again in each chunk rather than kept: what is shared by chains stays shared.
             world = make_world(chains.task, chains.form, key)
@@ -137,7 +148,8 @@ def _advance(context: tuple[Chains, Columns, jax.Array], pool: Pool) -> tuple[Po
             def body(i, state):
                 pool, metrics = state
                 # The same in all chains, so that what depends on them stays a slice or a branch.
-                now = jax.tree.map(lambda x: x[i], columns)
+                now, slots = jax.tree.map(lambda x: x[i], (columns, included))
+                now = including(chains.form, now, slots)
                 parts = (chains.task, chains.form, world, pool, key, now, chains.names)
                 pool, found = step(*parts, chains.features)
                 return pool, {name: metrics[name].at[i].set(found[name]) for name in found}
@@ -146,9 +158,9 @@ def _advance(context: tuple[Chains, Columns, jax.Array], pool: Pool) -> tuple[Po
             empty = {name: jnp.zeros(shape) for name in chains.names}
             return lax.fori_loop(0, steps, body, (pool, empty))
 
-        return jax.vmap(chain)(seeds, pool)
+        return jax.vmap(chain)(seeds, pool, included)
 
-    arguments = ((pool, SPLIT), (columns, WHOLE), (steps, WHOLE))
+    arguments = ((pool, SPLIT), (columns, WHOLE), (included, SPLIT), (steps, WHOLE))
     return split(share, chains, arguments, (SPLIT, SPLIT))
 
 

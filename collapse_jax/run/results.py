@@ -67,7 +67,7 @@ class Labels:
     names: tuple[str, ...]
     """The variables."""
     sizes: Mapping[str, np.ndarray]
-    """Those of them that the plan knows. `[generation]`"""
+    """Those of them that the plan knows. `[generation]`, or `[seed, generation]`"""
     seeds: np.ndarray
     config: Mapping[str, Any]
     workflow: str
@@ -81,7 +81,9 @@ class Labels:
         shape = (len(self.seeds), n)
         found = {name: array[:, :n] for name, array in values.items()}
         found = in_user_units(self.task, self.features, found)
-        found |= {name: np.broadcast_to(column[:n], shape) for name, column in self.sizes.items()}
+        found |= {
+            name: np.broadcast_to(column[..., :n], shape) for name, column in self.sizes.items()
+        }
         attributes = {
             **provenance({**self.config, "n_generations": n}, self.mesh),
             "workflow": self.workflow,

@@ -16,9 +16,10 @@ from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.checks import check_loop
 from collapse_jax.loop.curation.checks import check_choices
-from collapse_jax.loop.ecosystems.description import Loop, extended
+from collapse_jax.loop.ecosystems.description import Ecosystem, Loop, extended
 from collapse_jax.loop.form import Storage, columns_of, form_of
 from collapse_jax.loop.generation import metric_names
+from collapse_jax.loop.inclusion.masks import Include, checked_mask, included_sizes
 from collapse_jax.loop.plan import CURATION, Plan, host_sizes
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import default_memory_limit
@@ -26,6 +27,7 @@ from collapse_jax.machines.flags import usual_flags
 from collapse_jax.machines.programs import make_room_for_programs
 from collapse_jax.numerics.keys import STREAM_VERSION
 from collapse_jax.records.config import check_exact, describe
+from collapse_jax.records.masks import describe_mask
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.records.values import write_value
@@ -71,6 +73,7 @@ def simulate(
     runner: Literal["compiled", "staged"] | None = None,
     features: Features | None = None,
     stop_when: Rule | None = None,
+    include: Include | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
 
@@ -114,6 +117,10 @@ def simulate(
             `Below` a bound, `Judged`, or a function of the dataset so far to True or False, called
             for each generation in turn (and once before, on ones). The dataset ends there,
             exactly as with so many `n_generations`.
+        include: which batches a model is fitted to, of those that the workflow keeps: truth values
+            `[seed, generation, batch]`, or `[generation, batch]` for all seeds, with at least
+            `n_generations` of both; or a function of generation (from 1) and batch to True or
+            False. Batch 0 is what is real, batch b what model b made. Masked rows weigh nothing.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
@@ -150,7 +157,9 @@ def simulate(
     )
     plan = workflow.plan(n_generations, task.n_samples)
     check_loop(loop, task, plan)
-    form = extended(workflow, form_of(loop, task, plan, storage))
+    several = isinstance(workflow, Ecosystem)
+    mask = checked_mask(include, plan, seed_list, task, several, staged)
+    form = extended(workflow, form_of(loop, task, plan, storage, masked=mask is not None))
 
     make_room_for_programs()
     numbers = columns_of(plan, form, task.population)
@@ -159,7 +168,8 @@ def simulate(
         *(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit),
         scratch_bytes=compiled.scratch_bytes(task, form, names, features),
     )
-    sizes = {name: column for name, column in host_sizes(plan).items() if name in names}
+    known = host_sizes(plan) if mask is None else included_sizes(mask, plan)
+    sizes = {name: column for name, column in known.items() if name in names}
 
     # In a folder, which may see more generations, a function is never replaced by its values.
     config = {
@@ -169,6 +179,7 @@ def simulate(
         "metrics": list(names),
         "storage": storage,
     } | ({} if features is None else {"features": write_value("features", features)})
+    config |= {} if mask is None else {"include": describe_mask(mask)}
     kept = None if checkpoint is None else _folder(checkpoint, config, checkpoint_seconds)
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
@@ -186,6 +197,7 @@ def simulate(
             mesh=mesh,
             seeds=seeds,
             features=features,
+            mask=mask,
         )
 
     labels = Labels(

@@ -11,7 +11,7 @@ the formulas, each usable alone, in NumPy and SciPy and double precision:
 - `regression`, `kernel`, `categorical`, `families`: the other tasks; `wright_fisher`: categorical
   models under Replace, exactly, and their single outcomes;
 - `curation`: rows that are chosen, verified or edited, and models that are extrapolated;
-  `ecosystems`: several models that feed each other;
+  `ecosystems`: several models that feed each other; `inclusion`: batches that are masked;
 - `predictions`: what is known per task and plan, the layer below `expected`.
 
 Generations are counted t = 1..T, and generation 1 is fitted to real data. Numbers out of range
@@ -24,6 +24,7 @@ from collapse_jax.theory import (
     ecosystems,
     families,
     gaussian,
+    inclusion,
     kernel,
     mixing,
     moments,
@@ -47,6 +48,7 @@ __all__ = [
     "expected",
     "families",
     "gaussian",
+    "inclusion",
     "kernel",
     "mixing",
     "moments",

@@ -61,7 +61,9 @@ class Expected:
     def __init__(self) -> None:
         self._registry: dict[tuple[type, bool], Theory] = {}
 
-    def __call__(self, workflow: Any, task: Any, n_generations: int) -> xr.Dataset:
+    def __call__(
+        self, workflow: Any, task: Any, n_generations: int, include: Any | None = None
+    ) -> xr.Dataset:
         """Predicts the metrics of generations 1..T.
 
         Args:
@@ -69,6 +71,8 @@ class Expected:
                 (nothing is known of others); or an `Ecosystem`.
             task: a task of the package or of a registered class.
             n_generations: number of generations T.
+            include: as for `simulate`, where it is the same for all seeds: truth values
+                `[generation, batch]`, or a function of both.
 
         Returns:
             A dataset with the dimension "generation", for an ecosystem also "model", and one
@@ -77,9 +81,12 @@ class Expected:
             `long_name`, `units`.
 
         Raises:
-            ValueError: if `n_generations` is below 1, or a schedule of the workflow too short.
+            ValueError: if `n_generations` is below 1, a schedule of the workflow too short, or a
+                mask none for all seeds.
         """
         check_count("n_generations", n_generations)
+        if include is not None:
+            return _dataset(_masked(workflow, task, n_generations, include), task, n_generations)
         if hasattr(workflow, "mixing"):
             return _dataset(predict_ecosystem(workflow, task, n_generations), task, n_generations)
         predictions: Predictions = {}
@@ -123,6 +130,21 @@ class Expected:
 
 
 expected = Expected()
+
+
+def _masked(workflow: Any, task: Any, n_generations: int, include: Any) -> Predictions:
+    from collapse_jax.loop.inclusion.masks import read_mask  # here, as it loads JAX
+    from collapse_jax.theory.inclusion import predict_masked
+
+    if hasattr(workflow, "mixing"):
+        raise ValueError("include must be None with an Ecosystem, whose models share batches")
+    if not callable(include) and np.ndim(include) != 2:
+        raise ValueError(
+            "include must be [generation, batch] for the theory, which knows what is the same for "
+            f"all seeds, got {np.ndim(include)} dimensions"
+        )
+    mask = read_mask(include, n_generations, np.zeros(1, np.uint32))
+    return predict_masked(workflow, task, n_generations, mask.values[0])
 
 
 def gaussian_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
