@@ -114,7 +114,8 @@ def compiled_chunk(workflow: cj.Workflow, task: Any) -> Any:
         seeds=np.arange(_COST_SEEDS, dtype=np.uint32),
     )
     columns = chains.part(1, _COST_GENERATIONS)
-    context = (chains.without_numbers(), columns, jnp.asarray(_COST_GENERATIONS, jnp.int32))
+    steps = jnp.asarray(_COST_GENERATIONS, jnp.int32)
+    context = (chains.without_numbers(), columns, None, steps)
     lowered = compiled._advance.lower(context, compiled.start(chains)).lowered  # pyright: ignore
     # What is counted comes before machine code, which may be poor.
     return lowered.compile({"xla_backend_optimization_level": 0})

@@ -45,8 +45,9 @@ class Mask:
         for row, i in enumerate(index.tolist()):
             made = np.arange(i - int(plan.synthetic_batches[i]), i)
             batch[row, form.real.slots + made % form.synthetic.slots] = made + 1
-        values = self.of(seeds)[:, index]
-        return np.take_along_axis(values, batch[None].repeat(len(seeds), axis=0), axis=2)
+        values = self.values if len(self.values) == 1 else self.of(seeds)
+        found = np.take_along_axis(values[:, index], batch[None], axis=2)
+        return np.broadcast_to(found, (len(seeds), *found.shape[1:]))
 
 
 def read_mask(include: Any, n_generations: int, seeds: npt.NDArray[np.uint32]) -> Mask:
