@@ -98,6 +98,8 @@ def test_masks_are_kept_with_the_run(tmp_path):
     written = json.loads(json.dumps(describe_mask(Mask(own, np.array([9, 5, 7], np.uint32)))))
     np.testing.assert_array_equal(rebuild_mask(written, [7, 9]), own[[2, 0]])
     np.testing.assert_array_equal(rebuild_mask(written), own)
+    parts = Mask(own, np.array([9, 5, 7], np.uint32)).of(np.array([5, 7, 9, 9], np.uint32))
+    np.testing.assert_array_equal(parts, own[[1, 2, 0, 0]])
     large = Mask(np.ones((300, T, T), bool), np.arange(300, dtype=np.uint32))
     with pytest.raises(ValueError, match="used a large array"):
         rebuild_mask(describe_mask(large), [0])
