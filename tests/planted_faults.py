@@ -1,0 +1,209 @@
+"""Faults that the daily tests must notice, each a small slip in the core.
+
+`pytest -m thorough tests/test_planted_faults.py` plants them one by one. Tests that become too slow
+for every day may leave it only where another daily test still notices what they did.
+"""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """A slip: in a module, one piece of text that is there once becomes another."""
+
+    module: str
+    right: str
+    wrong: str
+    noticed_by: str
+    """A file of daily tests, or one of its tests."""
+
+
+FAULTS = [
+    Fault(
+        "numerics/keys.py",
+        "_ROLES_PER_GENERATION + role)",
+        "_ROLES_PER_GENERATION)",
+        "test_pins.py",
+    ),
+    Fault(
+        "numerics/keys.py",
+        "_ROLES_PER_GENERATION = 16",
+        "_ROLES_PER_GENERATION = 15",
+        "test_pins.py",
+    ),
+    Fault(
+        "loop/generation.py",
+        "now.generation, Role.SELECT)",
+        "now.generation, Role.REAL)",
+        "test_pins.py",
+    ),
+    Fault(
+        "loop/generation.py",
+        "previous=pools.latest(pool, now) if form.warm else None",
+        "previous=None",
+        "test_runners.py",
+    ),
+    Fault(
+        "loop/pool.py",
+        "(now.generation - 2) % len(x)",
+        "(now.generation - 1) % len(x)",
+        "test_runners.py",
+    ),
+    Fault(
+        "loop/pool.py",
+        "(now.generation - 1 - now.synthetic_batches) %",
+        "(now.generation - now.synthetic_batches) %",
+        "test_compositions.py",
+    ),
+    Fault(
+        "loop/inclusion/drawing.py",
+        "real_scale = weight / jnp.maximum(n_real, 1)",
+        "real_scale = weight / now.drawn",
+        "test_compositions.py",
+    ),
+    Fault(
+        "loop/inclusion/drawing.py",
+        "real = numbers < places.real_size",
+        "real = numbers <= places.real_size",
+        "test_subsample.py",
+    ),
+    Fault(
+        "loop/windows.py",
+        "older = (place < keep - 1)",
+        "older = (place < keep - 2)",
+        "test_compositions.py",
+    ),
+    Fault(
+        "loop/windows.py", "place = slots - 2 - i", "place = slots - 1 - i", "test_compositions.py"
+    ),
+    Fault(
+        "loop/plan.py",
+        "np.maximum(np.arange(1, len(rows) + 1) - _limit(keep), 0)",
+        "np.maximum(np.arange(len(rows)) - _limit(keep), 0)",
+        "test_plans.py",
+    ),
+    Fault(
+        "loop/plan.py",
+        "synthetic = (1.0 - self.real_weight)",
+        "synthetic = self.real_weight",
+        "test_plans.py",
+    ),
+    Fault(
+        "loop/batches.py",
+        "now.generation - 1, Role.REAL)\n        return Batch(None",
+        "0, Role.REAL)\n        return Batch(None",
+        "test_compositions.py",
+    ),
+    Fault("loop/makers.py", "jnp.where(share < 1.0, drawn, left)", "drawn", "test_compositions.py"),
+    Fault(
+        "loop/curation/operators.py",
+        "weights = jnp.exp(rewards - jnp.max",
+        "weights = jnp.exp(jnp.max",
+        "test_curation.py",
+    ),
+    Fault(
+        "tasks/gaussian.py",
+        "jnp.sqrt(weight * (1.0 - weight)) * gap[None, :]",
+        "0.0 * gap[None, :]",
+        "test_gaussian.py",
+    ),
+    Fault(
+        "tasks/gaussian.py",
+        "+ kept * (1.0 - kept) * jnp.outer",
+        "- kept * (1.0 - kept) * jnp.outer",
+        "test_gaussian.py",
+    ),
+    Fault(
+        "tasks/gaussian.py",
+        "0.5 * jnp.log(n / (n - 1.0))",
+        "0.5 * jnp.log(n / (n + 1.0))",
+        "test_gaussian.py",
+    ),
+    Fault(
+        "tasks/gaussian.py",
+        "quadratic) + jnp.sum(model.log_diag)",
+        "quadratic) - jnp.sum(model.log_diag)",
+        "test_gaussian.py",
+    ),
+    Fault(
+        "tasks/categorical.py",
+        "log_p = jnp.log(jnp.where(p > 0.0, p, 1.0)) / temperature",
+        "log_p = jnp.log(jnp.where(p > 0.0, p, 1.0)) * temperature",
+        "test_categorical.py",
+    ),
+    Fault(
+        "tasks/linear_regression.py",
+        "coefficients + solve(x.T @ (y - x @ coefficients))",
+        "coefficients - solve(x.T @ (y - x @ coefficients)) - coefficients / 99",
+        "test_linear_regression.py",
+    ),
+    Fault(
+        "tasks/kernel_density.py",
+        "self.dim * jnp.log(model.bandwidth)",
+        "jnp.log(model.bandwidth)",
+        "test_kernel_density.py",
+    ),
+    Fault(
+        "tasks/exponential_family.py",
+        "world + self._truth.divergence",
+        "world - self._truth.divergence",
+        "test_exponential_family.py",
+    ),
+    Fault(
+        "tasks/trained.py",
+        "steps.first, steps.last, body",
+        "steps.first + 1, steps.last, body",
+        "test_runners.py",
+    ),
+    Fault(
+        "theory/recursion.py",
+        "weights[slot] = weight * rows",
+        "weights[slot] = weight",
+        "theory/test_compositions.py",
+    ),
+    Fault(
+        "theory/recursion.py",
+        "else within + between\n",
+        "else within\n",
+        "theory/test_compositions.py",
+    ),
+    Fault(
+        "theory/gaussian.py",
+        "cumprod(1 - share * (1 - previous * (1 - 1 / total)))",
+        "cumprod(1 - share * (1 - previous * (1 + 1 / total)))",
+        "theory/test_gaussian.py",
+    ),
+    Fault(
+        "theory/risk.py",
+        "3 * accumulate_risk_ratio(n_generations) - 2",
+        "2 * accumulate_risk_ratio(n_generations) - 1",
+        "theory/test_predictions.py",
+    ),
+    Fault(
+        "theory/wright_fisher.py",
+        "np.sum((1 - p) ** n)",
+        "np.sum((1 - p) ** (n - 1))",
+        "theory/test_categorical.py",
+    ),
+    Fault(
+        "numerics/subsets.py",
+        "(population + width - 1) // width",
+        "population // width + 2",
+        "test_subsample.py",
+    ),
+    Fault("run/driver.py", "batch.done + 1, steps", "batch.done, steps", "test_pins.py"),
+    Fault(
+        "run/driver.py",
+        "filled[inside] = saved[inside]",
+        "filled[inside] = 0 * saved[inside]",
+        "test_checkpoint.py",
+    ),
+    Fault(
+        "analysis/verdicts.py",
+        "exponents >= LEAST_GROWTH",
+        "exponents >= -LEAST_GROWTH",
+        "test_verdict.py",
+    ),
+    Fault(
+        "language/acceptance.py", "np.flatnonzero(finished)", "np.arange(len(finished))", "language"
+    ),
+]
