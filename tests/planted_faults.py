@@ -46,25 +46,25 @@ FAULTS = [
         "loop/pool.py",
         "(now.generation - 2) % len(x)",
         "(now.generation - 1) % len(x)",
-        "test_runners.py",
+        "test_bookkeeping.py",
     ),
     Fault(
         "loop/pool.py",
         "(now.generation - 1 - now.synthetic_batches) %",
         "(now.generation - now.synthetic_batches) %",
-        "test_compositions.py",
+        "test_bookkeeping.py",
     ),
     Fault(
         "loop/inclusion/drawing.py",
         "real_scale = weight / jnp.maximum(n_real, 1)",
         "real_scale = weight / now.drawn",
-        "test_compositions.py",
+        "test_bookkeeping.py",
     ),
     Fault(
         "loop/inclusion/drawing.py",
         "real = numbers < places.real_size",
         "real = numbers <= places.real_size",
-        "test_subsample.py",
+        "test_bookkeeping.py",
     ),
     Fault(
         "loop/windows.py",
@@ -93,7 +93,12 @@ FAULTS = [
         "0, Role.REAL)\n        return Batch(None",
         "test_compositions.py",
     ),
-    Fault("loop/makers.py", "jnp.where(share < 1.0, drawn, left)", "drawn", "test_compositions.py"),
+    Fault(
+        "loop/makers.py",
+        "share = 1.0 / (self._count - s)",
+        "share = 1.0 / (self._count + 0 * s)",
+        "test_compositions.py",
+    ),
     Fault(
         "loop/curation/operators.py",
         "weights = jnp.exp(rewards - jnp.max",
@@ -176,7 +181,7 @@ FAULTS = [
         "theory/risk.py",
         "3 * accumulate_risk_ratio(n_generations) - 2",
         "2 * accumulate_risk_ratio(n_generations) - 1",
-        "theory/test_predictions.py",
+        "theory/test_gaussian.py",
     ),
     Fault(
         "theory/wright_fisher.py",
@@ -186,8 +191,8 @@ FAULTS = [
     ),
     Fault(
         "numerics/subsets.py",
-        "(population + width - 1) // width",
-        "population // width + 2",
+        "return x, x < population",
+        "return x, x <= population",
         "test_subsample.py",
     ),
     Fault("run/driver.py", "batch.done + 1, steps", "batch.done, steps", "test_pins.py"),
@@ -195,7 +200,7 @@ FAULTS = [
         "run/driver.py",
         "filled[inside] = saved[inside]",
         "filled[inside] = 0 * saved[inside]",
-        "test_checkpoint.py",
+        "test_stopping.py",
     ),
     Fault(
         "analysis/verdicts.py",
@@ -204,6 +209,9 @@ FAULTS = [
         "test_verdict.py",
     ),
     Fault(
-        "language/acceptance.py", "np.flatnonzero(finished)", "np.arange(len(finished))", "language"
+        "language/acceptance.py",
+        "np.flatnonzero(finished)",
+        "np.arange(len(finished))",
+        "language/test_text.py",
     ),
 ]

@@ -1,5 +1,7 @@
 """The categorical task against exact theory, against labels, and against a plain loop."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -139,3 +141,16 @@ def test_tail_coverage_is_the_mass_of_rare_outcomes_seen(workflow):
 def test_impossible_outcomes_have_no_tail():
     ds = run(cj.Replace(), cj.Categorical(probabilities=[0.0, 0.0, 0.4, 0.6], n_samples=50), 1, 9)
     assert np.all(ds.tail_coverage == 1.0)
+
+
+def test_temperatures_are_powers_of_probabilities():
+    n, p = 100_000, np.array([0.5, 0.3, 0.2, 0.0])
+    task = cj.Categorical(probabilities=p, n_samples=n)
+    counts, heat = jnp.array([50, 30, 20, 0]), jnp.float32(0.5)
+    labels = task.sample(None, counts, jax.random.key(0), n, temperature=heat)
+    expected = n * p**2 / np.sum(p**2)
+    found = np.bincount(labels, minlength=4)
+    assert found[3] == 0
+    assert stats.chisquare(found[:3], expected[:3]).pvalue > 1e-4
+    total = task.sample_statistic(None, counts, jax.random.key(1), n, temperature=heat)
+    assert stats.chisquare(total[:3], expected[:3]).pvalue > 1e-4

@@ -158,6 +158,10 @@ def test_weights_when_no_real_row_is_left():
     check(HAND_PICKED["real rows that leave, weight"], cj.Gaussian(dim=1, n_samples=N))
 
 
+def test_rows_of_past_models_by_their_statistics():
+    check(HAND_PICKED["past, tempered"], cj.Gaussian(dim=1, n_samples=N))
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", HAND_PICKED)
 def test_hand_picked_compositions(name):

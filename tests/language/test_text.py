@@ -7,11 +7,14 @@ import sys
 import types
 
 import jaxtyping
+import numpy as np
 import pandas as pd
 import pytest
 
 import collapse_jax as cj
+from collapse_jax.language import acceptance
 from collapse_jax.language.corpora import Hub, Text, format_chat, is_chat, split_chat
+from collapse_jax.language.corpora.documents import Documents
 
 PROMPTS = ["serve tea", "user: who?", "Why is\nit so?", " :", "ünï \u2028 code"]
 RESPONSES = ["Gladly.", "two\nlines", "", "assistant", "\n"]
@@ -277,3 +280,11 @@ def test_corpora_say_which_tokenizer_they_need():
     write_all(records())
     assert isinstance(Text("c.jsonl").tokenizer, cj.corpus.ByteTokenizer)
     assert isinstance(cj.corpus.Grammar().tokenizer, cj.corpus.WordTokenizer)
+
+
+def test_documents_that_have_not_ended_are_not_accepted():
+    drawn = Documents(np.arange(12, dtype=np.int32).reshape(3, 4), np.array([4, 2, 3], np.int32))
+    accepted, places = acceptance.finished_ones(drawn, np.array([True, False, True]))
+    assert places.tolist() == [0, 2]
+    np.testing.assert_array_equal(accepted.tokens, drawn.tokens[[0, 2]])
+    np.testing.assert_array_equal(accepted.lengths, [4, 3])
