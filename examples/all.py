@@ -26,6 +26,7 @@ OUTPUTS = {
     "plans": "plans.png",
     "theory": "theory.png",
     "wine": "wine.png",
+    "studies": "studies.png",
     "unlearning": "unlearning.png",
     "worth": "worth.png",
     "diagnoses": "diagnose.md",

@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import collapse_jax as cj
@@ -88,6 +89,19 @@ def test_unlearning(tmp_path):
     assert one[-1] > one[0]
     assert earlier[-1] == later[0] > 0.9
     assert later[0] > later[1] > later[2]
+    assert path.stat().st_size > 5_000
+
+
+@pytest.mark.thorough
+def test_studies(tmp_path):
+    """Later batches are worth less, ensembles err less, and new real rows make chains forget."""
+    script, settings = tiny("studies", seeds=100, members=(1, 2, 4))
+    path, found = script.main(str(tmp_path / "studies.png"), settings)
+    weights, (one, *_, four), (fresh, *others) = found.values()
+    assert weights[0] < 0 < weights[-1]
+    assert four[-1] < one[-1]
+    np.testing.assert_allclose(fresh, (1 - script.REAL_SHARE) ** np.arange(10), atol=0.05)
+    np.testing.assert_allclose(others, 1.0, atol=0.1)
     assert path.stat().st_size > 5_000
 
 
