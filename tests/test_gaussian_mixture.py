@@ -206,3 +206,17 @@ def test_data_sets_of_modes():
 def test_bad_input(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         cj.GaussianMixture(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("loop", "message"),
+    [
+        (cj.Workflow(cj.Real(n=2)), "this GaussianMixture 3 rows or more, got 2 in generation 1"),
+        (cj.Workflow(synthetic=cj.Synthetic(n=[9, 2, 9])), "or more, got 2 in generation 3"),
+        (cj.Workflow(cj.Real(keep=None), fit=cj.Fit(n=2)), "or more, got 2 in generation 1"),
+    ],
+)
+def test_loops_with_fewer_rows_than_components_are_refused(loop, message):
+    task = cj.GaussianMixture(means=THREE, n_samples=30)
+    with pytest.raises(ValueError, match=message):
+        cj.simulate(loop, task, 3, 2, progress=False)

@@ -19,8 +19,8 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
 
     Raises:
         ValueError: if it has no temperature, no past models to sample, no parameters to go beyond,
-            no labels to verify, or fewer rows of the user's than a batch needs; if functions of a
-            curation return anything but finite numbers.
+            no labels to verify, or fewer rows than a fit or, of the user's, a batch needs; if
+            functions of a curation return anything but finite numbers.
     """
     name = type(task).__name__
     if plan.temperature is not None and not task.takes_temperature:
@@ -53,6 +53,12 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
         raise ValueError(
             f"fit.real_weight must be None with a {name}, whose fit weighs all rows alike, got "
             f"{workflow.fit.real_weight!r}"
+        )
+    least = int(plan.n_train.argmin())
+    if plan.n_train[least] < task.fewest_rows:
+        raise ValueError(
+            f"real.n, synthetic.n and fit.n must give each fit of this {name} {task.fewest_rows} "
+            f"rows or more, got {plan.n_train[least]} in generation {least + 1}"
         )
     if task.population is not None and plan.real_rows.max() > task.population:
         raise ValueError(

@@ -71,6 +71,11 @@ class AbstractTask(eqx.Module):
         return {}
 
     @property
+    def fewest_rows(self) -> int:
+        """How many rows a fit needs at least."""
+        return 1
+
+    @property
     def starts_warm(self) -> bool:
         """Whether fits start from the previous model even where the workflow does not ask it."""
         return False

@@ -197,6 +197,10 @@ class GaussianMixture(AbstractTask):
         return None if self.train is None else len(self.train)
 
     @property
+    def fewest_rows(self) -> int:
+        return self.n_components
+
+    @property
     def scratch_bytes(self) -> int:
         if checks.is_traced(self.n_samples):
             return 2**16
