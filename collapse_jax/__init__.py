@@ -1,5 +1,6 @@
 """A laboratory for model collapse: generative models trained on data that models generated."""
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from collapse_jax import tasks, theory
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from collapse_jax.language import corpora as corpus
     from collapse_jax.language.grids import real_synthetic_grid
     from collapse_jax.language.task import LanguageModel
+
+__version__ = version("collapse_jax")
 
 __all__ = [
     "Above",

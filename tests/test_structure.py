@@ -3,9 +3,11 @@
 import ast
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from daily import CASES, GATE
 
 import collapse_jax as cj
@@ -115,3 +117,11 @@ def test_the_list_of_long_tests_names_tests_that_exist():
         file, function = name.split("::")
         tree = ast.parse((ROOT / file).read_text())
         assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_versions_are_one():
+    """What is installed, what its project says, and what is to be cited."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cj.__version__ == project["version"] == str(cited["version"])
+    assert cited["license"] == project["license"]
