@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 import xarray as xr
 from jaxtyping import Array, Key
-from scipy.stats import norm
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.presets import Replace
@@ -99,7 +99,7 @@ def ensemble(
     center = value.mean(axis=1)
     between = np.sqrt((1 + 1 / members) * value.var(axis=1, ddof=min(1, members - 1)))
     spread = between if members > 1 else error[:, 0]
-    width = norm.ppf((1 + level) / 2) * spread
+    width = scipy.stats.norm.ppf((1 + level) / 2) * spread
     return xr.Dataset(
         {
             "estimate": ("seed", center),

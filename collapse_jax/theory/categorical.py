@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import xlog1py
+import scipy
 
 from collapse_jax.theory._checks import (
     FloatArray,
@@ -151,7 +151,9 @@ def collapse_time(probabilities: Numbers, n_samples: int) -> float:
         138.6294
     """
     p = check_probabilities(probabilities)
-    return float(-2 * check_count("n_samples", n_samples) * np.sum(xlog1py(1 - p, -p)))
+    return float(
+        -2 * check_count("n_samples", n_samples) * np.sum(scipy.special.xlog1py(1 - p, -p))
+    )
 
 
 def collapse_time_bounds(probabilities: Numbers, n_samples: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ are relative to the true covariance, hence free of the dimension.
 import math
 
 import numpy as np
-from scipy.special import gammaln
+import scipy
 
 from collapse_jax.theory._checks import (
     Estimator,
@@ -204,7 +204,8 @@ def accumulate_limit(n_samples: int, estimator: Estimator = "mle") -> float:
         return float(np.sinc(1 / math.sqrt(n)))
     root = math.sqrt(1 + 4 * n)
     above, below = (1 + root) / (2 * n), (1 - root) / (2 * n)
-    return float(np.exp(gammaln(2 - 1 / n) - gammaln(2 - above) - gammaln(2 - below)))
+    log_gamma = scipy.special.gammaln
+    return float(np.exp(log_gamma(2 - 1 / n) - log_gamma(2 - above) - log_gamma(2 - below)))
 
 
 def accumulate_subsample_limit(
@@ -239,7 +240,8 @@ def accumulate_subsample_limit(
         return float(np.sinc(math.sqrt(2 * n - 1) / n))
     root = math.sqrt(12 * n - 3)
     above, below = (2 * n - 1 + root) / (2 * n), (2 * n - 1 - root) / (2 * n)
-    ratio = gammaln(1 - 1 / n) - gammaln(1 + above) - gammaln(1 + below)
+    log_gamma = scipy.special.gammaln
+    ratio = log_gamma(1 - 1 / n) - log_gamma(1 + above) - log_gamma(1 + below)
     return float((1 - 1 / n) ** 2 * np.exp(ratio))
 
 

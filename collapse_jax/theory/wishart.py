@@ -16,7 +16,7 @@ Source:
 import math
 
 import numpy as np
-from scipy.special import digamma, gammaln, poch, polygamma
+import scipy
 
 from collapse_jax.theory._checks import (
     Estimator,
@@ -63,7 +63,7 @@ def log_det_mean(
     """
     n, d, divisor = _check_fit(n_samples, dim, n_generations, estimator)
     freedom = np.maximum(n[:, None] - np.arange(1, d + 1), 1e-9)
-    drift = np.sum(digamma(freedom / 2), axis=1) + d * np.log(2 / divisor)
+    drift = np.sum(scipy.special.digamma(freedom / 2), axis=1) + d * np.log(2 / divisor)
     drift += d * np.log(check_temperature(temperature, len(n)))
     return np.cumsum(np.where(n > d, drift, -np.inf))
 
@@ -90,7 +90,7 @@ def log_det_variance(n_samples: Numbers, dim: int, n_generations: int) -> FloatA
     if np.any(n <= d):
         raise ValueError(f"n_samples must be greater than dim={d}, got {n.min():g}")
     freedom = n[:, None] - np.arange(1, d + 1)
-    return np.cumsum(np.sum(polygamma(1, freedom / 2), axis=1))
+    return np.cumsum(np.sum(scipy.special.polygamma(1, freedom / 2), axis=1))
 
 
 def determinant_mean(
@@ -241,8 +241,12 @@ def nll(
 def _log_power_ratio(shape: float, power: Number) -> float:
     """log of Gamma(shape + power)/(Gamma(shape) shape^power)."""
     if shape > 1e4 * abs(power):  # the difference below would cancel; here poch is a series
-        return math.log(poch(shape, power) / shape**power)
-    return float(gammaln(shape + power) - gammaln(shape) - power * math.log(shape))
+        return math.log(scipy.special.poch(shape, power) / shape**power)
+    return float(
+        scipy.special.gammaln(shape + power)
+        - scipy.special.gammaln(shape)
+        - power * math.log(shape)
+    )
 
 
 def _check_fit(

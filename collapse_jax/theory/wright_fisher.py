@@ -15,8 +15,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import entr
-from scipy.stats import binom, hypergeom
+import scipy
 
 from collapse_jax.theory._checks import (
     FloatArray,
@@ -94,7 +93,7 @@ def entropy(spectrum: Numbers) -> FloatArray:
         [0.346574 0.173287]
     """
     counts = np.asarray(spectrum, dtype=np.float64)
-    return counts @ entr(np.linspace(0, 1, counts.shape[1]))
+    return counts @ scipy.special.entr(np.linspace(0, 1, counts.shape[1]))
 
 
 def mean_collapse_time(probabilities: Numbers, n_samples: int) -> float:
@@ -206,7 +205,7 @@ def n_unseen(probabilities: Numbers, n_samples: int, *, population: int | None =
         return float(np.sum((1 - p) ** n))
     check_count("population", population, minimum=n)
     values, copies = np.unique(population_counts(p, population), return_counts=True)
-    return float(copies @ hypergeom.pmf(0, population, values, n))
+    return float(copies @ scipy.stats.hypergeom.pmf(0, population, values, n))
 
 
 def n_extinct(probabilities: Numbers, n_samples: int, n_generations: int) -> FloatArray:
@@ -242,7 +241,7 @@ def n_extinct(probabilities: Numbers, n_samples: int, n_generations: int) -> Flo
 
 def _transition(n: int) -> FloatArray:
     counts = np.arange(n + 1)
-    return np.asarray(binom.pmf(counts, n, counts[:, None] / n))
+    return np.asarray(scipy.stats.binom.pmf(counts, n, counts[:, None] / n))
 
 
 def _first_counts(probabilities: FloatArray, n: int, population: int | None) -> FloatArray:
@@ -258,8 +257,8 @@ def _first_counts(probabilities: FloatArray, n: int, population: int | None) -> 
     for start in range(0, len(values), step):
         part = slice(start, start + step)
         if rows is None:
-            law = binom.pmf(counts, n, values[part, None])
+            law = scipy.stats.binom.pmf(counts, n, values[part, None])
         else:
-            law = hypergeom.pmf(counts, population, rows[part, None], n)
+            law = scipy.stats.hypergeom.pmf(counts, population, rows[part, None], n)
         total += copies[part] @ np.asarray(law)
     return total

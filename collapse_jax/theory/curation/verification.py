@@ -1,7 +1,7 @@
 """Labels that a verifier has seen: which are left, and where the loop then goes."""
 
 import numpy as np
-from scipy.stats import norm
+import scipy
 
 from collapse_jax.theory._checks import FloatArray, Number, check_number, generations
 
@@ -77,7 +77,7 @@ def limit_accuracy(accuracy: Number, right: Number, wrong: Number, separation: N
     """
     p = check_number("accuracy", accuracy, 0.0, 1.0)
     side = np.sign(p - critical_accuracy(right, wrong))
-    return float(norm.cdf(side * check_number("separation", separation)))
+    return float(scipy.stats.norm.cdf(side * check_number("separation", separation)))
 
 
 def verified(base: Number, reach: Number, n_generations: int, *, start: Number = 0.0) -> FloatArray:
@@ -108,7 +108,7 @@ def verified(base: Number, reach: Number, n_generations: int, *, start: Number =
         [0.02   0.0064]
     """
     a = check_number("reach", reach, strict=True)
-    kappa = float(1 - 2 * a * norm.pdf(a) / (2 * norm.cdf(a) - 1))
+    kappa = float(1 - 2 * a * scipy.stats.norm.pdf(a) / (2 * scipy.stats.norm.cdf(a) - 1))
     error = float(start) + check_number("base", base)
     errors = [error]
     for _ in generations(n_generations)[1:]:

@@ -3,7 +3,7 @@
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from scipy.special import digamma
+import scipy
 
 from collapse_jax.theory import plans, recursion
 from collapse_jax.theory._checks import FloatArray, Number, check_choice, check_number
@@ -148,7 +148,7 @@ def predict_family(
     sizes = plans.replaced_sizes(plan)
     if kind == "gamma" and sizes is not None:
         shapes = np.asarray(sizes) * float(copies)
-        log = np.cumsum(digamma(shapes) - np.log(shapes))
+        log = np.cumsum(scipy.special.digamma(shapes) - np.log(shapes))
         known["log_mean_ratio"] = Prediction(log, "exact", _SOURCE)
         if entropy is not None and np.all(shapes > 1):
             inverse = np.expm1(np.cumsum(-np.log1p(-1 / shapes)))  # of E mu_0 / mu_t

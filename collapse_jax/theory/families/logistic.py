@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+import scipy
 
 from collapse_jax.theory import plans, recursion
 from collapse_jax.theory._checks import Number, check_count
@@ -38,13 +38,13 @@ def information(distance: Number) -> Information:
         0.25 0.8413
     """
     m = float(distance)
-    right = norm.pdf(_GRID) * (_GRID[1] - _GRID[0])  # of a row of the class at +mu
+    right = scipy.stats.norm.pdf(_GRID) * (_GRID[1] - _GRID[0])  # of a row of the class at +mu
     place = _GRID + m
     odds = 2.0 * m * place
     variance = 0.25 / np.cosh(np.clip(0.5 * odds, -300.0, 300.0)) ** 2
     along, across = np.sum(right * variance * place**2), np.sum(right * variance)
     nll = np.sum(right * np.logaddexp(0.0, -odds))
-    return Information(float(along), float(across), float(nll), float(norm.cdf(m)))
+    return Information(float(along), float(across), float(nll), float(scipy.stats.norm.cdf(m)))
 
 
 def predict_logistic(plan: Any, *, dim: int, distance: Number) -> Predictions:
@@ -75,6 +75,6 @@ def predict_logistic(plan: Any, *, dim: int, distance: Number) -> Predictions:
     values = {
         "squared_error": error / known.along + (d - 1) * error / known.across,
         "nll": known.nll + 0.5 * d * error,
-        "accuracy": known.accuracy - 0.5 * m * norm.pdf(m) * turned,
+        "accuracy": known.accuracy - 0.5 * m * scipy.stats.norm.pdf(m) * turned,
     }
     return {name: Prediction(value, "asymptotic", _RATIO) for name, value in values.items()}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scipy.spatial.distance import pdist
+import scipy
 
 from collapse_jax.theory import plans
 from collapse_jax.theory._checks import FloatArray, Number, Numbers
@@ -57,7 +57,9 @@ def predict_mixture(
     """
     spread = predict_gaussian(plan, dim=1, population=population).get("trace_ratio")
     known = {} if spread is None else {"variance_ratio": spread._replace(source=_SPREAD)}
-    far = modes is not None and (len(modes) < 2 or pdist(modes).min() >= _APART * float(noise))
+    far = modes is not None and (
+        len(modes) < 2 or scipy.spatial.distance.pdist(modes).min() >= _APART * float(noise)
+    )
     if modes is None or not far or n_components != len(modes) or plans.is_tempered(plan):
         return known
     drift = predict_categorical(plan, probabilities=probabilities)

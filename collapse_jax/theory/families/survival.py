@@ -1,8 +1,7 @@
 """When chains of counts die out under Replace: the law of their sums at zero."""
 
 import numpy as np
-from scipy.interpolate import CubicSpline
-from scipy.linalg import eigh_tridiagonal
+import scipy
 
 from collapse_jax.theory import wright_fisher
 from collapse_jax.theory._checks import FloatArray, Number, Numbers, check_number, check_sizes
@@ -115,7 +114,7 @@ def _after(scale: FloatArray, level: FloatArray, shape: float, ratio: float) -> 
     gamma, weight = _gamma_rule(shape)
     y = -np.expm1(-np.exp(scale)[:, None] * ratio * gamma)
     finite = np.isfinite(level)
-    spline = CubicSpline(scale[finite], np.log(level[finite]))
+    spline = scipy.interpolate.CubicSpline(scale[finite], np.log(level[finite]))
     below = np.exp(spline(np.clip(np.log(y), scale[0], scale[finite][-1])))
     below = np.where(y < _LEAST, level[0] * y / _LEAST, below)
     return -np.log(np.exp(-below) @ weight)
@@ -125,5 +124,5 @@ def _gamma_rule(shape: float) -> tuple[FloatArray, FloatArray]:
     """Nodes and weights of the expectation over a gamma variable of mean 1 (Golub and Welsch)."""
     k = np.arange(_NODES)
     beside = np.sqrt(k[1:] * (k[1:] + shape - 1.0))
-    nodes, vectors = eigh_tridiagonal(2 * k + shape, beside)
+    nodes, vectors = scipy.linalg.eigh_tridiagonal(2 * k + shape, beside)
     return np.maximum(nodes, 0.0) / shape, vectors[0] ** 2
