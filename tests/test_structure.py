@@ -3,6 +3,8 @@
 import ast
 import inspect
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -125,3 +127,13 @@ def test_versions_are_one():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert cj.__version__ == project["version"] == str(cited["version"])
     assert cited["license"] == project["license"]
+
+
+def test_nothing_is_loaded_before_it_is_needed():
+    code = "import collapse_jax, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    slow = {"flax", "flowjax", "matplotlib", "rich", "scipy.special", "sklearn", "tokenizers"}
+    assert "jax" in loaded.stdout.split()
+    assert not slow & set(loaded.stdout.split())
