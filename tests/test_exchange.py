@@ -88,6 +88,10 @@ BAD = [
     ({"n_real": 5}, "n_real must be a sequence of numbers of rows, got 5"),
     ({"metric": "loss"}, "metric must be one of"),
     ({"generator": 0}, "generator must be between 1 and"),
+    (
+        {"metric": "log_det_ratio", "seeds": 200},
+        "metric must be positive for two numbers of real rows",
+    ),
     ({"task": "gaussian"}, "task must be"),
     ({"seeds": 0}, "seeds must be between 1"),
 ]

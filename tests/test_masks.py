@@ -131,6 +131,18 @@ def test_masks_are_kept_with_the_run(tmp_path):
             ValueError,
             r"of seed 7 it has none of the batches \[0\] that generation 1 keeps",
         ),
+        (lambda: run(include=[[True], [True, True]]), ValueError, "include must be one array"),
+        (
+            lambda: cj.simulate(
+                cj.Workflow(cj.Real(keep=None), cj.Synthetic(n=4, keep=None)),
+                cj.GaussianMixture(n_samples=50),
+                T,
+                3,
+                include=lambda t, batch: t == 1 or batch > 0,
+            ),
+            ValueError,
+            "this GaussianMixture 8 rows or more, and of all seeds generation 2 has 4",
+        ),
         (
             lambda: run(cj.Ecosystem(cj.Accumulate(), [[1.0]]), window(2)),
             ValueError,

@@ -14,8 +14,10 @@ import xarray as xr
 
 import collapse_jax as cj
 from collapse_jax.analysis.judged import read_rule
+from collapse_jax.analysis.runs import collect
 from collapse_jax.run import compiled
 from collapse_jax.run.stopping import first_met
+from collapse_jax.run.sweeps import combine
 
 TASK, N, SEEDS = cj.Categorical(4, 9), 40, 6
 RULE = cj.Below("entropy", 0.5)
@@ -143,6 +145,24 @@ def test_judged_as_verdicts_and_definitions_are():
     }
     n = first_met(cj.Judged("catastrophic risk", every=7), ds, 0)
     assert n == min(n for n, answer in risk.items() if answer == "yes")
+    assert [str(cj.Judged("collapse", every=n)) for n in (10, 1)] == [
+        "collapse",
+        "collapse, looked at every 1",
+    ]
+
+
+def test_what_is_better_the_higher_is_judged_as_diagnose_does():
+    error = np.random.default_rng(0).exponential(size=(100, 1)) * np.arange(1, 21)
+    ds = xr.Dataset({"elbo": (("seed", "generation"), -error)}, {"generation": np.arange(1, 21)})
+    assert cj.diagnose(ds)["rising risk"].answer == "yes"
+    assert first_met(cj.Judged("rising risk", every=20), ds, 0) == 20
+    assert not cj.Judged("rising risk")(ds.isel(generation=[0]))  # and is not refused
+
+
+def test_chains_without_a_value_are_left_out_of_means():
+    values = np.array([[1.0, 5.0, np.nan], [1.0, np.nan, np.nan]])
+    ds = xr.Dataset({"a": (("seed", "generation"), values)})
+    assert cj.Above("a", 2.0).met(ds).tolist() == [False, True, False]
 
 
 def test_rules_are_written_as_they_are_read():
@@ -202,6 +222,33 @@ def test_cells_of_a_sweep_stop_on_their_own(whole):
     again, differences = cj.rerun(ds, progress=False)
     assert {difference.largest for difference in differences.values()} == {0.0}
     np.testing.assert_array_equal(again.last_generation, ds.last_generation)
+    cell = ds.isel(workflow=0, n_samples=1)
+    assert collect(cell, theory=False)[0].ds.sizes["generation"] == ends[1]
+
+
+def test_a_cell_that_stopped_is_judged_as_it_ran():
+    error = np.random.default_rng(0).exponential(size=(100, 1)) * np.arange(1, 41)
+    error[:, 20:] = np.nan
+    ds = xr.Dataset({"test_error": (("seed", "generation"), error)}, {"generation": range(1, 41)})
+    assert cj.verdict(ds).answer == "uncertain"
+    cell = ds.assign_coords(last_generation=20)
+    assert cj.verdict(cell).answer == "collapse"
+    assert cj.diagnose(cell)["rising risk"].answer == "yes"
+
+
+def test_cells_that_stop_together_say_so(command, tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        "workflows: replace\ntask: {name: categorical}\nover: {n_samples: [5, 40]}\n"
+        "n_generations: 30\nseeds: 6\nstop_when: entropy<0.5\nout: s.nc\n"
+    )
+    code, out, err = command("sweep s.yaml")
+    assert (code, err) == (0, "")
+    ds = xr.load_dataset(tmp_path / "s.nc", engine="h5netcdf")
+    assert ds.last_generation[0, 0] < ds.last_generation[0, 1]
+    assert "NaN" not in out
+    cells = [cj.simulate(cj.Replace(), TASK, N, SEEDS, stop_when=RULE, progress=False)] * 2
+    whole = combine(cells, {"n_samples": [1, 2], "workflow": ["Replace"]})
+    assert (whole.last_generation == cells[0].sizes["generation"]).all()
 
 
 def test_on_the_command_line(command, tmp_path):

@@ -238,6 +238,12 @@ def test_a_quarter_of_a_table_is_unlearned(method):
     assert found.nll.dims == ("model", "seed")
 
 
+def test_one_row_that_is_left_is_singular():
+    found = cj.unlearn(cj.Replace(), cj.Gaussian(dim=1, n_samples=10), 1, 3, real={1: range(9)})
+    assert found.difference.max() < 1e-10
+    assert np.isneginf(found.log_det_ratio.sel(model=["unlearned", "retrained"])).all()
+
+
 GAUSSIAN = cj.Gaussian(dim=1, n_samples=10)
 SURE = cj.LogisticRegression(dim=2, n_samples=20, penalty=1.0)
 BAD = [
@@ -250,6 +256,7 @@ BAD = [
     ({"synthetic": {5: [10]}}, r"synthetic\[5\] must be between 0 and 9, got 10"),
     ({"synthetic": {5: 3}}, r"synthetic\[5\] must be numbers of rows, got 3"),
     ({"synthetic": [5.5]}, "synthetic must be a whole number"),
+    ({"synthetic": [[5]]}, "synthetic must be a whole number"),
     ({"synthetic": [5], "method": "reversed"}, "method must be None with a Gaussian"),
     ({"synthetic": [5], "task": cj.KernelDensity(n_samples=9)}, "task must be a Gaussian, .* Kern"),
     ({"synthetic": [5], "task": cj.LogisticRegression()}, "task.penalty must be positive"),

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.analysis import bootstrap
-from collapse_jax.analysis.runs import collect, title
+from collapse_jax.analysis.runs import collect, title, with_losses
 from collapse_jax.analysis.verdicts import LEAST_GROWTH, unseen
 
 if TYPE_CHECKING:  # loaded when a table is made, so that importing the package stays quick
@@ -147,7 +147,7 @@ def diagnose(ds: xr.Dataset | Sequence[xr.Dataset]) -> Diagnosis:
     if isinstance(ds, xr.Dataset) and "n_samples" in ds.dims:
         ds = [ds.isel(n_samples=i) for i in range(ds.sizes["n_samples"])]
     runs = [run.ds for run in collect(ds, theory=False, models=False)]
-    first = runs[0].assign({"-elbo": -runs[0].elbo}) if "elbo" in runs[0] else runs[0]
+    first = with_losses(runs[0])
     chains, generations = first.sizes["seed"], first.sizes["generation"]
     heading = f"{title(collect(first, False))} ({chains} chains, {generations} generations)"
     if min(run.sizes["seed"] for run in runs) < 2 or generations < bootstrap.FEWEST_GENERATIONS:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from collapse_jax.analysis.bootstrap import FEWEST_GENERATIONS
 from collapse_jax.analysis.definitions import DEFINITIONS
-from collapse_jax.analysis.runs import check_chains
+from collapse_jax.analysis.runs import check_chains, with_losses
 from collapse_jax.analysis.verdicts import Answer, verdict
 from collapse_jax.basics import checks
 from collapse_jax.run.stopping import Above, Below, Rule
@@ -77,7 +77,7 @@ class Judged:
             return False
         if detector is None:
             return verdict(ds, self.variable).answer == self.finding
-        return detector(ds).answer == "yes"
+        return detector(with_losses(ds)).answer == "yes"
 
     def _check(self, ds: xr.Dataset) -> None:
         """Refuse what can never be found."""
@@ -85,12 +85,13 @@ class Judged:
         if detector is None:
             verdict(ds, self.variable)
             return
-        finding = detector(ds.isel(generation=FEWEST_GENERATIONS * [0]))
+        finding = detector(with_losses(ds).isel(generation=FEWEST_GENERATIONS * [0]))
         if not finding.rule:
             raise ValueError(f"stop_when must be what can be found, and {finding.statistic}")
 
     def __str__(self) -> str:
-        return self.finding if self.variable is None else f"{self.finding} of {self.variable}"
+        text = self.finding if self.variable is None else f"{self.finding} of {self.variable}"
+        return text if self.every == Judged.every else f"{text}, looked at every {self.every}"
 
 
 def read_rule(text: str) -> Rule:

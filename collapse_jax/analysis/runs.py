@@ -72,6 +72,7 @@ def collect(ds: Runs, theory: Theory = True, models: bool = True) -> list[Run]:
         labels, datasets = _by_model(labels, datasets)
     for dataset in datasets:
         check_chains(dataset)
+    datasets = [as_it_ran(dataset) for dataset in datasets]
     configs = [json.loads(dataset.attrs.get("config", "{}")) for dataset in datasets]
     settings = [_settings(config.get("task", {})) for config in configs]
     workflows = [dataset.attrs.get("workflow", "") for dataset in datasets]
@@ -106,6 +107,17 @@ def _by_model(
         for m in (ds["model"].values.tolist() if "model" in ds.dims else [None])
     ]
     return [name for name, _ in split], [ds for _, ds in split]
+
+
+def as_it_ran(ds: xr.Dataset) -> xr.Dataset:
+    """A cell of a sweep as far as it ran, without what fills it up to the length of others."""
+    last = ds.coords.get("last_generation")
+    return ds if last is None or last.ndim else ds.sel(generation=slice(None, last.item()))
+
+
+def with_losses(ds: xr.Dataset) -> xr.Dataset:
+    """The run as definitions read it: what is better the higher has a loss beside it."""
+    return ds.assign({"-elbo": -ds["elbo"]}) if "elbo" in ds else ds
 
 
 def title(runs: Sequence[Run]) -> str:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from collapse_jax.analysis import bootstrap
 from collapse_jax.analysis.bootstrap import CONFIDENCE
-from collapse_jax.analysis.runs import check_chains
+from collapse_jax.analysis.runs import as_it_ran, check_chains
 from collapse_jax.basics import checks
 
 Answer = Literal["collapse", "plateau", "stable", "uncertain"]
@@ -155,6 +155,7 @@ def verdict(ds: xr.Dataset, variable: str | None = None) -> Verdict:
         variable = headline(ds)
     checks.one_of("variable", variable, [name for name in SCALES if name in ds])
     check_chains(ds[variable])
+    ds = as_it_ran(ds)
     values = ds[variable].transpose("seed", "generation").values.astype(np.float64)
     scale = SCALES[variable]
     n_chains, n_generations = values.shape

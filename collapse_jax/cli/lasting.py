@@ -93,7 +93,9 @@ def run_sweep(file: File) -> None:
     task = _task_maker(config.pop("task"), config["over"])
     ds = sweep(workflows, task, **config)
     files.write_atomically(out, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
-    print(ds.isel(generation=-1).mean("seed").drop_vars("generation").to_dataframe().to_string())
+    last = ds["last_generation"] if "last_generation" in ds.coords else ds["generation"][-1]
+    final = ds.sel(generation=last).mean("seed").drop_vars("generation")
+    print(final.to_dataframe().to_string())
     print(f"Chains: {out}")
 
 

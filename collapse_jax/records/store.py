@@ -20,6 +20,7 @@ _CONFIG = "config.json"
 _SUFFIX = ".safetensors"
 _METRIC, _POOL = "metric.", "pool."  # what the names of arrays begin with
 _KEPT = 2  # states per batch of chains
+_MOST_SHOWN = 80  # characters of a value in an error
 _DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)  # all that reading may raise
 
 
@@ -219,7 +220,8 @@ def _goes_on(name: str, old: Any, new: Any, reached: int) -> bool:
 
 
 def _shown(flat: dict[str, Any], name: str) -> str:
-    return repr(flat[name]) if name in flat else "not given"
+    text = repr(flat[name]) if name in flat else "not given"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -66,7 +66,7 @@ def rerun(
     _check_parts(ds, config["metrics"], dims)
     seeds = np.atleast_1d(ds["seed"].values).tolist()
     arguments = [arguments_of({**run, "metrics": list(ds)}, seeds, data) for run in cells]
-    runs = [simulate(**of_cell, **options) for of_cell in arguments]
+    runs = [simulate(**{**of_cell, **options}) for of_cell in arguments]
     whole = combine(runs, axes) if axes else runs[0]
     part = whole.isel({name: _places(whole, ds, name) for name in dims})
     again = part.map(lambda found: found.transpose(*ds[found.name].dims), keep_attrs=True)

@@ -45,6 +45,7 @@ def width_of(
     n_seeds: int,
     limit: int,
     scratch_bytes: int,
+    mask_bytes: int = 0,
 ) -> int:
     """How many chains run at a time.
 
@@ -54,7 +55,7 @@ def width_of(
     if form.rows:
         check_rows(form.slots, form.width)
     together = model_mesh.splits_models(mesh)
-    pool_bytes = compiled.bytes_per_chain(task, form, first)
+    pool_bytes = compiled.bytes_per_chain(task, form, first) + mask_bytes
     candidates = bytes_of_candidates(form.curation, task, form.synthetic.width)
     scratch_bytes = max(scratch_bytes, candidates)
     n_chains = 1 if together else mesh.size

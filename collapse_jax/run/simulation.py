@@ -120,7 +120,9 @@ def simulate(
         include: which batches a model is fitted to, of those that the workflow keeps: truth values
             `[seed, generation, batch]`, or `[generation, batch]` for all seeds, with at least
             `n_generations` of both; or a function of generation (from 1) and batch to True or
-            False. Batch 0 is what is real, batch b what model b made. Masked rows weigh nothing.
+            False. Batch 0 is what is real, batch b what model b made. Masked rows weigh nothing. A
+            folder keeps its mask: later calls with more generations need an array that has room
+            for these from the start, and those with other seeds one mask for all.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
@@ -167,6 +169,7 @@ def simulate(
     width = width_of(
         *(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit),
         scratch_bytes=compiled.scratch_bytes(task, form, names, features),
+        mask_bytes=0 if mask is None else form.slots * min(_CHUNK, n_generations),
     )
     known = host_sizes(plan) if mask is None else included_sizes(mask, plan)
     sizes = {name: column for name, column in known.items() if name in names}

@@ -21,7 +21,7 @@ class _Bound:
         metric: a variable of the run.
         limit: the bound, which itself does not count.
         share: the share of chains that must be beyond it, above 0 and up to 1; None for the mean
-            over chains to be.
+            over chains to be, of those that have a value.
 
     Raises:
         ValueError: for arguments outside their range (`TypeError` for those of another type).
@@ -34,7 +34,7 @@ class _Bound:
     def __post_init__(self) -> None:
         if not isinstance(self.metric, str):
             raise TypeError(f"metric must be the name of a variable, got {self.metric!r}")
-        if isinstance(self.limit, bool | str) or not np.isscalar(self.limit):
+        if isinstance(self.limit, bool | str | complex) or not np.isscalar(self.limit):
             raise TypeError(f"limit must be a number, got {self.limit!r}")
         if not np.isfinite(self.limit):
             raise ValueError(f"limit must be finite, got {self.limit}")
@@ -51,8 +51,10 @@ class _Bound:
         chains = np.moveaxis(ds[self.metric].values.astype(np.float64), -1, 0)
         chains = chains.reshape(len(chains), -1)
         if self.share is None:
+            known = ~np.isnan(chains)
             with np.errstate(invalid="ignore"):
-                return self._beyond(chains.mean(axis=1))
+                means = np.where(known, chains, 0.0).sum(axis=1) / known.sum(axis=1)
+                return self._beyond(means)
         # A count, so that shares such as 0.1 of 10 chains are not lost to rounding.
         needed = np.ceil(self.share * chains.shape[1] - 1e-9)
         return self._beyond(chains).sum(axis=1) >= needed

@@ -141,12 +141,13 @@ def _file_name(workflow: str, settings: dict[str, Any]) -> str:
 def combine(runs: list[xr.Dataset], axes: dict[str, Any]) -> xr.Dataset:
     """The runs of a grid, whose last axis varies fastest, as one dataset.
 
-    Where some have stopped earlier than others, NaN follows.
+    Where some have stopped earlier than others, NaN follows; `last_generation` says where each ends
+    if any has stopped.
     """
     shape = tuple(map(len, axes.values()))
     lengths = [run.sizes["generation"] for run in runs]
     last = {}
-    if len({*lengths}) > 1:
+    if len({*lengths}) > 1 or any("stopped" in run.attrs for run in runs):
         last["last_generation"] = ([*axes], np.reshape(lengths, shape))
         longest = runs[int(np.argmax(lengths))]["generation"]
         runs = [run.reindex(generation=longest) for run in runs]

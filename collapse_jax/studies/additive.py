@@ -60,6 +60,7 @@ def _gaussian(task: Gaussian, world: World, rows: Any, times: Numbers) -> Additi
     x = np.asarray(rows, np.float64)
     center = times @ x / times.sum()  # about which squares are small
     x = x - center
+    spread = times @ x**2 / times.sum()
 
     def total(weights: Numbers) -> tuple[Any, ...]:
         return weights.sum(), weights @ x, (x * weights[:, None]).T @ x
@@ -75,7 +76,7 @@ def _gaussian(task: Gaussian, world: World, rows: Any, times: Numbers) -> Additi
 
     def model(parameters: tuple[Numbers, ...]) -> Normal:
         mean, covariance = parameters
-        factor = _cholesky(covariance)
+        factor = _cholesky(covariance, _RANK * spread)
         return Normal.from_factor(jnp.float32(mean), jnp.float32(factor))
 
     return Additive(total, solve, model)
@@ -132,10 +133,9 @@ def _family(task: ExponentialFamily, world: World, rows: Any, times: Numbers) ->
     return Additive(total, solve, model)
 
 
-def _cholesky(covariance: Numbers) -> Numbers:
-    """A lower factor, with columns of zeros where nothing but rounding is left."""
+def _cholesky(covariance: Numbers, least: Numbers) -> Numbers:
+    """A lower factor, with columns of zeros where no more than rounding, `least`, is left."""
     left, factor = covariance.copy(), np.zeros_like(covariance)
-    least = _RANK * np.diag(covariance)
     for j in range(len(left)):
         if left[j, j] > least[j]:
             factor[j:, j] = left[j:, j] / np.sqrt(left[j, j])

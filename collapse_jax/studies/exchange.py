@@ -127,6 +127,10 @@ def _equivalent(loss: Numbers, n_real: list[int], n_synthetic: list[int]) -> Num
     """How many real rows alone have these losses."""
     alone = loss[:, n_synthetic.index(0)]
     usable = (np.array(n_real) > 0) & (alone > 0)
+    if usable.sum() < 2:
+        raise ValueError(
+            f"metric must be positive for two numbers of real rows or more, got {alone.round(6)}"
+        )
     x, y = np.log(np.array(n_real, float)[usable]), np.log(alone[usable])
     if np.any(np.diff(y) >= 0):
         warnings.warn(

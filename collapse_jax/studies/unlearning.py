@@ -71,9 +71,10 @@ def unlearn(
 
     Returns:
         The task's metrics `[model, seed]` of the `full`, `unlearned` and `retrained` models, and
-        their `parameters` `[model, seed, parameter]` in double precision, in the task's own units.
-        With sums `difference` `[seed]`, the relative distance of the parameters of the last two;
-        with posteriors `divergence` `[model, seed]`, in nats, from the retrained one.
+        their `parameters` `[model, seed, parameter]` in double precision: of a Gaussian mean and
+        covariance in coordinates in which the truth is standard normal, else in the user's. With
+        sums `difference` `[seed]`, the distance of the parameters of the last two relative to those
+        of the greater model; with posteriors `divergence` `[model, seed]`, in nats, from retrained.
 
     Raises:
         ValueError: for batches that are not in the pool, if nothing is removed or nothing left, and
@@ -169,8 +170,8 @@ def _by_sums(known: Additive, part: _Part) -> tuple[Numbers, Model, Any]:
         together = tuple(a * x + b * y for x, y in zip(real, synthetic, strict=True))
         found.append(known.solve(together, part.size(times)))
     apart = max(
-        float(np.linalg.norm(a - b) / max(np.linalg.norm(b), np.finfo(float).tiny))
-        for a, b in zip(*found[1:], strict=True)
+        float(np.linalg.norm(a - b) / max(*map(np.linalg.norm, (full, b)), np.finfo(float).tiny))
+        for full, a, b in zip(*found, strict=True)
     )
     models = jax.tree.map(lambda *x: jnp.stack(x), *map(known.model, found))
     flat = [np.concatenate([np.ravel(x) for x in parameters]) for parameters in found]
@@ -275,8 +276,8 @@ def _listed(name: str, batches: Any) -> dict[int, Any]:
             f"{name} must be numbers of generations, or a mapping from them to numbers of rows, "
             f"got {batches!r}"
         )
-    table = dict(batches) if isinstance(batches, Mapping) else dict.fromkeys(batches)
-    return {checks.whole_number(name, number): rows for number, rows in table.items()}
+    pairs = batches.items() if isinstance(batches, Mapping) else ((b, None) for b in batches)
+    return {checks.whole_number(name, number): rows for number, rows in pairs}
 
 
 def _rows(name: str, rows: Any, size: int) -> npt.NDArray[np.int64]:

@@ -63,7 +63,10 @@ def read_mask(include: Any, n_generations: int, seeds: npt.NDArray[np.uint32]) -
             for batch in range(t):
                 values[0, t - 1, batch] = _truth(include(t, batch), t, batch)
         return Mask(values, seeds)
-    array = np.asarray(include)
+    try:
+        array = np.asarray(include)
+    except ValueError as error:
+        raise ValueError(f"include must be one array, got {error}") from None
     if array.dtype != bool:
         raise TypeError(
             "include must hold True and False, or be a function of generation and batch to "
@@ -99,8 +102,8 @@ def checked_mask(
     """The mask of a run, None where there is none.
 
     Raises:
-        ValueError: if a fit would have nothing, and where masks are not known: in an ecosystem, and
-            stage by stage. See also `read_mask`.
+        ValueError: if a fit would have nothing or too little, and where masks are not known: in an
+            ecosystem, and stage by stage. See also `read_mask`.
     """
     if include is None:
         return None
@@ -112,15 +115,16 @@ def checked_mask(
             "one program"
         )
     mask = read_mask(include, plan.n_generations, seeds)
-    _check_mask(mask, plan)
+    _check_mask(mask, plan, task)
     return mask
 
 
-def _check_mask(mask: Mask, plan: Plan) -> None:
+def _check_mask(mask: Mask, plan: Plan, task: AbstractTask) -> None:
     """Check that each model is fitted to something.
 
     Raises:
-        ValueError: if all batches of a generation are masked, or there are 2**31 rows or more.
+        ValueError: if all batches of a generation are masked, or those that are not have fewer rows
+            than a fit needs, or there are 2**31 rows or more.
     """
     if plan.size.max() >= _MOST_ROWS:
         raise ValueError(
@@ -129,13 +133,25 @@ def _check_mask(mask: Mask, plan: Plan) -> None:
     empty = np.argwhere(np.sum(included_rows(mask, plan), axis=0) == 0)
     if len(empty):
         row, i = empty[0].tolist()
-        seed = "all seeds" if len(mask.values) == 1 else f"seed {mask.seeds[row]}"
+        seed = _whose(mask, row)
         kept = [0] if plan.real_batches[i] else []
         kept += range(i - int(plan.synthetic_batches[i]) + 1, i + 1)
         raise ValueError(
             f"include must leave each fit a batch, and of {seed} it has none of the batches {kept} "
             f"that generation {i + 1} keeps"
         )
+    rows = included_sizes(mask, plan)["n_train"]
+    few = np.argwhere(rows < task.fewest_rows)
+    if len(few):
+        row, i = few[0].tolist()
+        raise ValueError(
+            f"include must leave each fit of this {type(task).__name__} {task.fewest_rows} rows or "
+            f"more, and of {_whose(mask, row)} generation {i + 1} has {rows[row, i]}"
+        )
+
+
+def _whose(mask: Mask, row: int) -> str:
+    return "all seeds" if len(mask.values) == 1 else f"seed {mask.seeds[row]}"
 
 
 def included_rows(mask: Mask, plan: Plan) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
