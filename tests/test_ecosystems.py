@@ -177,7 +177,7 @@ def test_regression_on_the_users_rows(name):
     task = cj.LinearRegression(data=(x, x @ [1.0, 2.0] + rng.normal(size=60)), n_samples=20)
     ds = run(cj.Ecosystem(cj.Accumulate(), PAIR), task, seeds=20)
     assert np.all(np.isfinite(ds[name]))
-    assert len(np.unique(values(ds, name)[:, :, -1])) > 20
+    assert len(np.unique(values(ds, name)[:, :, -1])) >= 20  # distances are those of both models
 
 
 # Against plain loops

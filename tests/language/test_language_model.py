@@ -175,7 +175,8 @@ def test_documents_of_a_chat_are_accepted_by_their_form():
     task = small(corpus=corpus, n_samples=32, optimizer=optimizer, max_attempts=200)
     made = []
     ds = run(cj.Replace(), task, 2, 1, observe=made.append)
-    assert np.all((ds.acceptance_rate > 0.0) & (ds.acceptance_rate < 1.0))
+    assert np.all(ds.acceptance_rate > 0.0)
+    assert np.any(ds.acceptance_rate < 1.0)
     for generation in made:
         tokens, lengths = (np.asarray(x)[0] for x in generation.documents)
         assert len(tokens) == 32
