@@ -39,7 +39,7 @@ def main(out: str = "studies.png", grid: Grid = QUICK) -> tuple[Path, dict[str, 
     """Draw the three panels; returns what they show, by name."""
     note = figures.note(grid.seeds, quick=grid != FULL)
     figure, axes = figures.panels(1, 3, "Studies around loops, on real rows", note, (3.7, 3.2))
-    radii = load_breast_cancer().data[:, :1]
+    radii = np.asarray(load_breast_cancer(return_X_y=True)[0])[:, :1]
     found = {
         "weights": _draw_weights(axes[0, 0], grid),
         "errors": _draw_ensembles(axes[0, 1], grid, radii),
