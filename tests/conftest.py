@@ -4,8 +4,8 @@ import math
 import os
 from collections import Counter
 
-# Before JAX is imported. Three quarters of the time would be the compiler's. Tests of the
-# command line run in processes of their own without this.
+# Before JAX is imported. Most of the time is the compiler's: these flags halve it. Tests that run
+# processes of their own as a user would leave them out.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"

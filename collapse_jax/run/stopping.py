@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -30,6 +30,8 @@ class _Bound:
     metric: str
     limit: float
     share: float | None = None
+    sign: ClassVar[str]
+    _beyond: ClassVar[np.ufunc]
 
     def __post_init__(self) -> None:
         if not isinstance(self.metric, str):
@@ -54,17 +56,14 @@ class _Bound:
             known = ~np.isnan(chains)
             with np.errstate(invalid="ignore"):
                 means = np.where(known, chains, 0.0).sum(axis=1) / known.sum(axis=1)
-                return self._beyond(means)
+                return self._beyond(means, self.limit)
         # A count, so that shares such as 0.1 of 10 chains are not lost to rounding.
         needed = np.ceil(self.share * chains.shape[1] - 1e-9)
-        return self._beyond(chains).sum(axis=1) >= needed
+        return self._beyond(chains, self.limit).sum(axis=1) >= needed
 
-    def _beyond(self, values: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
-    def _text(self, sign: str) -> str:
+    def __str__(self) -> str:
         whose = "" if self.share is None else f" in {100 * self.share:g} % of the chains"
-        return f"{self.metric} {sign} {self.limit:g}{whose}"
+        return f"{self.metric} {self.sign} {self.limit:g}{whose}"
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,8 @@ class Above(_Bound):
         test_error > 0.5 in generation 5 of 1000
     """
 
-    def _beyond(self, values: np.ndarray) -> np.ndarray:
-        return values > self.limit
-
-    def __str__(self) -> str:
-        return self._text(">")
+    sign: ClassVar[str] = ">"
+    _beyond: ClassVar[np.ufunc] = np.greater
 
 
 @dataclass(frozen=True)
@@ -93,11 +89,8 @@ class Below(_Bound):
         trace_ratio < 0.1 in 50 % of the chains
     """
 
-    def _beyond(self, values: np.ndarray) -> np.ndarray:
-        return values < self.limit
-
-    def __str__(self) -> str:
-        return self._text("<")
+    sign: ClassVar[str] = "<"
+    _beyond: ClassVar[np.ufunc] = np.less
 
 
 def text_of(rule: Rule | None) -> str:
