@@ -4,7 +4,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from collapse_jax import tasks, theory
+from collapse_jax.analysis.comparisons import compare
 from collapse_jax.analysis.definitions import Diagnosis, diagnose
+from collapse_jax.analysis.exponents import slopes
 from collapse_jax.analysis.judged import Judged
 from collapse_jax.analysis.times import collapse_time
 from collapse_jax.analysis.verdicts import verdict
@@ -27,6 +29,7 @@ from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.numerics import distances
 from collapse_jax.records import config
 from collapse_jax.report.figures import plot
+from collapse_jax.report.paper import table
 from collapse_jax.report.plans import plot_plan
 from collapse_jax.report.tables import summary
 from collapse_jax.run.reruns import rerun
@@ -101,6 +104,7 @@ __all__ = [
     "Verify",
     "Workflow",
     "collapse_time",
+    "compare",
     "config",
     "corpus",
     "datamodel",
@@ -117,8 +121,10 @@ __all__ = [
     "rollout",
     "sensitivity",
     "simulate",
+    "slopes",
     "summary",
     "sweep",
+    "table",
     "tasks",
     "theory",
     "unlearn",

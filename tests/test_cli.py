@@ -167,7 +167,7 @@ def test_target_is_left_out_of_the_other_columns():
 
 
 BAD = [
-    ([], "command must be given: demo, simulate, sweep, rerun, .*tokenizer"),
+    ([], "command must be given: demo, simulate, sweep, show, rerun, .*tokenizer"),
     (["simulat"], "command must be one of .*did you mean 'simulate'"),
     (["--verson"], "did you mean '--version'"),
     (["simulate"], "task must follow simulate: gaussian, gaussian-mixture, kde, linear-regression"),

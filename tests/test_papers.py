@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
+from collapse_jax.analysis import estimates
+from collapse_jax.analysis.estimates import Estimate, jackknife
 from collapse_jax.cli.program import main
-from collapse_jax.literature import bibliography, cards, drawing, estimates, presets, tables
+from collapse_jax.literature import bibliography, cards, drawing, presets, tables
 from collapse_jax.literature.claims import ERRORS, Claim, Curve
-from collapse_jax.literature.estimates import Estimate, jackknife
 from collapse_jax.literature.registry import reproduce_all
 
 ROOT = Path(__file__).parent.parent

@@ -1,6 +1,5 @@
 """In which sense did it collapse? A detector for each of eight definitions of model collapse."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -11,6 +10,7 @@ import xarray as xr
 from collapse_jax.analysis import bootstrap
 from collapse_jax.analysis.runs import collect, title, with_losses
 from collapse_jax.analysis.verdicts import LEAST_GROWTH, unseen
+from collapse_jax.records.cells import config_of
 
 if TYPE_CHECKING:  # loaded when a table is made, so that importing the package stays quick
     import pandas as pd
@@ -320,9 +320,9 @@ DEFINITIONS: dict[str, Callable[[xr.Dataset], Finding] | None] = {
 def _size(ds: xr.Dataset) -> float:
     if "n_samples" in ds.coords:
         return float(ds["n_samples"])
-    return float(json.loads(ds.attrs.get("config", "{}")).get("task", {}).get("n_samples", 1))
+    return float(config_of(ds).get("task", {}).get("n_samples", 1))
 
 
 def _has_zero(ds: xr.Dataset) -> bool:
     """Whether the truth is a law, so that a perfect model has no error."""
-    return not json.loads(ds.attrs.get("config", "{}")).get("task", {}).get("data")
+    return not config_of(ds).get("task", {}).get("data")

@@ -1,13 +1,13 @@
 """Datasets of `simulate` as figures and tables present them: labels, settings and their theory."""
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import xarray as xr
 
 from collapse_jax.loop.plan import CURATION, SIZES
+from collapse_jax.records.cells import config_of, runs_of
 from collapse_jax.records.config import known_class, rebuild
 from collapse_jax.records.masks import rebuild_mask
 from collapse_jax.theory import expected
@@ -68,12 +68,10 @@ def collect(ds: Runs, theory: Theory = True, models: bool = True) -> list[Run]:
         raise TypeError(f"ds must be a dataset, or a mapping or sequence of them, got {ds!r}")
     if not datasets:
         raise ValueError("ds must hold at least one dataset")
-    if models:
-        labels, datasets = _by_model(labels, datasets)
+    labels, datasets = _split(labels, datasets, models)
     for dataset in datasets:
         check_chains(dataset)
-    datasets = [as_it_ran(dataset) for dataset in datasets]
-    configs = [json.loads(dataset.attrs.get("config", "{}")) for dataset in datasets]
+    configs = [config_of(dataset) for dataset in datasets]
     settings = [_settings(config.get("task", {})) for config in configs]
     workflows = [dataset.attrs.get("workflow", "") for dataset in datasets]
     labels = _labels(workflows, settings) if labels is None else labels
@@ -92,27 +90,32 @@ def collect(ds: Runs, theory: Theory = True, models: bool = True) -> list[Run]:
     ]
 
 
-def _by_model(
-    labels: list[str] | None, datasets: list[xr.Dataset]
+def _split(
+    labels: list[str] | None, datasets: list[xr.Dataset], models: bool
 ) -> tuple[list[str] | None, list[xr.Dataset]]:
-    """Each model of several that feed each other as a dataset."""
-    if not any("model" in getattr(ds, "dims", ()) for ds in datasets):
-        return labels, datasets
-    names = [ds.attrs.get("workflow", "") for ds in datasets] if labels is None else labels
-    split = [
-        (f"{name}, model {m}" if len(datasets) > 1 else f"model {m}", ds.sel(model=m))
-        if "model" in ds.dims
-        else (name, ds)
-        for name, ds in zip(names, datasets, strict=True)
-        for m in (ds["model"].values.tolist() if "model" in ds.dims else [None])
+    """The cells of each grid, and each model of several that feed each other, as a dataset."""
+    names, found = [], []
+    for number, ds in enumerate(datasets):
+        whole = not isinstance(ds, xr.Dataset) or ("model" in ds.dims and not models)
+        for part in [ds] if whole else runs_of(ds):
+            varied = [] if whole else _varied(ds, part)
+            if labels is not None:
+                varied = [labels[number], *varied]
+            elif len(datasets) > 1 and "workflow" not in getattr(ds, "dims", ()):
+                varied = [getattr(ds, "attrs", {}).get("workflow", ""), *varied]
+            names.append(", ".join(varied))
+            found.append(part)
+    return (names if labels is not None or len(found) > len(datasets) else None), found
+
+
+def _varied(whole: xr.Dataset, part: xr.Dataset) -> list[str]:
+    """What tells a part of a dataset from the others."""
+    values = {name: part[name].item() for name in whole.dims if name not in part.dims}
+    return [
+        str(value) if name == "workflow" else f"{name}{' ' if name == 'model' else '='}{value}"
+        for name, value in values.items()
+        if whole.sizes[name] > 1
     ]
-    return [name for name, _ in split], [ds for _, ds in split]
-
-
-def as_it_ran(ds: xr.Dataset) -> xr.Dataset:
-    """A cell of a sweep as far as it ran, without what fills it up to the length of others."""
-    last = ds.coords.get("last_generation")
-    return ds if last is None or last.ndim else ds.sel(generation=slice(None, last.item()))
 
 
 def with_losses(ds: xr.Dataset) -> xr.Dataset:

@@ -1,6 +1,5 @@
 """Did it collapse? A rule that reads the answer from the error of a run and its uncertainty."""
 
-import json
 import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -10,8 +9,9 @@ import xarray as xr
 
 from collapse_jax.analysis import bootstrap
 from collapse_jax.analysis.bootstrap import CONFIDENCE
-from collapse_jax.analysis.runs import as_it_ran, check_chains
+from collapse_jax.analysis.runs import check_chains
 from collapse_jax.basics import checks
+from collapse_jax.records.cells import as_run, config_of
 
 Answer = Literal["collapse", "plateau", "stable", "uncertain"]
 
@@ -155,7 +155,7 @@ def verdict(ds: xr.Dataset, variable: str | None = None) -> Verdict:
         variable = headline(ds)
     checks.one_of("variable", variable, [name for name in SCALES if name in ds])
     check_chains(ds[variable])
-    ds = as_it_ran(ds)
+    ds = as_run(ds)
     values = ds[variable].transpose("seed", "generation").values.astype(np.float64)
     scale = SCALES[variable]
     n_chains, n_generations = values.shape
@@ -192,7 +192,7 @@ class _Bound(NamedTuple):
 
 def unseen(ds: xr.Dataset) -> float:
     """Share of the real rows that generation 1 does not see; 1 where the truth is a law."""
-    task = json.loads(ds.attrs.get("config", "{}")).get("task", {})
+    task = config_of(ds).get("task", {})
     data = task.get("data")
     return 1.0 - task["n_samples"] / data["rows"] if data else 1.0
 

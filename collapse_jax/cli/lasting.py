@@ -12,6 +12,7 @@ from collapse_jax.cli.tasks import TASKS, find_kind, imported_here
 from collapse_jax.cli.workflows import read_workflow
 from collapse_jax.cli.yaml_files import read_yaml
 from collapse_jax.loop.settings import NAMES
+from collapse_jax.records.reading import read_run
 
 _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
 _KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint", "stop_when")
@@ -33,21 +34,12 @@ def run_again(
     """
     import rich
     import rich.table
-    import xarray as xr
 
     from collapse_jax.records.config import known_class
     from collapse_jax.run.reruns import rerun
 
-    try:
-        ds = xr.load_dataset(file, engine="h5netcdf")
-    except OSError as error:
-        raise ValueError(f"file must be a readable dataset; {file} is not: {error}") from None
-    try:
-        name = json.loads(ds.attrs["config"])["task"]["type"]
-    except (KeyError, TypeError, json.JSONDecodeError):
-        raise ValueError(
-            f"file must be a dataset of simulate or sweep, and {file} is none"
-        ) from None
+    ds = read_run(file)
+    name = json.loads(ds.attrs["config"])["task"]["type"]
     if task is not None:
         imported_here(task)
     kind = kind_of(settings_of(known_class(name))) or "TABLE"

@@ -45,12 +45,14 @@ def parse(
         ValueError: for words that cannot be understood.
         HelpShown: after help was asked for and shown.
     """
-    usage = " ".join([program, *(setting.shown for setting in positional), "[OPTIONS]"])
+    nameless = [f"{s.shown}{' ...' * s.many}" for s in positional]
+    usage = " ".join([program, *nameless, "[OPTIONS]"])
     parser = _Parser(usage=usage, description=description, allow_abbrev=False)
     # Numbers such as -1e-3 are values as well, which the standard library takes for options.
     parser._negative_number_matcher = _NEGATIVE
     for setting in positional:
-        parser.add_argument(setting.name, nargs="?", metavar=setting.shown, help=_help(setting))
+        nargs = "*" if setting.many else "?"
+        parser.add_argument(setting.name, nargs=nargs, metavar=setting.shown, help=_help(setting))
     for title, settings in groups.items():
         group = parser if title == "options" else parser.add_argument_group(title)
         for setting in settings:
@@ -65,7 +67,7 @@ def parse(
     found = {}
     for setting in known:
         value = getattr(given, setting.name, None)
-        if value is not None:
+        if value is not None and value != []:
             texts = value if isinstance(value, list) else [value]
             found[setting.name] = value if setting.flag else setting.read(texts)
         elif setting.default is REQUIRED:

@@ -1,4 +1,4 @@
-"""The command line: `collapse-jax` demo, simulate, sweep, rerun, reproduce, papers and tokenizer.
+"""The command line, `collapse-jax`: which command runs what.
 
 Bad input ends with exit code 2 and one line on the standard error; an interrupt with 130.
 """
@@ -17,12 +17,13 @@ from collapse_jax.cli.lasting import run_again, run_sweep
 from collapse_jax.cli.papers import show_cards, show_papers
 from collapse_jax.cli.parser import HelpShown, parse
 from collapse_jax.cli.settings import Setting, settings_of
+from collapse_jax.cli.shown import show_runs
 from collapse_jax.cli.tables import file_settings
 from collapse_jax.cli.tasks import OWN, TASKS, Kind, find_kind
 from collapse_jax.cli.workflows import make_workflow, workflow_settings
 
 PROGRAM = "collapse-jax"
-_NAMELESS = "file", "paper"
+_NAMELESS = "file", "files", "paper"
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 _DESCRIPTION = (
     "A laboratory for model collapse: generative models trained on data that models generated."
@@ -31,6 +32,7 @@ _COMMANDS = {
     "demo": "run three workflows on five tasks; print a table and save a figure",
     "simulate": "run one workflow on one task",
     "sweep": "run workflows over a grid of settings, as a file describes them",
+    "show": "show saved datasets: tables, figures, comparisons, exponents, definitions",
     "rerun": "run a saved dataset again, and compare",
     "papers": "list papers and their loops",
     "reproduce": "hold a paper's claims against our chains",
@@ -80,14 +82,15 @@ def _run(arguments: list[str]) -> int:
     checks.one_of("command", command, (*_COMMANDS, "--help", "--version"))
     if command == "simulate":
         return _simulate_some(following)
-    if command == "demo":
-        _call(_demo, "demo", following)
-    elif command == "sweep":
-        _call(run_sweep, "sweep", following)
-    elif command == "papers":
-        _call(show_papers, "papers", following)
-    elif command == "reproduce":
-        _call(show_cards, "reproduce", following)
+    functions = {
+        "demo": _demo,
+        "sweep": run_sweep,
+        "show": show_runs,
+        "papers": show_papers,
+        "reproduce": show_cards,
+    }
+    if command in functions:
+        _call(functions[command], command, following)
     elif command == "rerun":
         return 0 if _call(run_again, "rerun", following, file_settings()) else _FAILED
     elif following[:1] != ["train"]:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from collapse_jax.literature.estimates import Estimate
+from collapse_jax.analysis.estimates import Estimate
 
 Relation: TypeAlias = Literal["=", "<=", ">="]
 Verdict: TypeAlias = Literal["agrees", "disagrees", "cannot tell"]

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from collapse_jax.analysis.estimates import at, jackknife
 from collapse_jax.literature.cards import Lab, card, curve
 from collapse_jax.literature.claims import Claim
-from collapse_jax.literature.estimates import at, jackknife
 from collapse_jax.literature.presets import doubling
 from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
 from collapse_jax.tasks.exponential_family import ExponentialFamily, FamilyName

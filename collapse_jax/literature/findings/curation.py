@@ -10,9 +10,9 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Key
 from scipy.stats import norm
 
+from collapse_jax.analysis.estimates import at, jackknife
 from collapse_jax.literature.cards import Lab, card, curve
 from collapse_jax.literature.claims import Claim
-from collapse_jax.literature.estimates import at, jackknife
 from collapse_jax.literature.presets import agreement
 from collapse_jax.loop.curation.operators import BestOf, Nearest, Threshold, Verify
 from collapse_jax.loop.presets import Replace

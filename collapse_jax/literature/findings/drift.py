@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from collapse_jax.analysis.estimates import at, jackknife
 from collapse_jax.literature.cards import Lab, card, curve
 from collapse_jax.literature.claims import Claim
-from collapse_jax.literature.estimates import at, jackknife
 from collapse_jax.loop.presets import Replace
 from collapse_jax.loop.workflow import Past, Real, Synthetic, Workflow
 from collapse_jax.tasks.categorical import Categorical

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from collapse_jax.analysis.estimates import FloatArray, at, jackknife
 from collapse_jax.literature.cards import Lab, card, curve
 from collapse_jax.literature.claims import Claim
-from collapse_jax.literature.estimates import FloatArray, at, jackknife
 from collapse_jax.loop.sources import Edit, Extrapolated
 from collapse_jax.loop.workflow import Real, Synthetic, Workflow
 from collapse_jax.tasks.gaussian import Gaussian

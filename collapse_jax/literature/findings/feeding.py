@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from collapse_jax.analysis.estimates import at, jackknife
 from collapse_jax.literature.cards import Lab, card, curve
 from collapse_jax.literature.claims import Claim
-from collapse_jax.literature.estimates import at, jackknife
 from collapse_jax.literature.presets import all_of_all
 from collapse_jax.loop.ecosystems.description import Ecosystem
 from collapse_jax.loop.presets import Accumulate, Replace

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from collapse_jax.analysis.estimates import FloatArray, at, jackknife
 from collapse_jax.literature.cards import Lab, card, curve
 from collapse_jax.literature.claims import Claim
-from collapse_jax.literature.estimates import FloatArray, at, jackknife
 from collapse_jax.literature.presets import corrected
 from collapse_jax.loop.presets import Replace
 from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow

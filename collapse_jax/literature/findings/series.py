@@ -9,9 +9,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.analysis.estimates import at, jackknife
 from collapse_jax.literature.cards import Lab, card, curve
 from collapse_jax.literature.claims import Claim, Relation
-from collapse_jax.literature.estimates import at, jackknife
 from collapse_jax.loop.presets import Replace
 from collapse_jax.numerics import draws
 from collapse_jax.tasks.base import AbstractTask, Data, Variable

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from collapse_jax.analysis.estimates import at, jackknife, slope
 from collapse_jax.literature.cards import Lab, card, curve
 from collapse_jax.literature.claims import Claim
-from collapse_jax.literature.estimates import at, jackknife, slope
 from collapse_jax.literature.presets import fresh_share, growing, rows_that_stay
 from collapse_jax.loop.presets import Replace
 from collapse_jax.loop.workflow import Real, Synthetic, Workflow

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from scipy.stats import norm
 
+from collapse_jax.analysis.estimates import Estimate, at, jackknife
 from collapse_jax.literature.cards import Lab, card
 from collapse_jax.literature.claims import Claim
-from collapse_jax.literature.estimates import Estimate, at, jackknife
 from collapse_jax.loop.presets import Accumulate, Replace
 from collapse_jax.run.simulation import simulate
 from collapse_jax.studies.datamodels import datamodel

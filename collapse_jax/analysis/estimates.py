@@ -45,14 +45,19 @@ def jackknife(
     """
     arrays = [np.asarray(array, np.float64) for array in chains]
     n_chains = len(arrays[0])
-    n_groups = min(_GROUPS, n_chains)
+    groups = n_groups(n_chains)
     value = float(function(*(array.mean(axis=0) for array in arrays)))
-    if n_groups < 2:
+    if groups < 2:
         return Estimate(value, np.inf)
-    without = [_means_without(array, n_groups) for array in arrays]
+    without = [_means_without(array, groups) for array in arrays]
     values = np.array([function(*parts) for parts in zip(*without, strict=True)])
     spread = np.sum((values - values.mean()) ** 2)
-    return Estimate(value, float(np.sqrt((n_groups - 1) / n_groups * spread)))
+    return Estimate(value, float(np.sqrt((groups - 1) / groups * spread)))
+
+
+def n_groups(n_chains: int) -> int:
+    """How many groups of chains `jackknife` makes."""
+    return min(_GROUPS, n_chains)
 
 
 def at(generation: int) -> Callable[[FloatArray], float]:
@@ -77,9 +82,9 @@ def slope(first: int, last: int) -> Callable[[FloatArray], float]:
     return lambda curve: float(weights @ np.log(curve[first - 1 : last]))
 
 
-def _means_without(array: FloatArray, n_groups: int) -> FloatArray:
+def _means_without(array: FloatArray, groups: int) -> FloatArray:
     """Means over the chains without each of the groups `[group, ...]`."""
-    sums = np.stack([array[group::n_groups].sum(axis=0) for group in range(n_groups)])
-    sizes = np.array([len(array[group::n_groups]) for group in range(n_groups)])
+    sums = np.stack([array[group::groups].sum(axis=0) for group in range(groups)])
+    sizes = np.array([len(array[group::groups]) for group in range(groups)])
     left = (len(array) - sizes).reshape(-1, *[1] * (array.ndim - 1))
     return (sums.sum(axis=0) - sums) / left

@@ -1,0 +1,143 @@
+"""`collapse-jax show`: what saved runs say, without running them again."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from collapse_jax.basics import files as whole_files
+from collapse_jax.basics.annotations import File
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import rich.table
+    import xarray as xr
+
+
+def show_runs(
+    files: Annotated[Sequence[str], "FILE ..."],
+    metrics: Annotated[Sequence[str], "NAME ..."] = (),
+    theory: bool = True,
+    diagnose: bool = False,
+    compare: bool = False,
+    baseline: Annotated[str | None, "LABEL"] = None,
+    slopes: bool = False,
+    figure: File | None = None,
+    table: File | None = None,
+) -> None:
+    """Show saved runs: the errors of each, what theory says of them, and the verdict.
+
+    Args:
+        files: datasets, as simulate or sweep saved them (.nc). Several are called by their names.
+        metrics: metrics to compare, draw and tabulate. Default all of the task.
+        theory: whether to work out the theory, where it is known.
+        diagnose: say in which of eight senses each run collapses.
+        compare: compare the last generations of the runs with those of one of them, chain by chain
+            where they share seeds.
+        baseline: the run that others are compared with. Default the first.
+        slopes: the exponents of the power laws over the last three quarters of the generations,
+            beside those of theory.
+        figure: save a figure (.png, .pdf or .svg).
+        table: save a table of means with standard errors, units and theory (.tex, .md or .csv).
+    """
+    import rich
+
+    from collapse_jax.analysis.comparisons import compare as compare_runs
+    from collapse_jax.analysis.definitions import diagnose as find_definitions
+    from collapse_jax.analysis.exponents import slopes as find_slopes
+    from collapse_jax.analysis.runs import collect
+    from collapse_jax.records.reading import read_run
+    from collapse_jax.report.demonstration import FIGURES
+    from collapse_jax.report.figures import plot
+    from collapse_jax.report.paper import FORMATS
+    from collapse_jax.report.paper import table as paper_table
+    from collapse_jax.report.tables import summary
+
+    drawn = figure and whole_files.check_writable("figure", figure, FIGURES)
+    tabled = table and whole_files.check_writable("table", table, FORMATS)
+    names = list(metrics) or None
+    named = _named(files, [read_run(file) for file in files])
+    given: Any = named if len(named) > 1 else next(iter(named.values()))
+    runs = collect(given, theory=False)
+    if len(runs) < 2 and (compare or baseline is not None):
+        raise ValueError("compare needs two runs or more; name several files")
+    groups: dict[str, dict[str, xr.Dataset]] = {}
+    for run in runs:
+        groups.setdefault(run.task, {})[run.label or run.workflow] = run.ds
+    rich.print(summary(*groups.values(), theory=theory))
+    if compare or baseline is not None:
+        frame = compare_runs(given, baseline=baseline, variables=names)
+        rich.print(_comparison(frame))
+    if slopes:
+        rich.print(_exponents(find_slopes(given, variables=names)))
+    if diagnose:
+        for run in runs:
+            print(f"\n{run.label}" if run.label else "")
+            print(find_definitions(run.ds))
+    if tabled:
+        paper_table(given, variables=names, theory=theory).save(tabled)
+        print(f"Table: {tabled}")
+    if drawn:
+        image, suffix = plot(given, variables=names, theory=theory), drawn.suffix[1:].lower()
+        whole_files.write_atomically(
+            drawn, lambda path: image.savefig(path, format=suffix, dpi=200)
+        )
+        print(f"Figure: {drawn}")
+
+
+def _named(files: Sequence[str], datasets: "Sequence[xr.Dataset]") -> "dict[str, xr.Dataset]":
+    """Datasets by the names of their files, with as many folders as tell them apart."""
+    paths = [Path(file).with_suffix("") for file in files]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return dict(zip(names, datasets, strict=True))
+    twice = next(file for file in files if list(files).count(file) > 1)
+    raise ValueError(f"files must be different ones, got {twice} twice")
+
+
+def _comparison(frame: "pd.DataFrame") -> "rich.table.Table":
+    """A comparison for people."""
+    base, last = frame["baseline"].iloc[0], sorted({*frame["generation"]})
+    head = f"Minus {base}, generation {'/'.join(map(str, last))}"
+    shown = _table(head, "metric", "difference", "95 % interval", "lower in")
+    for line in frame.to_dict("records"):
+        count = "" if math.isnan(line["lower"]) else f"{line['lower']:.0f} of {line['chains']}"
+        interval = _interval(line["low"], line["high"])
+        shown.add_row(line["run"], line["metric"], _number(line["difference"]), interval, count)
+    return shown
+
+
+def _exponents(frame: "pd.DataFrame") -> "rich.table.Table":
+    """Exponents for people."""
+    marks: Mapping[str, str] = {"asymptotic": "~", "bound": "≤"}
+    ends = [f"{first} to {last}" for first, last in zip(frame["first"], frame["last"], strict=True)]
+    head = f"Power of t, generations {'/'.join(dict.fromkeys(ends))}"
+    shown = _table(head, "metric", "exponent", "95 % interval", "theory")
+    for line in frame.to_dict("records"):
+        if math.isnan(line["exponent"]):
+            continue
+        known = not math.isnan(line["theory"])
+        theory = f"{marks.get(line['kind'], '')}{line['theory']:.3f}" if known else ""
+        interval = _interval(line["low"], line["high"])
+        shown.add_row(line["run"], line["metric"], f"{line['exponent']:.3f}", interval, theory)
+    return shown
+
+
+def _table(title: str, *others: str) -> "rich.table.Table":
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("run")
+    for name in others:
+        shown.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
+    return shown
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4g}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if math.isnan(low) or math.isnan(high) else f"{low:.3g} to {high:.3g}"
