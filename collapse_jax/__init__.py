@@ -1,150 +1,38 @@
 """A laboratory for model collapse: generative models trained on data that models generated."""
 
+import ast
+import importlib
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
-
-from collapse_jax import tasks, theory
-from collapse_jax.analysis.comparisons import compare
-from collapse_jax.analysis.definitions import Diagnosis, diagnose
-from collapse_jax.analysis.exponents import slopes
-from collapse_jax.analysis.judged import Judged
-from collapse_jax.analysis.times import collapse_time
-from collapse_jax.analysis.verdicts import verdict
-from collapse_jax.literature.registry import papers, reproduce
-from collapse_jax.loop.curation.operators import (
-    AbstractOperator,
-    BestOf,
-    Filter,
-    Nearest,
-    Threshold,
-    Verify,
-)
-from collapse_jax.loop.ecosystems.description import Ecosystem
-from collapse_jax.loop.generation import rollout
-from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
-from collapse_jax.loop.sources import Edit, Extrapolated, Latest, Mixed, Past
-from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
-from collapse_jax.machines import hosts
-from collapse_jax.machines.devices import use_all_cores
-from collapse_jax.numerics import distances
-from collapse_jax.records import config
-from collapse_jax.report.figures import plot
-from collapse_jax.report.paper import table
-from collapse_jax.report.plans import plot_plan
-from collapse_jax.report.tables import summary
-from collapse_jax.run.reruns import rerun
-from collapse_jax.run.simulation import simulate
-from collapse_jax.run.stopping import Above, Below
-from collapse_jax.run.sweeps import sweep
-from collapse_jax.studies.datamodels import datamodel
-from collapse_jax.studies.ensembles import ensemble
-from collapse_jax.studies.exchange import worth
-from collapse_jax.studies.stability import sensitivity
-from collapse_jax.studies.unlearning import unlearn
-from collapse_jax.tasks import (
-    AbstractSufficient,
-    AbstractTask,
-    AbstractTrained,
-    Categorical,
-    ExponentialFamily,
-    Gaussian,
-    GaussianMixture,
-    KernelDensity,
-    LinearRegression,
-    LogisticRegression,
-    Variable,
-)
-from collapse_jax.trained import Autoencoder, Diffusion, Flow, Tabular
-
-if TYPE_CHECKING:
-    from collapse_jax.language import corpora as corpus
-    from collapse_jax.language.grids import real_synthetic_grid
-    from collapse_jax.language.task import LanguageModel
+from pathlib import Path
+from typing import Any
 
 __version__ = version("collapse_jax")
 
-__all__ = [
-    "Above",
-    "AbstractOperator",
-    "AbstractSufficient",
-    "AbstractTask",
-    "AbstractTrained",
-    "Accumulate",
-    "AccumulateSubsample",
-    "Autoencoder",
-    "Below",
-    "BestOf",
-    "Categorical",
-    "Diagnosis",
-    "Diffusion",
-    "Ecosystem",
-    "Edit",
-    "ExponentialFamily",
-    "Extrapolated",
-    "Filter",
-    "Fit",
-    "Flow",
-    "Gaussian",
-    "GaussianMixture",
-    "Judged",
-    "KernelDensity",
-    "LanguageModel",
-    "Latest",
-    "LinearRegression",
-    "LogisticRegression",
-    "Mixed",
-    "Nearest",
-    "Past",
-    "Real",
-    "Replace",
-    "Synthetic",
-    "Tabular",
-    "Threshold",
-    "Variable",
-    "Verify",
-    "Workflow",
-    "collapse_time",
-    "compare",
-    "config",
-    "corpus",
-    "datamodel",
-    "diagnose",
-    "distances",
-    "ensemble",
-    "hosts",
-    "papers",
-    "plot",
-    "plot_plan",
-    "real_synthetic_grid",
-    "reproduce",
-    "rerun",
-    "rollout",
-    "sensitivity",
-    "simulate",
-    "slopes",
-    "summary",
-    "sweep",
-    "table",
-    "tasks",
-    "theory",
-    "unlearn",
-    "use_all_cores",
-    "verdict",
-    "worth",
-]
 
-# Loaded when first asked for: language models need libraries that are slow to import.
-_LAZY = {
-    "LanguageModel": "collapse_jax.language.task",
-    "corpus": "collapse_jax.language.corpora",
-    "real_synthetic_grid": "collapse_jax.language.grids",
-}
+def _places() -> dict[str, tuple[str, str]]:
+    """Where each public name is: its module, and its name there."""
+    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    return {
+        alias.asname or alias.name: (str(node.module), alias.name)
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+_PLACES = _places()
+__all__ = sorted(_PLACES)  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'collapse_jax' has no attribute {name!r}")
-    import importlib
+    """A public name is imported when it is first asked for, so that the package loads quickly."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    package, own = _PLACES[name]
+    found = vars(importlib.import_module(package)).get(own)
+    globals()[name] = importlib.import_module(f"{package}.{own}") if found is None else found
+    return globals()[name]
 
-    module = importlib.import_module(_LAZY[name])
-    return module if name == "corpus" else getattr(module, name)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,9 +14,9 @@ import xarray as xr
 
 import collapse_jax as cj
 from collapse_jax.basics import files
-from collapse_jax.cli import program, tables
+from collapse_jax.cli import simulation, tables
 from collapse_jax.cli.program import main
-from collapse_jax.cli.tasks import find_kind
+from collapse_jax.cli.tasks import TASKS, find_kind
 from collapse_jax.cli.workflows import make_workflow
 from collapse_jax.records.config import run_arguments
 from collapse_jax.report import demonstration
@@ -96,7 +96,7 @@ COMPOSED = {
 @pytest.mark.parametrize("options", COMPOSED)
 def test_workflows_are_composed(options):
     kind = find_kind("gaussian")
-    given = program.parse_simulation("gaussian", kind, options.split())
+    given = simulation.parse_simulation("gaussian", kind, options.split())
     assert make_workflow(given) == COMPOSED[options]
 
 
@@ -117,7 +117,7 @@ def test_a_composed_run_is_the_same_as_in_python(capsys):
 def test_language_models_have_the_settings_of_their_parts(capsys):
     words = "--preset tiny --learning-rate 1e-3 --top-k 5 --n-samples 8 --n-test 8 --chat"
     kind = find_kind("lm")
-    given = program.parse_simulation("lm", kind, [*words.split(), "--sample_batch", "8"])
+    given = simulation.parse_simulation("lm", kind, [*words.split(), "--sample_batch", "8"])
     assert (given["generations"], given["seeds"]) == (5, 3)
     names = [setting.name for setting in kind.settings]
     task = kind.make({name: given[name] for name in names if name in given})
@@ -264,7 +264,7 @@ def test_what_else_may_end_a_run(raised, code, line, capsys, monkeypatch):
     def stop(*_):
         raise raised
 
-    monkeypatch.setattr(program, "_simulate", stop)
+    monkeypatch.setattr(simulation, "_simulate", stop)
     assert run(GAUSSIAN, capsys) == (code, "", f"collapse-jax: {line}\n")
 
 
@@ -278,7 +278,7 @@ def test_what_else_may_end_a_run(raised, code, line, capsys, monkeypatch):
         ["rerun"],
         ["papers"],
         ["reproduce"],
-        *(["simulate", t] for t in program.TASKS),
+        *(["simulate", t] for t in TASKS),
     ],
 )
 def test_help_explains_every_option(arguments, capsys):

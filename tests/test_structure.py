@@ -38,7 +38,7 @@ def test_the_map_is_the_tree_and_its_sentences():
 
 def test_the_root_holds_packages_only():
     files = {path.name for path in PACKAGE.iterdir() if path.is_file()}
-    assert files == {"__init__.py", "py.typed"}
+    assert files == {"__init__.py", "__init__.pyi", "py.typed"}
 
 
 def test_no_public_name_hides_a_package():
@@ -129,11 +129,31 @@ def test_versions_are_one():
     assert cited["license"] == project["license"]
 
 
-def test_nothing_is_loaded_before_it_is_needed():
-    code = "import collapse_jax, sys; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("code", "needed", "not_needed"),
+    [
+        ("import collapse_jax", set(), {"jax", "numpy", "xarray"}),
+        ("from collapse_jax import Gaussian, simulate", {"jax", "xarray"}, set()),
+        ("from collapse_jax.cli.program import main; main(['--help'])", set(), {"jax", "xarray"}),
+    ],
+    ids=["import", "simulate", "help"],
+)
+def test_nothing_is_loaded_before_it_is_needed(code, needed, not_needed):
     loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
     slow = {"flax", "flowjax", "matplotlib", "rich", "scipy.special", "sklearn", "tokenizers"}
-    assert "jax" in loaded.stdout.split()
-    assert not slow & set(loaded.stdout.split())
+    assert needed <= set(loaded)
+    assert not (slow | not_needed) & set(loaded)
+
+
+def test_public_names_are_those_that_checkers_see():
+    stub = ast.parse((ROOT / "collapse_jax/__init__.pyi").read_text())
+    (listed,) = (node.value for node in stub.body if isinstance(node, ast.Assign))
+    assert sorted(ast.literal_eval(listed)) == cj.__all__
+    assert all(hasattr(cj, name) for name in cj.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = cj.nothing

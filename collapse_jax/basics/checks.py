@@ -3,16 +3,17 @@
 import difflib
 import math
 import operator
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from jax.core import Tracer
 
 
 def is_traced(value: Any) -> bool:
     """Whether a value is known only inside a transformed function, and cannot be checked."""
-    return isinstance(value, Tracer)
+    jax = sys.modules.get("jax")  # whoever traces has loaded it
+    return jax is not None and isinstance(value, jax.core.Tracer)
 
 
 def whole_number(name: str, value: Any, minimum: int = 1, maximum: int = 2**31 - 1) -> Any:

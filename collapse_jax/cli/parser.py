@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from collapse_jax.cli.settings import REQUIRED, Setting
 
+PROGRAM = "collapse-jax"
 _NEGATIVE = re.compile(r"-\.?\d")
 
 
@@ -74,6 +75,13 @@ def parse(
             name = setting.shown if setting in positional else setting.option
             raise ValueError(f"{name} must be given")
     return found
+
+
+def list_entries(usage: str, description: str, entries: Mapping[str, str]) -> None:
+    """Show which commands or tasks there are."""
+    lines = [f"  {name:<20} {text}" for name, text in entries.items()]
+    print("\n".join([f"usage: {PROGRAM} {usage} [OPTIONS]", "", description, "", *lines, ""]))
+    print(f"'{PROGRAM} {usage} --help' shows the options, '{PROGRAM} --version' the version.")
 
 
 def _add(group: Any, setting: Setting) -> None:

@@ -1,0 +1,159 @@
+"""`collapse-jax simulate`."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from collapse_jax.basics.annotations import File, Folder
+from collapse_jax.cli.parser import PROGRAM, list_entries, parse
+from collapse_jax.cli.settings import settings_of
+from collapse_jax.cli.tasks import OWN, TASKS, Kind, find_kind
+from collapse_jax.cli.workflows import make_workflow, workflow_settings
+
+
+def simulate_some(words: Sequence[str]) -> None:
+    """Run one workflow on one task, as the words of a command line say."""
+    name = (*words[:1], "")[0]
+    if name in ("-h", "--help"):
+        about = {name: find_kind(name).description for name in TASKS}
+        about[OWN] = "A task of your own, by where it can be imported."
+        list_entries("simulate TASK", "Run one workflow on one task.", about)
+        return
+    if not name or name.startswith("-"):
+        raise ValueError(f"task must follow simulate: {', '.join((*TASKS, OWN))}")
+    kind = find_kind(name)
+    _simulate(kind, parse_simulation(name, kind, words[1:]))
+
+
+def parse_simulation(name: str, kind: Kind, words: Sequence[str]) -> dict[str, Any]:
+    """What the options of `simulate` give, by name."""
+    of_run = [
+        replace(setting, default=kind.usual.get(setting.name, setting.default))
+        for setting in settings_of(_run_chains)
+    ]
+    groups = {
+        "options of the run": [*of_run, *kind.extra],
+        "options of the workflow": workflow_settings(),
+        "options of the task": kind.settings,
+    }
+    given = parse(words, f"{PROGRAM} simulate {name}", kind.description, groups)
+    return {**kind.usual, **given}
+
+
+def _simulate(kind: Kind, given: dict[str, Any]) -> None:
+    names = [setting.name for setting in (*settings_of(_run_chains), *kind.extra)]
+    task = {s.name: given[s.name] for s in kind.settings if s.name in given}
+    of_run = {name: given[name] for name in names if name in given}
+    _run_chains(lambda: kind.make(task), make_workflow(given), **of_run)
+
+
+def _run_chains(
+    make_task: Any,
+    workflow: Any,
+    generations: int = 100,
+    seeds: int = 100,
+    metrics: Annotated[Sequence[str], "NAME ..."] = (),
+    out: File | None = None,
+    figure: File | None = None,
+    checkpoint: Folder | None = None,
+    stop_when: Annotated[str | None, "RULE"] = None,
+    distributed: bool = False,
+    coordinator: Annotated[str | None, "ADDRESS"] = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    **language: str,
+) -> None:
+    """Run one workflow on one task.
+
+    Args:
+        make_task: what makes the task, when JAX has been started.
+        workflow: the workflow.
+        generations: generations per chain; the first is fitted to real data.
+        seeds: number of independent chains, whose seeds are 0, 1, 2, ...
+        metrics: metrics to compute. Default all of the task.
+        out: save all chains in this NetCDF file (.nc).
+        figure: save a figure (.png, .pdf or .svg).
+        checkpoint: keep the chains in this folder while they run, and go on from there another
+            time.
+        stop_when: stop after the first generation in which the mean over chains is beyond a bound,
+            for instance 'test_error > 10', or the run so far is judged, for instance 'collapse'.
+        distributed: be one of several processes, as found by JAX (Slurm, Open MPI, Cloud TPU).
+        coordinator: be one of several processes, the first of which has this address (host:port).
+        num_processes: with a coordinator: how many processes there are.
+        process_id: with a coordinator: which of them this is, from 0.
+        language: options of language models alone.
+    """
+    import rich
+
+    from collapse_jax import theory
+    from collapse_jax.analysis.judged import read_rule
+    from collapse_jax.basics import files
+    from collapse_jax.machines import hosts
+    from collapse_jax.report.demonstration import FIGURES
+    from collapse_jax.report.figures import plot
+    from collapse_jax.report.tables import summary
+    from collapse_jax.run.simulation import simulate
+
+    saved = out and files.check_writable("out", out, (".nc",))
+    rule = None if stop_when is None else read_rule(stop_when)
+    drawn = figure and files.check_writable("figure", figure, FIGURES)
+    start_jax()
+    if distributed or coordinator or num_processes or process_id:
+        hosts.connect(coordinator, num_processes, process_id)
+    mesh = _make_mesh(language)
+    task = make_task()
+    try:
+        ds = simulate(
+            workflow,
+            task,
+            generations,
+            seeds,
+            metrics=list(metrics) or None,
+            mesh=mesh,
+            checkpoint=checkpoint,
+            observe=_make_observer(language, task),
+            stop_when=rule,
+        )
+    except KeyboardInterrupt:
+        if checkpoint is None:
+            raise
+        raise KeyboardInterrupt(f"the same command goes on from {checkpoint}") from None
+    if not hosts.is_first():
+        return
+    predicted = theory.expected(workflow, task, ds.sizes["generation"])
+    rich.print(summary(ds, theory=predicted))
+    if "stopped" in ds.attrs:
+        print(f"Stopped: {ds.attrs['stopped']}")
+    if saved:
+        files.write_atomically(saved, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
+        print(f"Chains: {saved}")
+    if drawn:
+        image, suffix = plot(ds, theory=predicted), drawn.suffix[1:].lower()
+        files.write_atomically(drawn, lambda path: image.savefig(path, format=suffix, dpi=200))
+        print(f"Figure: {drawn}")
+
+
+def _make_mesh(language: Mapping[str, str]) -> Any:
+    if "mesh" not in language:
+        return None
+    from collapse_jax.cli.language import make_mesh
+
+    return make_mesh(language["mesh"])
+
+
+def _make_observer(language: Mapping[str, str], task: Any) -> Any:
+    if "samples" not in language:
+        return None
+    from collapse_jax.cli.language import make_observer
+
+    return make_observer(language["samples"], task)
+
+
+def start_jax() -> None:
+    """Use all cores, and keep what is compiled."""
+    from collapse_jax.machines.devices import keep_compiled_programs, use_all_cores
+
+    with contextlib.suppress(RuntimeError):  # JAX is in use already; its devices are good enough
+        use_all_cores()
+    keep_compiled_programs()
