@@ -1,5 +1,6 @@
 """One run at a time in a folder."""
 
+import contextlib
 import errno
 import json
 import os
@@ -22,7 +23,8 @@ class Lock:
     """
 
     def __init__(self, folder: Path):
-        self._path, self._file = folder / ".lock", None
+        self._path = folder / ".lock"
+        self._handle: int | None = None
 
     def take(self) -> None:
         """Take it.
@@ -32,13 +34,12 @@ class Lock:
         """
         import fcntl
 
-        file = open(self._path, "a+")  # noqa: SIM115 (it is held open)
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            file.seek(0)
-            owner = file.read(1000)
-            file.close()
+            owner = os.pread(handle, 1000, 0).decode(errors="replace")
+            os.close(handle)
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise ValueError(
                     f"checkpoint must be in use by one run at a time, and {self._path.parent} is "
@@ -48,17 +49,18 @@ class Lock:
                 raise
             warnings.warn(f"{self._path.parent} cannot be locked: {error}", stacklevel=2)
             return
-        file.truncate(0)
+        self._handle = handle
         now = time.strftime("%Y-%m-%d %H:%M:%S")
-        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now}))
-        file.flush()
-        self._file = file
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": now}
+        with contextlib.suppress(OSError):  # on a full disk it locks without a name
+            os.ftruncate(handle, 0)
+            os.write(handle, json.dumps(owner).encode())
 
     def release(self) -> None:
         """Let others have it; its file stays, so that all of them lock the same one."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
 
 def _named(owner: str) -> str:
