@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -11,6 +12,33 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from collapse_jax.basics import checks
+
+_CHOSEN = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EACCES", "EEXIST", "EINVAL", "EISDIR", "ELOOP", "ENAMETOOLONG"),
+        *("ENOENT", "ENOTDIR", "ENOTEMPTY", "ENXIO", "EPERM", "EROFS"),
+    )
+)
+"""Errors that another path would not have: those that come of what the user named."""
+
+
+def refused(text: str, error: OSError) -> OSError | ValueError:
+    """The error to raise where the system refuses a call: a wrong path, or a fault of the system.
+
+    Args:
+        text: what must hold of the path.
+        error: what the system says. A full disk, a broken device or a server that is away is no
+            fault of the path, and is reported as what it is.
+
+    Example:
+        >>> import errno
+        >>> refused("out must be writable", PermissionError(errno.EACCES, "Permission denied"))
+        ValueError('out must be writable: [Errno 13] Permission denied')
+        >>> refused("out must be writable", OSError(errno.ENOSPC, "No space left on device"))
+        OSError(28, 'No space left on device')
+    """
+    return ValueError(f"{text}: {error}") if error.errno in _CHOSEN else error
 
 
 @contextlib.contextmanager
@@ -29,6 +57,8 @@ def readable(name: str, path: str | Path) -> Iterator[None]:
     except FileNotFoundError:
         raise ValueError(f"{name} must be a readable file, and there is no file {path}") from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno and error.errno not in _CHOSEN:
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{name} must be a readable file; {path} is not: {reason}") from None
 
@@ -54,7 +84,7 @@ def check_writable(name: str, path: str | Path, suffixes: Sequence[str]) -> Path
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise ValueError(f"{name} must be writable, and {path} is not: {error.strerror}") from None
+        raise refused(f"{name} must be writable, and {path} is not", error) from None
     os.close(handle)
     os.unlink(temporary)
     return path

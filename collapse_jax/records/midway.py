@@ -1,30 +1,30 @@
 """States within a generation on disk, for generations that take hours."""
 
+import contextlib
 import shutil
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
+from collapse_jax.basics import sums
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.machines import hosts
 from collapse_jax.records.saving import Saving
 
-if TYPE_CHECKING:  # slow to import
-    from orbax.checkpoint import CheckpointManager
-
 Kind = Literal["training", "documents"]
-
-_STEPS = 2**32  # more than a generation has
 
 
 class Midway:
-    """A folder of states within a generation, kept by orbax: the last one of each kind.
+    """A folder of states within a generation, written by orbax: the last one of each kind.
 
     Arrays that are split over devices, of one process or of several, are written by those who hold
     the parts, and can be read back onto other devices. All processes make the same calls.
+
+    A state is whole when it is sealed: the check sums of all its files are written down last, and
+    none is restored before all of them agree. The state before it stays until then.
 
     Args:
         folder: where the states are kept; that of the run's `Checkpoint`.
@@ -34,7 +34,6 @@ class Midway:
     def __init__(self, folder: str | Path, seconds: float):
         self.folder = Path(folder).absolute()
         self._saving = Saving(self.folder, seconds)
-        self._managers: dict[Path, CheckpointManager] = {}
 
     def due(self) -> bool:
         """Whether it is time to save again; the same in all processes."""
@@ -49,9 +48,14 @@ class Midway:
         from orbax.checkpoint import args
 
         with self._saving.of(f"within generation {generation}", ValueError, RuntimeError):
-            manager = self._manager(self._folder_of(seeds) / kind)
-            manager.save(generation * _STEPS + step, args=args.StandardSave(_numbered(tree)))  # pyright: ignore
-            manager.wait_until_finished()
+            path = self._folder_of(kind, seeds) / f"{generation}-{step}"
+            _orbax().save(path, args=args.StandardSave(_numbered(tree)), force=True)  # pyright: ignore
+            if hosts.is_first():
+                sums.seal(path, _about(kind, seeds, path.name))
+                for other in path.parent.iterdir():
+                    if other != path:
+                        shutil.rmtree(other)
+            hosts.wait_for_all()
 
     def restore(
         self, kind: Kind, seeds: np.ndarray, generation: int, like: Any
@@ -67,41 +71,67 @@ class Midway:
         """
         from orbax.checkpoint import args
 
-        folder = self._folder_of(seeds) / kind
-        if not folder.is_dir():
+        step = hosts.first_says(self._whole(kind, seeds, generation))
+        if step < 0:
             return None
-        manager = self._manager(folder)
-        last = manager.latest_step()
-        if last is None or last // _STEPS != generation:
-            return None
+        path = self._folder_of(kind, seeds) / f"{generation}-{step}"
         try:
-            found = manager.restore(last, args=args.StandardRestore(_numbered(like)))  # pyright: ignore
-        except Exception as error:  # damage shows in many ways
-            warnings.warn(f"checkpoint {folder} is damaged, and not used: {error}", stacklevel=2)
+            found = _orbax().restore(path, args=args.StandardRestore(_numbered(like)))  # pyright: ignore
+        except Exception as error:  # what fails shows in many ways
+            _not_used(path, error)
             return None
         leaves = [found[name] for name in sorted(found)]
-        return last % _STEPS, jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return step, jax.tree.unflatten(jax.tree.structure(like), leaves)
 
     def clear(self) -> None:
         """Remove all states, where a run is at its end."""
-        while self._managers:
-            self._managers.popitem()[1].close()
         if hosts.is_first():
             for folder in self.folder.glob("midway-*"):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _folder_of(self, seeds: np.ndarray) -> Path:
-        return self.folder / f"midway-{digest(seeds)}"
+    def _whole(self, kind: Kind, seeds: np.ndarray, generation: int) -> int:
+        """The last step in a generation of which there is a whole state, -1 where there is none."""
+        if not hosts.is_first():
+            return -1
+        for step, path in states_within(self._folder_of(kind, seeds), generation):
+            try:
+                sums.check_seal(path, _about(kind, seeds, path.name))
+            except (OSError, ValueError) as error:
+                _not_used(path, error)
+            else:
+                return step
+        return -1
 
-    def _manager(self, folder: Path) -> "CheckpointManager":
-        import orbax.checkpoint as ocp
+    def _folder_of(self, kind: Kind, seeds: np.ndarray) -> Path:
+        return self.folder / f"midway-{digest(seeds)}" / kind
 
-        if folder not in self._managers:
-            options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-            self._managers[folder] = ocp.CheckpointManager(folder, options=options)
-        return self._managers[folder]
+
+def states_within(folder: Path, generation: int) -> list[tuple[int, Path]]:
+    """Steps and folders of the states of one generation, the last one first."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            of, _, step = path.name.partition("-")
+            if of == str(generation) and step.isdigit():
+                found.append((int(step), path))
+    return sorted(found, reverse=True)
+
+
+def _about(kind: Kind, seeds: np.ndarray, name: str) -> dict[str, Any]:
+    return {"kind": kind, "seeds": seeds.tolist(), "state": name}
+
+
+def _not_used(path: Path, error: Exception) -> None:
+    warnings.warn(f"checkpoint {path} is damaged, and not used: {error}", stacklevel=3)
+
+
+def _orbax() -> Any:
+    import orbax.checkpoint as ocp  # slow to import
+
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
 
 
 def _numbered(tree: Any) -> dict[str, Any]:
     """The leaves of a pytree: names of its own need not be fit for files."""
-    return {f"{index:05}": leaf for index, leaf in enumerate(jax.tree.leaves(tree))}
+    leaves = jax.tree.leaves(tree)
+    return {f"{i:05}": np.asarray(x) if np.isscalar(x) else x for i, x in enumerate(leaves)}

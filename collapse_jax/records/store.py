@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from collapse_jax.basics import files
+from collapse_jax.basics import files, sums
 from collapse_jax.basics.fingerprints import digest
+from collapse_jax.machines import hosts
+from collapse_jax.records.folder import FORMAT, claim, run_of
+from collapse_jax.records.lock import Lock
 from collapse_jax.records.saving import Saving
 
-_CONFIG = "config.json"
 _SUFFIX = ".safetensors"
 _METRIC, _POOL = "metric.", "pool."  # what the names of arrays begin with
 _KEPT = 2  # states per batch of chains
-_MOST_SHOWN = 80  # characters of a value in an error
 _DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)  # all that reading may raise
 
 
@@ -74,16 +75,25 @@ class Checkpoint:
     def __init__(self, folder: str | Path, config: dict[str, Any], seconds: float = 60.0):
         self.folder = Path(folder).absolute()
         self._saving = Saving(self.folder, seconds)
-        _claim(self.folder, json.loads(json.dumps(config, default=str)))
+        config = {"format": FORMAT, **json.loads(json.dumps(config, default=str))}
+        self._run = run_of(config)
+        claim(self.folder, config)
         self.survey()
+        self._lock = Lock(self.folder)
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
     def __enter__(self) -> "Checkpoint":
+        if hosts.is_first():  # for all processes of the run
+            self._lock.take()
+        self.survey()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._wait()
+        try:
+            self._wait()
+        finally:
+            self._lock.release()
 
     def survey(self) -> None:
         """Look at what the folder holds."""
@@ -123,12 +133,13 @@ class Checkpoint:
                     for place, piece in enumerate(leaf)
                 },
             }
-            about = {"seeds": reached.seeds.tolist(), **_fingerprints(reached.seeds, arrays)}
+            about = _about(self._run, reached.done, reached.seeds)
+            about |= {"sums": _fingerprints(arrays)}
             path = self.folder / f"chains-{digest(reached.seeds)}" / f"{reached.done}{_SUFFIX}"
             path.parent.mkdir(exist_ok=True)
             for part in path.parent.glob(".part-*"):  # of a process that was killed
                 part.unlink()
-            metadata = {"about": json.dumps(about)}
+            metadata = {"about": sums.signed(about)}
             files.write_atomically(
                 path, lambda name: files.write_safetensors(name, arrays, metadata)
             )
@@ -145,7 +156,7 @@ class Checkpoint:
             if not np.isin(missing, state.seeds).any():
                 continue
             try:
-                reached = _read(state, with_pool=state.step < n_generations)
+                reached = _read(state, self._run, with_pool=state.step < n_generations)
             except _DAMAGE as error:
                 _set_aside(state.path, error)
                 continue
@@ -162,77 +173,9 @@ class _State(NamedTuple):
     about: dict[str, Any]
 
 
-def _claim(folder: Path, config: dict[str, Any]) -> None:
-    """Make the folder that of this configuration, or check that it is."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / _CONFIG
-        if path.exists():
-            kept = json.loads(path.read_text())
-            if _compare(folder, kept, config):
-                _write_config(path, {**config, "n_generations": kept["n_generations"]})
-        elif any(not name.name.startswith(".") for name in folder.iterdir()):
-            raise ValueError(f"checkpoint must be a folder of its own, and {folder} is not empty")
-        else:
-            _write_config(path, config)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"checkpoint has a damaged {path}: {error}") from None
-    except OSError as error:
-        raise ValueError(
-            f"checkpoint must be a folder to write to, not {folder}: {error}"
-        ) from None
-
-
-def _write_config(path: Path, config: dict[str, Any]) -> None:
-    text = json.dumps(config, indent=1)
-    files.write_atomically(path, lambda name: Path(name).write_text(text))
-
-
-def _compare(folder: Path, kept: dict[str, Any], config: dict[str, Any]) -> bool:
-    """Whether the folder's chains go on by other numbers than it knew so far.
-
-    Raises:
-        ValueError: if they are of another run.
-    """
-    old, new = _flat(kept), _flat(config)
-    names = [name for name in dict.fromkeys((*old, *new)) if name != "n_generations"]
-    differing = [n for n in names if n not in old or n not in new or old[n] != new[n]]
-    reached = max((state.step for state in _survey(folder)), default=0) if differing else 0
-    wrong = [n for n in differing if not _goes_on(n, old.get(n), new.get(n), reached)]
-    if wrong:
-        shown = [f"{n} is {_shown(old, n)} there and {_shown(new, n)} here" for n in wrong]
-        raise ValueError(
-            f"checkpoint must be of this run, and {folder} is of another: {'; '.join(shown)}"
-        )
-    return bool(differing) and all(len(new[n]) >= reached for n in differing)
-
-
-def _goes_on(name: str, old: Any, new: Any, reached: int) -> bool:
-    """Whether a schedule, given as a list, has been the same in all generations so far.
-
-    A list of one number, again and again, is drawn in another way than one of several.
-    """
-    schedules = isinstance(old, list) and isinstance(new, list) and name.startswith("workflow.")
-    if not schedules or name.endswith((".first_values", ".mixing", ".truth_share")):
-        return False
-    common = min(reached, len(new))
-    return old[:common] == new[:common] and (len(set(old)) == 1) == (len(set(new)) == 1)
-
-
-def _shown(flat: dict[str, Any], name: str) -> str:
-    text = repr(flat[name]) if name in flat else "not given"
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dictionary with names such as `task.n_samples`."""
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, dict) and value:
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
+def _about(run: str, step: int, seeds: np.ndarray) -> dict[str, Any]:
+    """What a state is of. What is read back must say the same of itself as its place does."""
+    return {"run": run, "generation": step, "seeds": seeds.tolist()}
 
 
 def _survey(folder: Path) -> list[_State]:
@@ -241,8 +184,10 @@ def _survey(folder: Path) -> list[_State]:
     for path in (path for chains in folder.glob("chains-*") for path in _states_in(chains)):
         try:
             with safe_open(path, framework="np") as file:
-                about = json.loads(file.metadata()["about"])
+                about = sums.unsigned(file.metadata()["about"])
             seeds = np.asarray(about["seeds"], np.uint32)
+            if path.parent.name != f"chains-{digest(seeds)}":
+                raise ValueError(f"it is of the seeds {about['seeds']}")
         except _DAMAGE as error:
             _set_aside(path, error)
         else:
@@ -256,16 +201,19 @@ def _states_in(chains: Path) -> list[Path]:
     return sorted(paths, key=lambda path: int(path.stem))
 
 
-def _read(state: _State, with_pool: bool) -> Reached:
+def _read(state: _State, run: str, with_pool: bool) -> Reached:
+    for name, value in _about(run, state.step, state.seeds).items():
+        if state.about[name] != value:
+            raise ValueError(f"its {name} is {state.about[name]} and not {value}")
     with safe_open(state.path, framework="np") as file:
         arrays = {
             name: file.get_tensor(name)
             for name in sorted(file.keys())
             if with_pool or not name.startswith(_POOL)
         }
-    for kind, fingerprint in _fingerprints(state.seeds, arrays).items():
-        if fingerprint != state.about[kind] and (with_pool or kind != _POOL):
-            raise ValueError(f"the fingerprint of its {kind} differs")
+    for kind, found in _fingerprints(arrays).items():
+        if found != state.about["sums"][kind] and (with_pool or kind != _POOL):
+            raise ValueError(f"the check sum of its {kind.rstrip('.')}s differs")
     metrics = {
         name.removeprefix(_METRIC): array
         for name, array in arrays.items()
@@ -282,20 +230,17 @@ def _joined(pieces: list[np.ndarray]) -> list[np.ndarray]:
     return pieces if len(pieces) == 1 else [np.concatenate(pieces)]
 
 
-def _fingerprints(seeds: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, int]:
-    """A check sum of the metrics and one of the pool, with the seeds in both.
-
-    They are for damage, not for malice: a cryptographic one would take most of the time of saving.
-    """
-    sums = {}
+def _fingerprints(arrays: dict[str, np.ndarray]) -> dict[str, int]:
+    """A check sum of the metrics and one of the pool."""
+    found_of = {}
     for kind in (_METRIC, _POOL):
-        found = zlib.crc32(seeds.tobytes())
+        found = 0
         for name in sorted(name for name in arrays if name.startswith(kind)):
             array = np.ascontiguousarray(arrays[name])
             found = zlib.crc32(f"{name}{array.dtype}{array.shape}".encode(), found)
             found = zlib.crc32(array.reshape(-1).view(np.uint8).data, found)
-        sums[kind] = found
-    return sums
+        found_of[kind] = found
+    return found_of
 
 
 def _set_aside(path: Path, error: Exception) -> None:

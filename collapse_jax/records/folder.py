@@ -1,0 +1,113 @@
+"""A folder says which run its chains are of, and takes no other."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from collapse_jax.basics import files, sums
+
+FORMAT = 2
+"""Of folders; those of 0.1.0 do not say theirs."""
+CONFIG = "config.json"
+_MOST_SHOWN = 80  # characters of a value in an error
+
+
+def claim(folder: Path, config: dict[str, Any]) -> None:
+    """Make the folder that of this configuration, or check that it is."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / CONFIG
+        if path.exists():
+            kept = read_config(path)
+            if _compare(folder, kept, config):
+                _write_config(path, {**config, "n_generations": kept["n_generations"]})
+        elif any(not name.name.startswith(".") for name in folder.iterdir()):
+            raise ValueError(f"checkpoint must be a folder of its own, and {folder} is not empty")
+        else:
+            _write_config(path, config)
+    except OSError as error:
+        raise files.refused(
+            f"checkpoint must be a folder to write to, not {folder}", error
+        ) from None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration of a folder; of an older format, which has no check sum, as it is."""
+    text = path.read_text(errors="replace")
+    try:
+        entries = json.loads(text)
+        if isinstance(entries, dict) and "format" not in entries and "sum" not in entries:
+            return entries
+        return sums.unsigned(text)
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"checkpoint has a damaged {path}: {error}") from None
+
+
+def _write_config(path: Path, config: dict[str, Any]) -> None:
+    text = sums.signed(config)
+    files.write_atomically(path, lambda name: Path(name).write_text(text))
+
+
+def run_of(config: dict[str, Any]) -> str:
+    """A fingerprint of all that never changes in a folder: schedules and lengths may go on."""
+    fixed = {
+        name: value
+        for name, value in _flat(config).items()
+        if name != "n_generations"
+        and not (name.startswith("workflow.") and isinstance(value, list))
+    }
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _compare(folder: Path, kept: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Whether the folder's chains go on by other numbers than it knew so far.
+
+    Raises:
+        ValueError: if they are of another run.
+    """
+    old, new = _flat(kept), _flat(config)
+    names = [name for name in dict.fromkeys((*old, *new)) if name != "n_generations"]
+    differing = [n for n in names if n not in old or n not in new or old[n] != new[n]]
+    reached = _reached(folder) if differing else 0
+    wrong = [n for n in differing if not _goes_on(n, old.get(n), new.get(n), reached)]
+    if wrong:
+        shown = [f"{n} is {_shown(old, n)} there and {_shown(new, n)} here" for n in wrong]
+        raise ValueError(
+            f"checkpoint must be of this run, and {folder} is of another: {'; '.join(shown)}"
+        )
+    return bool(differing) and all(len(new[n]) >= reached for n in differing)
+
+
+def _goes_on(name: str, old: Any, new: Any, reached: int) -> bool:
+    """Whether a schedule, given as a list, has been the same in all generations so far.
+
+    A list of one number, again and again, is drawn in another way than one of several.
+    """
+    schedules = isinstance(old, list) and isinstance(new, list) and name.startswith("workflow.")
+    if not schedules or name.endswith((".first_values", ".mixing", ".truth_share")):
+        return False
+    common = min(reached, len(new))
+    return old[:common] == new[:common] and (len(set(old)) == 1) == (len(set(new)) == 1)
+
+
+def _shown(flat: dict[str, Any], name: str) -> str:
+    text = repr(flat[name]) if name in flat else "not given"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested dictionary with names such as `task.n_samples`."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _reached(folder: Path) -> int:
+    """The last generation of any chains there."""
+    names = (path.stem for path in folder.glob("chains-*/*.safetensors"))
+    return max((int(name) for name in names if name.isdigit()), default=0)

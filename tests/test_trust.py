@@ -1,0 +1,151 @@
+"""Every byte that is read back from a folder is the one that was written, or is refused by name."""
+
+import errno
+import shutil
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from collapse_jax.basics import files
+from collapse_jax.basics.fingerprints import digest
+from collapse_jax.records.midway import Midway
+from collapse_jax.records.store import Checkpoint, Reached
+
+CONFIG = {"stream_version": 2, "task": {"n_samples": 9}, "n_generations": 8}
+SEEDS = np.arange(3, dtype=np.uint32)
+LIKE = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.arange(4, dtype=np.int32)}
+
+
+def state(done, seeds=SEEDS):
+    values = np.arange(len(seeds) * done, dtype=np.float32).reshape(len(seeds), done)
+    return Reached(seeds, done, {"entropy": values}, [[np.full((len(seeds), 4), done)]])
+
+
+def restored(folder, seeds=SEEDS):
+    """What is restored, as text, and the warnings."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = list(Checkpoint(folder, CONFIG).restore(seeds, 8))
+    return repr(found), " ".join(str(warning.message) for warning in said)
+
+
+def filled(folder, *seeds):
+    with Checkpoint(folder, CONFIG) as kept:
+        for some in seeds or (SEEDS,):
+            kept.save(state(4, some))
+            kept.save(state(5, some))
+    return folder
+
+
+def flips(path, n):
+    """The file with one bit flipped, at many places."""
+    content = path.read_bytes()
+    for place in np.unique(np.linspace(0, len(content) - 1, n).astype(int)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(place) % 8
+        path.write_bytes(damaged)
+        yield int(place)
+    path.write_bytes(content)
+
+
+def test_flipped_bits_of_chains(tmp_path):
+    whole = filled(tmp_path / "whole")
+    allowed = {4: repr([state(4)]), 5: repr([state(5)])}
+    assert restored(whole) == (allowed[5], "")
+    name = next(whole.glob("chains-*/5.*")).relative_to(whole)
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    for place in flips(copy / name, 300):
+        found, said = restored(copy)
+        assert found == allowed[5] or (found == allowed[4] and str(copy / name) in said), place
+        shutil.copytree(whole, copy, dirs_exist_ok=True)
+    for place in flips(copy / "config.json", 100):
+        assert _restored_or_refused(copy) in (allowed[5], str(copy)), place
+
+
+def _restored_or_refused(folder):
+    """What is restored; the folder where an error names it."""
+    try:
+        return restored(folder)[0]
+    except ValueError as error:
+        return str(folder) if str(folder) in str(error) else str(error)
+
+
+def test_flipped_bits_within_a_generation(tmp_path):
+    midway = Midway(tmp_path, 0.0)
+    midway.save("training", SEEDS, 2, 32, LIKE)
+    assert midway.restore("training", SEEDS, 2, LIKE) is not None
+    paths = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(paths) > 5
+    for path in paths:
+        for place in flips(path, 12):
+            with pytest.warns(UserWarning, match="is damaged, and not used") as said:
+                assert midway.restore("training", SEEDS, 2, LIKE) is None, (path, place)
+            assert str(path) in str(said[0].message)
+    assert midway.restore("training", SEEDS, 2, LIKE) is not None
+    paths[0].unlink()
+    with pytest.warns(UserWarning, match=paths[0].name):
+        assert midway.restore("training", SEEDS, 2, LIKE) is None
+
+
+@pytest.mark.parametrize("kind", ["generation", "seeds", "run"])
+def test_files_in_the_place_of_others(kind, tmp_path):
+    other = SEEDS + 10
+    folder = filled(tmp_path / "run", SEEDS, other)
+    mine, theirs = (folder / f"chains-{digest(s)}" / "5.safetensors" for s in (SEEDS, other))
+    if kind == "generation":
+        shutil.copy(mine.with_name("4.safetensors"), mine)
+    elif kind == "seeds":
+        shutil.copy(theirs, mine)
+    else:
+        changed = {**CONFIG, "task": {"n_samples": 8}}
+        with Checkpoint(tmp_path / "other", changed) as kept:
+            kept.save(state(5))
+        shutil.copy(next((tmp_path / "other").glob("chains-*/5.*")), mine)
+    found, said = restored(folder)
+    assert found == repr([state(4)])
+    assert str(mine) in said
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.ESTALE, errno.EIO, errno.EMFILE])
+def test_faults_of_the_system_are_no_wrong_folders(code, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise OSError(code, "it fails")
+
+    for place in ("mkstemp", "chmod", "fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(files.tempfile if place == "mkstemp" else files.os, place, fails)
+            with pytest.raises(OSError, match="it fails") as raised:
+                Checkpoint(tmp_path / place, CONFIG)
+            assert raised.value.errno == code
+        assert restored(tmp_path / place) == ("[]", "")
+    with monkeypatch.context() as patch:
+        patch.setattr(files.tempfile, "mkstemp", fails)
+        with pytest.raises(OSError, match="it fails"):
+            files.check_writable("out", tmp_path / "a.nc", (".nc",))
+
+
+HOLDER = """
+import sys, time
+from collapse_jax.records.store import Checkpoint
+with Checkpoint(sys.argv[1], {"stream_version": 2, "task": {"n_samples": 9}, "n_generations": 8}):
+    print("held", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_one_run_at_a_time(tmp_path):
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(ValueError, match=rf"is in use by process {holder.pid} on .* since"),
+            Checkpoint(tmp_path, CONFIG),
+        ):
+            pass
+        holder.kill()  # as a cluster does
+    filled(tmp_path)
+    assert restored(tmp_path)[0] == repr([state(5)])
