@@ -39,7 +39,7 @@ def run(folder=None, n_generations=12, seeds=6, workflow=None, task=TASK, **opti
 def often(monkeypatch):
     """Saves after every generation."""
     monkeypatch.setattr(Checkpoint, "due", lambda self: True)
-    monkeypatch.setattr(sys.modules["collapse_jax.run.simulation"], "_CHUNK", 1)
+    monkeypatch.setattr("collapse_jax.run.simulation._CHUNK", 1)
     return {"checkpoint_seconds": 0.0}
 
 
@@ -63,14 +63,14 @@ def interrupted_after(monkeypatch):
 KILLED = """
 import os, random, shutil, signal, sys, time
 import jax, collapse_jax as cj, xarray
-from collapse_jax.run import compiled
+from collapse_jax.run import compiled, simulation
 from collapse_jax.records.store import Checkpoint
 folder = sys.argv[1]
 jax.config.update("jax_compilation_cache_dir", folder + "/programs")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 Checkpoint.due = lambda self: True
-sys.modules["collapse_jax.run.simulation"]._CHUNK = 1
+simulation._CHUNK = 1
 
 def run(name=None):
     kept = name and folder + "/" + name

@@ -1,7 +1,6 @@
 """Several models that feed each other, against one model, plain loops in NumPy, and theory."""
 
 import json
-import sys
 from typing import ClassVar
 
 import jax
@@ -291,7 +290,7 @@ def test_rerun_and_description(small):
 
 def test_a_folder_goes_on_and_knows_its_matrix(tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoint, "due", lambda self: True)
-    monkeypatch.setattr(sys.modules["collapse_jax.run.simulation"], "_CHUNK", 2)
+    monkeypatch.setattr("collapse_jax.run.simulation._CHUNK", 2)
     ecosystem, task = cj.Ecosystem(cj.Accumulate(), PAIR), cj.Categorical(3, 9)
     options = {"checkpoint": tmp_path / "kept", "checkpoint_seconds": 0.0}
     run(ecosystem, task, 3, 4, **options)

@@ -71,7 +71,7 @@ def test_chains_do_not_depend_on_devices_batches_or_chunks(monkeypatch):
     one_device = run(cj.AccumulateSubsample(), task, 40, 7, devices=jax.devices()[:1])
     per_chain = 41 * 5 * 2 * 4 + 1000
     batched = run(cj.AccumulateSubsample(), task, 40, 7, memory_limit=4 * per_chain)
-    monkeypatch.setattr(sys.modules["collapse_jax.run.simulation"], "_CHUNK", 7)
+    monkeypatch.setattr("collapse_jax.run.simulation._CHUNK", 7)
     chunked = run(cj.AccumulateSubsample(), task, 40, 7)
     for other in (one_device, batched, chunked):
         xr.testing.assert_allclose(whole, other, rtol=2e-4, atol=1e-5)

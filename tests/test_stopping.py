@@ -27,7 +27,7 @@ RULE = cj.Below("entropy", 0.5)
 def _one_program():
     """Chunks of three generations, so that runs of any length share their program."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["collapse_jax.run.simulation"], "_CHUNK", 3)
+        patch.setattr("collapse_jax.run.simulation._CHUNK", 3)
         yield
 
 

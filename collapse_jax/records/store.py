@@ -84,8 +84,15 @@ class Checkpoint:
         self._written: Future[None] | None = None
 
     def __enter__(self) -> "Checkpoint":
-        if hosts.is_first():  # for all processes of the run
-            self._lock.take()
+        refused = ValueError(f"checkpoint must be in use by one run at a time: {self.folder}")
+        taken = True
+        if hosts.is_first():  # for all processes of the run, which must hear of it
+            try:
+                self._lock.take()
+            except (OSError, ValueError) as error:
+                refused, taken = error, False
+        if not hosts.first_says(taken):
+            raise refused
         self.survey()
         return self
 
