@@ -11,6 +11,7 @@ from collapse_jax.loop.ecosystems.description import Ecosystem, Loop
 from collapse_jax.loop.plan import CURATION, SIZES
 from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.workflow import Workflow
+from collapse_jax.machines.devices import host_memory
 from collapse_jax.numerics.keys import check_threefry
 from collapse_jax.records.config import KNOWN
 from collapse_jax.tasks import AbstractTask, Variable
@@ -41,6 +42,29 @@ def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
     if counts.max() > 1:
         raise ValueError(f"seeds must be distinct, got {unique[counts.argmax()]} more than once")
     return np.asarray(values, dtype=np.uint32)
+
+
+def check_results(
+    seeds: int | Sequence[int], n_generations: int, metrics: Sequence[str] | None, n_models: int
+) -> None:
+    """Refuse runs whose metrics alone are more than this machine can hold.
+
+    Raises:
+        ValueError: says how much they need, and what to change.
+    """
+    n_seeds = len(seeds) if isinstance(seeds, Sequence) else seeds
+    if not isinstance(n_seeds, int | np.integer) or n_seeds < 1:
+        return  # which is refused elsewhere
+    # Gathered, and once more as the dataset; a number takes 4 bytes.
+    n_metrics = 3 if metrics is None else max(1, len(metrics))
+    needed = 8 * int(n_seeds) * n_generations * n_metrics * max(1, n_models)
+    if needed > host_memory():
+        raise ValueError(
+            f"seeds and n_generations must be fewer: {n_metrics} metrics of {n_seeds:,} chains in "
+            f"{n_generations:,} generations take {needed:,} bytes, and this machine has "
+            f"{host_memory():,}; run some of the seeds at a time (a chain depends on its own seed "
+            "alone), or fewer metrics"
+        )
 
 
 def checked_loop(

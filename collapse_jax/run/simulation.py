@@ -34,6 +34,7 @@ from collapse_jax.records.values import write_value
 from collapse_jax.run import compiled
 from collapse_jax.run.arguments import (
     check_options,
+    check_results,
     checked_loop,
     checked_seeds,
     in_stages,
@@ -146,6 +147,7 @@ def simulate(
     """
     loop, between = checked_loop(workflow, task, runner, observe, mesh)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
+    check_results(seeds, n_generations, metrics, getattr(workflow, "n_models", 0))
     seed_list = checked_seeds(seeds)
     check_options(loop, task, metrics, storage, checkpoint_seconds, features, between)
     names = metric_names(task, metrics, bool(loop.synthetic.curation), between)
