@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 from flax import nnx
@@ -218,6 +219,42 @@ def test_a_copy_of_a_tied_head_is_passed_over(copied):
     folder = copied("gpt2")
     edit_tensors(folder, lambda t: t.update({"lm_head.weight": t["transformer.wte.weight"].copy()}))
     huggingface.load(folder)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma2"])
+def test_a_head_of_its_own_is_used_whatever_the_configuration_says(copied, family, tmp_path):
+    """As transformers does; there is a head, and it is not the embedding."""
+    folder, scale = copied(family), np.float32(2.0)
+    table = "transformer.wte.weight" if family == "gpt2" else "model.embed_tokens.weight"
+    edit_config(folder, final_logit_softcapping=None)
+    _, tokens, _ = committed(family)
+    expected = scale * logits(*huggingface.load(folder), tokens)
+    edit_tensors(folder, lambda t: t.update({"lm_head.weight": scale * t[table]}))
+    architecture, params = huggingface.load(folder)
+    assert not architecture.tied_head
+    assert huggingface.load_architecture(folder) == architecture
+    np.testing.assert_allclose(logits(architecture, params, tokens), expected, rtol=1e-6)
+    huggingface.save(tmp_path / "new", architecture, params)
+    assert json.loads((tmp_path / "new/config.json").read_text())["tie_word_embeddings"] is False
+    assert huggingface.load_architecture(tmp_path / "new") == architecture
+
+
+def test_weights_that_are_no_finite_numbers_are_refused(copied):
+    folder, name = copied("gpt2"), "transformer.h.1.mlp.c_fc.weight"
+    for value in (np.nan, np.inf):
+        edit_tensors(folder, lambda t, value=value: t[name].__setitem__((3, 4), value))
+        with pytest.raises(ValueError, match=rf"must be finite, and {name} of .*gpt2/model.safet"):
+            huggingface.load(folder)
+    edit_tensors(folder, lambda t: t.update({name: t[name].astype(ml_dtypes.float8_e4m3fn)}))
+    with pytest.raises(ValueError, match=rf"one of F64, F32, .*{name} of .* is F8_E4M3; quantized"):
+        huggingface.load(folder)
+
+
+def test_pickled_weights_are_refused_with_the_reason(copied):
+    folder = copied("gpt2")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"has pytorch_model.bin, a pickle, which may run any"):
+        huggingface.load(folder)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ a tensor is made, or into which it is put.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,15 +78,33 @@ def as_params(arrays: Mapping[Path, np.ndarray]) -> Params:
     return nnx.from_flat_state({path: nnx.Param(array) for path, array in arrays.items()})
 
 
+def prefix(architecture: Architecture, names: Iterable[str]) -> str:
+    """What the names of a checkpoint's tensors begin with.
+
+    GPT-2's own checkpoint, and models saved without a head, have no prefix.
+    """
+    usual = PREFIXES[architecture.family]
+    return usual if any(name.startswith(usual) for name in names) else ""
+
+
+def embedding(architecture: Architecture, names: Iterable[str]) -> str:
+    """The name of the table of tokens in a checkpoint that has tensors of these names."""
+    return prefix(architecture, names) + _embedding(architecture)
+
+
+def _embedding(architecture: Architecture) -> str:
+    return "wte.weight" if architecture.family == "gpt2" else "embed_tokens.weight"
+
+
 def places(architecture: Architecture, arrays: Arrays) -> Iterator[Place]:
     """The place of every tensor of a checkpoint, for layers that are stacked or not."""
     gpt2 = architecture.family == "gpt2"
-    yield Place("wte.weight" if gpt2 else "embed_tokens.weight", arrays["tokens",], 1, False)
+    yield Place(_embedding(architecture), arrays["tokens",], 1, False)
     for layer in range(architecture.depth):
         of_layer = _gpt2_layer if gpt2 else _rotary_layer
-        prefix = f"h.{layer}." if gpt2 else f"layers.{layer}."
+        start = f"h.{layer}." if gpt2 else f"layers.{layer}."
         for place in of_layer(architecture, _layer_arrays(arrays, layer)):
-            yield place._replace(name=prefix + place.name)
+            yield place._replace(name=start + place.name)
     if gpt2:
         yield Place("wpe.weight", arrays["positions",], 1, False)
         yield Place("ln_f.bias", arrays["norm", "bias"], 1, False)
