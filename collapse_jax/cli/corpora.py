@@ -63,7 +63,7 @@ def train_tokenizer(vocab_size: int = 8000, out: File = "tokenizer.json", **give
         out: write the tokenizer to this file (.json).
         given: which corpus.
     """
-    from collapse_jax.language.corpora.bpe import check_arguments, train_bpe
+    from collapse_jax.language.tokenizers.bpe import check_arguments, train_bpe
 
     check_arguments(vocab_size, out)  # before a long download
     corpus = read_corpus(given)

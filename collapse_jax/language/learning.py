@@ -9,7 +9,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from collapse_jax.language.corpora.documents import Documents
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder, Params
 from collapse_jax.language.model.sampling import Sampling, sample
@@ -19,6 +18,7 @@ from collapse_jax.language.model.training import (
     start_training,
     train_steps,
 )
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 from collapse_jax.tasks.base import AbstractTask
 from collapse_jax.tasks.data import Data, Size, Steps
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from collapse_jax.basics.files import write_atomically
 from collapse_jax.language.corpora.encoding import decode_documents
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
 
 class SampleWriter:

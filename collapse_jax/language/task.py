@@ -15,13 +15,13 @@ from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.real import is_drawn, real_documents
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer, check_vocabulary
 from collapse_jax.language.learning import AbstractDecoding, World
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer, check_vocabulary
 from collapse_jax.language.weights import pretrained
 from collapse_jax.tasks.base import Acceptance, Variable
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from collapse_jax.basics import checks
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
 _AT_ONCE = 1000  # documents encoded together: the library's own records of them are large
 
@@ -42,7 +42,7 @@ def encode_documents(
         ValueError: where no document fits, or fewer than asked for, and says how many were dropped.
 
     Example:
-        >>> from collapse_jax.language.corpora.tokenizers import ByteTokenizer
+        >>> from collapse_jax.language.tokenizers.base import ByteTokenizer
         >>> encode_documents(["no", "not this"], ByteTokenizer(), context=4)
         Encoded(tokens=array([[110, 111, 256,   0]], dtype=int32), lengths=array([3], dtype=int32), dropped=1)
     """  # noqa: E501

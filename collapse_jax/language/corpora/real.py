@@ -10,7 +10,7 @@ from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.corpora.encoding import encode_documents
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.text import AbstractText
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
 _DEFAULT_SAMPLES, _DEFAULT_TEST = 1024, 512
 _RESERVE = 8  # times n_samples: documents of a grammar that are written out for other tokenizers

@@ -12,7 +12,7 @@ import numpy as np
 from collapse_jax.language.corpora import records
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.chat import format_chat, split_chat
-from collapse_jax.language.corpora.tokenizers import ByteTokenizer
+from collapse_jax.language.tokenizers.base import ByteTokenizer
 from collapse_jax.tasks.parts import tables
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 from collapse_jax.language.weights import huggingface
 from collapse_jax.machines.devices import host_memory
 
