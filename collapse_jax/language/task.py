@@ -22,7 +22,8 @@ from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
 from collapse_jax.language.tokenizers.base import AbstractTokenizer, check_vocabulary
-from collapse_jax.language.weights import pretrained
+from collapse_jax.language.weights import huggingface, pretrained
+from collapse_jax.run.staged import Generation
 from collapse_jax.tasks.base import Acceptance, Variable
 
 PRETRAINING = Optimizer(1e-2, schedule="cosine", warmup=0.05, batch_size=32, epochs=6)
@@ -43,7 +44,8 @@ class LanguageModel(AbstractDecoding):
             language whose entropy is known exactly; none with a checkpoint.
         n_samples: documents per generation. Default 1024 for a grammar, else all training documents
             that fit.
-        checkpoint: a folder, or a name on the Hugging Face hub, of a GPT-2, Llama-2 or Gemma-2.
+        checkpoint: a folder, or a name on the Hugging Face hub, of a GPT-2, Llama (2 and 3, and
+            SmolLM), Mistral, Qwen (2.5 and 3) or Gemma (1, 2, and 3 of text).
         model: name of a preset, whose vocabulary is then the tokenizer's, or an `Architecture`.
             Default `"tiny"`, or the checkpoint's.
         mode: `"pretrain"` or `"finetune"`. Default `"finetune"` with a checkpoint.
@@ -133,7 +135,7 @@ class LanguageModel(AbstractDecoding):
             )
         defaults.check_parts(tokenizer, optimizer, sampling)
         self.corpus = Grammar() if corpus is None and checkpoint is None else corpus
-        self.checkpoint = None if checkpoint is None else str(checkpoint)
+        self.checkpoint = None if checkpoint is None else huggingface.lasting_name(checkpoint)
         mode = ("pretrain" if checkpoint is None else "finetune") if mode is None else mode
         self.mode = checks.one_of("mode", mode, ("pretrain", "finetune"))
         self.start = checks.one_of("start", start, ("base", "previous"))
@@ -172,6 +174,11 @@ class LanguageModel(AbstractDecoding):
     ) -> "LanguageModel":
         """A task that starts from a checkpoint: `LanguageModel(corpus, checkpoint=checkpoint)`."""
         return cls(corpus, checkpoint=checkpoint, **options)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A short name of the checkpoint's weights, by which a run remembers where it started."""
+        return None if self.base is None else self.base.fingerprint
 
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -281,15 +288,27 @@ class LanguageModel(AbstractDecoding):
         vocab_size = self.architecture.vocab_size
         return pretrained.logits(self.graphdef, self._base_params, token_ids, vocab_size)
 
-    def save_pretrained(self, folder: str | Path, params: Params | None = None) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        params: Params | Generation | None = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
         """Write a checkpoint that transformers, and `from_pretrained`, can read.
 
+        It has the tokenizer in use, and what else the checkpoint had that the model came from.
+
         Args:
-            folder: where to.
-            params: parameters of a trained generation, as `observe` of `simulate` receives them.
-                Default those of the base model.
+            folder: where to; it may be the checkpoint itself, which is then replaced.
+            params: a generation, as `observe` of `simulate` receives it, or the parameters of one
+                model. Default those of the base model.
+            seed: which model of a generation. Default the only one.
+
+        Raises:
+            ValueError: for a generation of several models without a seed, and for a seed it lacks.
         """
-        params = self._base_params if params is None else params
+        params = pretrained.one_model(self._base_params if params is None else params, seed)
         pretrained.save(folder, self.architecture, params, self.tokenizer, self.checkpoint)
 
     @property

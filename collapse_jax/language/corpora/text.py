@@ -155,8 +155,9 @@ class Text(AbstractText):
         published_strip: bool = False,
     ):
         super().__init__(prompt, response, text, test_fraction, split_seed, published_strip)
-        self.path, self.separator = str(path), separator
-        path = Path(path)
+        # The whole path, so that the run can be made again from another folder.
+        self.path, self.separator = str(Path(path).expanduser().absolute()), separator
+        path = Path(path).expanduser()
         kind = records.check_suffix(path)
         if not separator:
             raise ValueError("separator must not be empty")

@@ -42,7 +42,7 @@ class FileTokenizer(AbstractTokenizer):
     def __init__(self, path: str | Path, *, bos: str | None = None, eos: str | None = None):
         path = Path(path).expanduser().absolute()
         self.path, self.bos, self.eos = path, bos, eos
-        folder = path if path.is_dir() else path.parent
+        folder = self.folder = path if path.is_dir() else path.parent
         file = path / _WHOLE if path.is_dir() else path
         converted = path.is_dir() and not file.is_file() and has_tokenizer(path)
         self._tokenizer = _byte_pairs(folder) if converted else _read(file)
@@ -154,7 +154,7 @@ def _byte_pairs(folder: Path) -> Any:
     named = {**config, **read_optional(folder / "special_tokens_map.json")}
     tokens = [named.get(f"{name}_token") for name in ("bos", "eos", "unk", "pad")]
     contents = [token.get("content") if isinstance(token, dict) else token for token in tokens]
-    contents += ["<|endoftext|>", *sorted(added, key=added.get)]
+    contents += ["<|endoftext|>", *sorted(added, key=lambda token: added[token])]
     special = [c for c in dict.fromkeys(contents) if c and (c in known or c in added)]
     tokenizer.add_special_tokens([AddedToken(c, special=True, normalized=False) for c in special])
     if wrong := [c for c, number in added.items() if tokenizer.token_to_id(c) != number]:

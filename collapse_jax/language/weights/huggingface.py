@@ -19,6 +19,7 @@ from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.layers import floating_type
 from collapse_jax.language.weights import tensors
+from collapse_jax.language.weights.companions import COMPANIONS
 from collapse_jax.language.weights.configuration import read_config, write_config
 from collapse_jax.language.weights.stored import (
     INDEX,
@@ -40,7 +41,7 @@ _BUFFER = re.compile(r".*(\.attn\.(bias|masked_bias)|rotary_emb\.inv_freq)")
 def load(
     source: str | Path, *, param_dtype: Any = jnp.float32, scan: bool = False
 ) -> tuple[Architecture, Params]:
-    """Read a checkpoint of the GPT-2, Llama-2 or Gemma-2 family.
+    """Read a checkpoint of a family of `configuration.CLASSES`.
 
     Args:
         source: a folder with config.json and safetensors, or a name on the Hugging Face hub.
@@ -99,13 +100,15 @@ def save(
     params: Params,
     *,
     entries: Mapping[str, Any] | None = None,
+    like: Mapping[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
     """Write a checkpoint that transformers, and `load`, can read.
 
-    config.json is written last: a folder that has it is whole. Weights of an earlier checkpoint in
-    the folder are removed. Where several processes hold parts of the parameters, all of them make
-    the call, and the first one writes.
+    config.json is written last: a folder that has it is whole. Weights and tokenizers of an earlier
+    checkpoint in the folder are removed. Where several processes hold parts of the parameters, all
+    of them make the call, and the first one writes.
 
     Args:
         folder: where to; it is made if need be.
@@ -113,13 +116,16 @@ def save(
             their type.
         params: see `architecture`.
         entries: further entries of config.json, such as `bos_token_id` and `eos_token_id`.
+        like: the config.json of the checkpoint from which the parameters came: its family, and its
+            entries that do not say what the architecture is, are kept.
+        files: what else is written, by name.
         max_shard_bytes: weights beyond this are split over several files.
 
     Raises:
         ValueError: if no family has this architecture, or if `folder` is a file.
     """
     checks.whole_number("max_shard_bytes", max_shard_bytes, maximum=2**63 - 1)
-    config = write_config(architecture)
+    config = write_config(architecture, like or {})
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder must be a folder, and {folder} is a file")
@@ -130,7 +136,7 @@ def save(
     (folder / "config.json").unlink(missing_ok=True)
     dtype = next(iter(arrays.values())).dtype.name
     config |= {"dtype": dtype, "torch_dtype": dtype, **(entries or {})}
-    prefix = tensors.PREFIXES[architecture.family]
+    prefix = tensors.usual_prefix(architecture)
     shards = _shards(tensors.places(architecture, arrays), max_shard_bytes)
     index, total = {}, 0
     for number, shard in enumerate(shards, start=1):
@@ -143,7 +149,10 @@ def save(
         total += sum(tensor.nbytes for tensor in found.values())
     if len(shards) > 1:
         _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": index})
-    _remove_others(folder, {*index.values(), *([INDEX] if len(shards) > 1 else [])})
+    for name, content in (files or {}).items():
+        write_atomically(folder / name, lambda path, content=content: _write(path, content))
+    kept = {*index.values(), *(files or {}), *([INDEX] if len(shards) > 1 else [])}
+    _remove_others(folder, kept, () if files is None else COMPANIONS)
     _write_json(folder / "config.json", config)
 
 
@@ -167,6 +176,12 @@ def find(source: str | Path) -> Path:
     if isinstance(source, Path) or not _HUB_NAME.fullmatch(source):
         raise ValueError(f"a checkpoint must be a folder or a name on the hub, got {str(source)!r}")
     return _fetch(source)
+
+
+def lasting_name(source: str | Path) -> str:
+    """The name by which a checkpoint is found from any folder: that of the hub, or a whole path."""
+    folder = Path(source).expanduser()
+    return str(folder.absolute()) if folder.exists() else str(source)
 
 
 def _fetch(name: str) -> Path:
@@ -248,9 +263,13 @@ def _save(path: str, found: dict[str, np.ndarray]) -> None:
     save_file(found, path, metadata={"format": "pt"})  # without it transformers refuses the file
 
 
-def _remove_others(folder: Path, kept: set[str]) -> None:
+def _write(path: str, content: bytes) -> None:
+    Path(path).write_bytes(content)
+
+
+def _remove_others(folder: Path, kept: set[str], others: Iterable[str]) -> None:
     for name in os.listdir(folder):
-        ours = name in (WHOLE, INDEX) or _SHARD.fullmatch(name)
+        ours = name in (WHOLE, INDEX, *others) or _SHARD.fullmatch(name)
         if ours and name not in kept:
             (folder / name).unlink()
 

@@ -18,7 +18,7 @@ from collapse_jax.machines import hosts
 Path = tuple[Any, ...]
 Arrays = dict[Path, np.ndarray]
 
-PREFIXES = {"gpt2": "transformer.", "llama": "model.", "gemma2": "model."}
+_PREFIXES = {"gpt2": "transformer."}  # that of all others is "model."
 HEAD = "lm_head.weight"
 
 
@@ -83,8 +83,13 @@ def prefix(architecture: Architecture, names: Iterable[str]) -> str:
 
     GPT-2's own checkpoint, and models saved without a head, have no prefix.
     """
-    usual = PREFIXES[architecture.family]
+    usual = usual_prefix(architecture)
     return usual if any(name.startswith(usual) for name in names) else ""
+
+
+def usual_prefix(architecture: Architecture) -> str:
+    """What the names begin with when transformers writes them."""
+    return _PREFIXES.get(architecture.family, "model.")
 
 
 def embedding(architecture: Architecture, names: Iterable[str]) -> str:
@@ -153,11 +158,16 @@ def _rotary_layer(architecture: Architecture, layer: Arrays) -> Iterator[Place]:
     for name, part in parts.items():
         yield Place(f"self_attn.{name}.weight", kernel[:, :, part], 1, True)
     yield Place("self_attn.o_proj.weight", layer["attention", "out", "kernel"], 3, True)
+    if architecture.qk_norm:
+        for theirs, ours in (("q_norm", "query_norm"), ("k_norm", "key_norm")):
+            scale = layer["attention", ours, "scale"]
+            yield Place(f"self_attn.{theirs}.weight", scale, 1, False)
     if architecture.attention_bias:
         bias = layer["attention", "qkv", "bias"]
         for name, part in parts.items():
             view = bias[:, part]
             yield Place(f"self_attn.{name}.bias", view, view.ndim, False)
+    if architecture.out_bias:
         yield Place("self_attn.o_proj.bias", layer["attention", "out", "bias"], 1, False)
     for index, name in enumerate(("gate_proj", "up_proj")):
         yield Place(f"mlp.{name}.weight", layer["mlp", "up", "kernel"][:, index], 1, True)
