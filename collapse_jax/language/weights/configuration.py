@@ -56,6 +56,7 @@ _ABSENT: dict[str, dict[str, Any]] = {
     },
     "gemma3_text": {**_GEMMA, "num_key_value_heads": 4, "sliding_window": 4096},
 }
+_ENDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _PATTERN = {"gemma2": 2, "gemma3_text": 6}  # every so many layers, one sees all tokens
 
 
@@ -103,7 +104,8 @@ def write_config(
     like = like or {}
     if (named := like.get("model_type")) in CLASSES:
         written = _written(architecture, named)
-        for found in ({**like, **written}, written):
+        ends = {name: like[name] for name in _ENDS if name in like}
+        for found in ({**like, **written, **ends}, written):
             if _describes(found, architecture):
                 return found
     family = architecture.family
@@ -129,9 +131,7 @@ def _written(architecture: Architecture, family: str) -> dict[str, Any]:
         "architectures": [CLASSES[family]],
         "vocab_size": architecture.vocab_size,
         "tie_word_embeddings": architecture.tied_head,
-        "bos_token_id": None,
-        "eos_token_id": None,
-        "pad_token_id": None,
+        **dict.fromkeys(_ENDS),
     }
     if family == "gpt2":
         return config | _write_gpt2(architecture)

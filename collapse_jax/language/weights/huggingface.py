@@ -193,7 +193,7 @@ def _fetch(name: str) -> Path:
             f"there is no folder {name!r}, and to look for it on the Hugging Face hub the extra is "
             "needed: pip install 'collapse_jax[hub]'"
         ) from None
-    wanted = ["*.json", "*.safetensors", "tokenizer*"]
+    wanted = ["*.json", "*.safetensors", "tokenizer*", "merges.txt", "*.jinja"]
     try:
         return Path(hub.snapshot_download(name, allow_patterns=wanted))
     except errors.GatedRepoError:

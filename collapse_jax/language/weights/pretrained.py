@@ -10,7 +10,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from collapse_jax.basics import checks
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
@@ -81,9 +80,9 @@ def one_model(params: Params | Generation, seed: int | None) -> Params:
             raise ValueError(f"seed must be given with a generation of several models, got {seed}")
         return params
     seeds = params.seeds.tolist()
-    if seed is None and len(set(seeds)) > 1:
-        raise ValueError(f"seed must be one of {sorted(set(seeds))}, to say which model is saved")
-    place = 0 if seed is None else seeds.index(checks.one_of("seed", seed, seeds))
+    if seed not in seeds and (seed is not None or len(set(seeds)) > 1):
+        raise ValueError(f"seed must be one of {sorted(set(seeds))}, got {seed}")
+    place = 0 if seed is None else seeds.index(seed)
     return jax.tree.map(lambda leaf: leaf[place], params.model)
 
 
