@@ -5,6 +5,8 @@ import json
 import re
 import sys
 import types
+from pathlib import Path
+from types import SimpleNamespace
 
 import jaxtyping
 import numpy as np
@@ -15,6 +17,7 @@ import collapse_jax as cj
 from collapse_jax.language import acceptance
 from collapse_jax.language.corpora import Hub, Text, format_chat, is_chat, split_chat
 from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.samples import SampleWriter
 
 PROMPTS = ["serve tea", "user: who?", "Why is\nit so?", " :", "ünï \u2028 code"]
 RESPONSES = ["Gladly.", "two\nlines", "", "assistant", "\n"]
@@ -101,6 +104,27 @@ def test_records_without_text_are_counted(path):
     assert Text(path).skipped == 0
 
 
+def test_records_that_lack_a_column_are_left_out_where_asked():
+    spoil()
+    corpus = Text("missing.jsonl", skip_missing=True, test_fraction=0.5)
+    assert (len(corpus.train + corpus.test), corpus.skipped) == (4, 1)
+
+
+def test_samples_are_utf8_whatever_the_locale(monkeypatch, tmp_path):
+    """Path.write_text without an encoding would use the locale's."""
+    write, made = Path.write_text, SimpleNamespace(seeds=[0], generation=1)
+    tokens = np.array([[[*"né 😀".encode(), 256]]], np.int32)
+    made.documents = tokens, np.array([[tokens.shape[2]]])
+
+    def ascii_by_default(self, content, encoding="ascii", **options):
+        return write(self, content, encoding=encoding, **options)
+
+    monkeypatch.setattr(Path, "write_text", ascii_by_default)
+    SampleWriter(tmp_path / "out", cj.corpus.ByteTokenizer())(made)
+    written = (tmp_path / "out/seed-0-generation-1.jsonl").read_bytes()
+    assert json.loads(written.decode("utf-8"))["text"] == "né 😀"
+
+
 def test_chat_is_taken_apart_as_it_was_put_together():
     for prompt in PROMPTS:
         for response in RESPONSES:
@@ -157,6 +181,9 @@ def spoil():
         "latin.jsonl.gz": gzip.compress(good + b'{"text": "caf\xe9"}\n'),
         "cut.jsonl": good + b'\n{"text": "a\n' + good,
         "list.jsonl": good + b'["text"]\n',
+        "half.jsonl": good + b'{"text": "a \\ud83d"}\n',
+        "nested.jsonl": good + b'{"text": "a", "id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
+        "long.jsonl": good + b'{"text": "a", "id": ' + b"7" * 5000 + b"}\n",
         "number.jsonl": good + b'{"text": 5}\n',
         "missing.jsonl": good + b'{"txt": "b", "id": 1}\n',
         "nulls.jsonl": b'{"text": null}\n{"text": ""}\n',
@@ -183,6 +210,10 @@ BAD = [
     ("latin.jsonl.gz", {}, "line 5 of latin.jsonl.gz must be UTF-8"),
     ("cut.jsonl", {}, "line 6 of cut.jsonl must be JSON: "),
     ("list.jsonl", {}, "line 5 of list.jsonl must be a JSON object, got '\\[\"text\"\\]'"),
+    ("half.jsonl", {}, "line 5 of half.jsonl has the half of one, U\\+D83D"),
+    ("nested.jsonl", {}, "line 5 of nested.jsonl must be JSON that is less nested"),
+    ("long.jsonl", {}, "line 5 of long.jsonl must be JSON: Exceeds the limit"),
+    ("missing.jsonl", {"text": "t", "skip_missing": True}, "of missing.jsonl, .* got 't'"),
     ("number.jsonl", {}, "column 'text' .* must hold text, got 5 in line 5 of number.jsonl"),
     ("numbers.parquet", {}, "column 'text' .* must hold text, got 1 in row 0 of numbers.parquet"),
     ("missing.jsonl", {}, "line 5 of missing.jsonl, 'txt', 'id', got 'text'"),
