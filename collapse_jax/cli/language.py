@@ -10,11 +10,17 @@ import jax
 from collapse_jax.basics import checks
 from collapse_jax.cli.corpora import corpus_settings, read_corpus
 from collapse_jax.cli.settings import Setting, settings_of
-from collapse_jax.language.corpora import ByteTokenizer, FileTokenizer, Grammar
+from collapse_jax.language.corpora import (
+    AbstractTokenizer,
+    ByteTokenizer,
+    FileTokenizer,
+    Grammar,
+)
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
 from collapse_jax.language.samples import SampleWriter
 from collapse_jax.language.task import PRETRAINING, LanguageModel
+from collapse_jax.language.weights import huggingface
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -25,8 +31,6 @@ DESCRIPTION = (
 USUAL = {"generations": 5, "seeds": 3}
 _RENAMED = {"checkpoint": "model", "model": "preset"}
 """Arguments of `LanguageModel` whose options have other names: a folder for a run has its own."""
-_OF_OPTIMIZER = ("learning_rate", "epochs", "batch_size", "micro_batch")
-_OF_SAMPLING = ("temperature", "top_k", "top_p")
 _USUAL = "Default that of the preset, or of fine-tuning with a model."
 
 
@@ -38,7 +42,7 @@ def settings() -> list[Setting]:
     ]
     of_optimizer = [
         replace(setting, help=f"{setting.help.partition(' Default')[0]} {_USUAL}", default=None)
-        for setting in settings_of(Optimizer, _OF_OPTIMIZER)
+        for setting in settings_of(Optimizer)
     ]
     return [
         *corpus_settings("an embedded grammar"),
@@ -55,9 +59,19 @@ def settings() -> list[Setting]:
             metavar="PATH",
             text=True,
         ),
+        *(
+            Setting(
+                name,
+                f"the token {place} a document. Default what the files of the tokenizer say.",
+                None,
+                metavar="TOKEN",
+                text=True,
+            )
+            for name, place in (("bos", "in front of"), ("eos", "at the end of"))
+        ),
         *of_model,
         *of_optimizer,
-        *settings_of(Sampling, _OF_SAMPLING),
+        *settings_of(Sampling),
     ]
 
 
@@ -90,14 +104,14 @@ def make_task(given: Mapping[str, Any]) -> LanguageModel:
         raise ValueError(f"preset cannot be given together with a model, got {given['preset']!r}")
     mode = given.get("mode", "finetune" if "model" in given else "pretrain")
     usual = FINETUNING if mode == "finetune" else PRETRAINING
-    optimizer = {name: given.pop(name) for name in _OF_OPTIMIZER if name in given}
-    kept = {name: getattr(usual, name) for name in ("learning_rate", "schedule", "batch_size")}
-    optimizer = {**kept, "epochs": usual.epochs, **optimizer}
-    sampling = {name: given.pop(name) for name in _OF_SAMPLING if name in given}
+    names = [setting.name for setting in settings_of(Optimizer)]
+    optimizer = {name: getattr(usual, name) for name in names if name != "micro_batch"}
+    optimizer |= {name: given.pop(name) for name in names if name in given}
+    names = [setting.name for setting in settings_of(Sampling)]
+    sampling = {name: given.pop(name) for name in names if name in given}
     chat, corpus = given.pop("chat", False), read_corpus(given)
-    if "tokenizer" in given:
-        path = given["tokenizer"]
-        given["tokenizer"] = ByteTokenizer() if path == "bytes" else FileTokenizer(path)
+    if (tokenizer := _tokenizer(given)) is not None:
+        given["tokenizer"] = tokenizer
     names = {option: name for name, option in _RENAMED.items()}
     arguments = {names.get(name, name): value for name, value in given.items()}
     checks.one_of("start", arguments.get("start", "base"), ("base", "previous"))
@@ -107,6 +121,21 @@ def make_task(given: Mapping[str, Any]) -> LanguageModel:
         sampling=Sampling(**sampling),
         **arguments,
     )
+
+
+def _tokenizer(given: dict[str, Any]) -> AbstractTokenizer | None:
+    """The tokenizer that options describe, which are taken out of them; None for the default."""
+    ends = {name: given.pop(name) for name in ("bos", "eos") if name in given}
+    path = given.pop("tokenizer", given.get("model") if ends else None)
+    if ends and path in (None, "bytes"):
+        raise ValueError(f"{next(iter(ends))} must be given with a model or a tokenizer.json")
+    if path is None:
+        return None
+    if path == "bytes":
+        return ByteTokenizer()
+    if path == given.get("model"):
+        path = huggingface.find(path)
+    return FileTokenizer(path, **ends)
 
 
 def make_mesh(mesh: str) -> "Mesh":

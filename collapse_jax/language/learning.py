@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.model.architecture import Architecture
@@ -114,6 +114,9 @@ class AbstractDecoding(AbstractTask):
     def measure_learning(self, state: TrainState) -> dict[str, Float[Array, ""]]:
         return {"train_loss": state.loss}
 
+    def stays_finite(self, state: TrainState) -> Bool[Array, " seed"]:
+        return _finite(state)
+
     def sample(
         self, world: World, model: Params, key: Key[Array, ""], n: int, *, temperature: Any
     ) -> Documents:
@@ -129,5 +132,17 @@ class AbstractDecoding(AbstractTask):
             self.context,
             bos_id=tokenizer.bos_id,
             eos_id=tokenizer.eos_id,
+            possible=tokenizer.possible(self.architecture.vocab_size),
             settings=self.sampling,
         )[0]
+
+
+@jax.jit
+def _finite(state: TrainState) -> Bool[Array, " seed"]:
+    """The losses, and the parameters, which the last step may have spoiled."""
+
+    def of(leaf: Array) -> Array:
+        return jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))
+
+    leaves = jax.tree.leaves(state.params)
+    return jnp.all(jnp.stack([jnp.isfinite(state.nats), *map(of, leaves)]), axis=0)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -18,12 +19,12 @@ from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.model.architecture import preset
 from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
-from collapse_jax.language.model.training import Optimizer
+from collapse_jax.language.model.training import Optimizer, TrainState
 from collapse_jax.language.samples import SampleWriter
 from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.records.config import run_arguments
-from collapse_jax.run import compiled, programs
-from collapse_jax.run.staged import TooFewRows
+from collapse_jax.run import compiled, programs, staged
+from collapse_jax.run.staged import Diverged, TooFewRows
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "gpt2"
 QUICK = Optimizer(1e-2, batch_size=8, epochs=2)
@@ -183,6 +184,64 @@ def test_documents_of_a_chat_are_accepted_by_their_form():
         assert all(
             corpus.accepts(text) for text in decode_documents(tokens, lengths, task.tokenizer)
         )
+
+
+def test_training_that_is_not_finite_names_seed_generation_and_step(monkeypatch):
+    """Losses, and parameters, which the last step alone may have spoiled."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    task, seeds = small(), np.array([7, 4, 9, 9])
+    chains = SimpleNamespace(task=task, seeds=seeds)
+    whole = {"a": np.ones((4, 3), np.float32), "b": np.ones((4, 2, 2), np.float32)}
+
+    def check(params, nats):
+        state = TrainState(params, None, None, jnp.asarray(nats), jnp.ones(4))
+        staged._check_finite(chains, state, 3, 32, 64)
+
+    check(whole, [1.0, 2.0, 3.0, 3.0])
+    with pytest.raises(
+        Diverged, match=r"generation 3 that of seed 4 did not, between .* 33 and 64"
+    ):
+        check(whole, [1.0, np.nan, 3.0, 3.0])
+    spoiled = whole | {"b": whole["b"].copy()}
+    spoiled["b"][2:, 1, 0] = np.inf
+    with pytest.raises(Diverged, match=r"that of seed 9 did not.*The other 2 of these seeds did"):
+        check(spoiled, [1.0, 2.0, 3.0, 3.0])
+
+
+@pytest.mark.thorough
+def test_a_run_that_diverges_stops(tmp_path):
+    wild = Optimizer(1e30, schedule="constant", warmup=0.0, batch_size=8, clip=None)
+    with pytest.raises(Diverged, match=r"generation 1 that of seed 0, 1 did not, between steps 1 "):
+        run(cj.Replace(), small(optimizer=wild), 2, 2)
+
+
+@pytest.mark.thorough
+def test_a_model_none_of_whose_documents_is_acceptable_is_given_up_early():
+    """After a few hundred draws, though 20 * 100 would be allowed."""
+
+    class Nothing(cj.corpus.Grammar):
+        def accepts(self, document):
+            return False
+
+    corpus = Nothing(n_names=2, n_nouns=2, chat=True)
+    task = small(corpus=corpus, n_samples=100, optimizer=Optimizer(1e-3, batch_size=100))
+    with pytest.raises(TooFewRows, match=r"made 0 in 8\d\d draws"):
+        run(cj.Replace(), task, 1, 1)
+
+
+@pytest.mark.thorough
+def test_padding_of_the_vocabulary_is_never_sampled():
+    """A model with twice as many scores as tokens, before it has learned which are none."""
+    words = SMALL.tokenizer.vocab_size
+    still = Optimizer(1e-9, batch_size=16)
+    made = []
+    shape = preset("tiny", vocab_size=2 * words, depth=1)
+    task = small(model=shape, optimizer=still, max_attempts=400)
+    run(cj.Replace(), task, 1, 1, observe=made.append)
+    tokens, lengths = (np.asarray(x)[0] for x in made[0].documents)
+    drawn = np.concatenate([row[:n] for row, n in zip(tokens, lengths, strict=True)])
+    assert len(set(drawn)) > words / 2
+    assert drawn.max() < words
 
 
 @pytest.mark.thorough

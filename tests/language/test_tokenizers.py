@@ -207,6 +207,24 @@ def test_a_file_tokenizer_is_described_and_made_again(tmp_path, monkeypatch):
     refused("FileTokenizer must be that of the run, and", lambda: cj.config.rebuild(written))
 
 
+def test_ids_without_a_token_are_known():
+    small_file()
+    tokenizer = FileTokenizer("tokenizer.json")
+    assert tokenizer.possible(259) is None
+    np.testing.assert_array_equal(tokenizer.possible(300), np.arange(300) < 259)
+    with open("tokenizer.json", encoding="utf-8") as file:
+        written = json.load(file)
+    written["model"]["vocab"]["a"] = 270  # with a hole before it
+    with open("hole.json", "w", encoding="utf-8") as file:
+        json.dump(written, file)
+    known = FileTokenizer("hole.json").possible(271)
+    assert known.sum() == 259
+    assert known[270]
+    assert not known[259:270].any()
+    assert ByteTokenizer().possible(257) is None
+    np.testing.assert_array_equal(ByteTokenizer().possible(260), np.arange(260) < 257)
+
+
 def test_gpt2_has_one_token_for_both_ends():
     small_file(special=("<|endoftext|>",))
     tokenizer = FileTokenizer("tokenizer.json")

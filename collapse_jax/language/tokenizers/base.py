@@ -5,6 +5,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
+from jaxtyping import Bool
+
 from collapse_jax.basics import checks
 
 
@@ -36,6 +39,18 @@ class AbstractTokenizer(ABC):
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids."""
+
+    def possible(self, n_scores: int) -> Bool[np.ndarray, " vocab"] | None:
+        """Which of a model's scores are of tokens; None where all are.
+
+        Models often have more, so that their number is a round one.
+
+        Args:
+            n_scores: how many scores a model makes, at least the vocabulary's size.
+        """
+        if n_scores == self.vocab_size:
+            return None
+        return np.arange(n_scores) < self.vocab_size
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts."""

@@ -6,6 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool
+
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
 from collapse_jax.language.tokenizers.special import find_special, read_optional
 
@@ -91,6 +94,11 @@ class FileTokenizer(AbstractTokenizer):
         """All tokens by id; None for ids that have none."""
         by_id = {i: token for token, i in self._tokenizer.get_vocab().items()}
         return tuple(map(by_id.get, range(self.vocab_size)))
+
+    def possible(self, n_scores: int) -> Bool[np.ndarray, " vocab"] | None:
+        known = np.zeros(n_scores, bool)
+        known[list(self._tokenizer.get_vocab().values())] = True
+        return None if known.all() else known
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
