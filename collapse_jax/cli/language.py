@@ -1,5 +1,6 @@
 """The options of `collapse-jax simulate lm`, made from those of a language model and its parts."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -115,12 +116,21 @@ def make_task(given: Mapping[str, Any]) -> LanguageModel:
     names = {option: name for name, option in _RENAMED.items()}
     arguments = {names.get(name, name): value for name, value in given.items()}
     checks.one_of("start", arguments.get("start", "base"), ("base", "previous"))
-    return LanguageModel(
+    task = LanguageModel(
         Grammar(chat=chat) if corpus is None else corpus,
         optimizer=Optimizer(**optimizer),
         sampling=Sampling(**sampling),
         **arguments,
     )
+    if task.survey is not None:
+        _say(str(task.survey))
+    return task
+
+
+@functools.cache
+def _say(text: str) -> None:
+    """Print it once, however many tasks of a sweep learn from the same documents."""
+    print(text)
 
 
 def _tokenizer(given: dict[str, Any]) -> AbstractTokenizer | None:

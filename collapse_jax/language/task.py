@@ -13,8 +13,10 @@ from collapse_jax.basics import checks
 from collapse_jax.language import acceptance, defaults, metrics
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.encoding import LONGER
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.real import is_drawn, real_documents
+from collapse_jax.language.corpora.surveys import Survey
 from collapse_jax.language.learning import AbstractDecoding, World
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
@@ -53,8 +55,8 @@ class LanguageModel(AbstractDecoding):
         tokenizer: default the checkpoint's tokenizer.json, or the corpus's own.
         optimizer: default `PRETRAINING`, or for fine-tuning the published settings.
         sampling: from which law tokens are drawn. Default the model's own.
-        context: most tokens of a document, EOS included; longer ones are dropped. Default what a
-            grammar needs, or 512, but no more than the model's context.
+        context: most tokens of a document, EOS included. Default what a grammar needs, or 512, but
+            no more than the model's context.
         n_test: documents for the test loss. Default 512 for a grammar, else all that there are.
         sample_batch: documents that are sampled together. Default 256.
         max_attempts: documents that are sampled per accepted one before the run is given up.
@@ -64,6 +66,9 @@ class LanguageModel(AbstractDecoding):
         param_dtype: see `dtype`.
         remat: compute layers again in the backward pass, to save memory.
         scan: loop over stacked layers. Default for a dozen layers or more.
+        longer: what becomes of real documents that do not fit into the context: `"drop"`,
+            `"truncate"`, or `"split"` into several, of which the last has an end.
+        most_dropped: share of the documents that may be dropped before the run is refused.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type), for
@@ -97,8 +102,10 @@ class LanguageModel(AbstractDecoding):
     param_dtype: str = eqx.field(static=True)
     remat: bool = eqx.field(static=True)
     scan: bool = eqx.field(static=True)
-    dropped: int = eqx.field(static=True)
-    """Real documents that are longer than the context and were left out."""
+    longer: str = eqx.field(static=True)
+    most_dropped: float = eqx.field(static=True)
+    survey: Survey | None = eqx.field(static=True)
+    """What became of the real documents; None where they are drawn from a grammar."""
     graphdef: Any = eqx.field(static=True)
     """The structure of the `Decoder`, for use with its parameters."""
     base: pretrained.Weights | None = eqx.field(static=True)
@@ -128,6 +135,8 @@ class LanguageModel(AbstractDecoding):
         param_dtype: Literal["float32", "bfloat16"] | None = None,
         remat: bool = False,
         scan: bool | None = None,
+        longer: Literal["drop", "truncate", "split"] = "drop",
+        most_dropped: float = 0.5,
     ):
         if corpus is not None and not isinstance(corpus, AbstractCorpus):
             raise TypeError(
@@ -159,8 +168,11 @@ class LanguageModel(AbstractDecoding):
         self.sampling = sampling or Sampling()
         self.sample_batch = checks.whole_number("sample_batch", sample_batch)
         self.max_attempts = checks.whole_number("max_attempts", max_attempts)
-        real = real_documents(self.corpus, self.tokenizer, self.context, n_samples, n_test)
-        self.n_samples, self.n_test, self.train, self.test, self.dropped = real
+        self.longer = checks.one_of("longer", longer, LONGER)
+        self.most_dropped = checks.positive_number("most_dropped", most_dropped, zero_allowed=True)
+        how = {"longer": self.longer, "most_dropped": self.most_dropped}
+        real = real_documents(self.corpus, self.tokenizer, self.context, n_samples, n_test, **how)
+        self.n_samples, self.n_test, self.train, self.test, self.survey = real
         self.graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0))))[0]
         self.base = self.loaded = None
         if self.checkpoint is not None:

@@ -154,7 +154,11 @@ def test_a_run_remembers_its_weights_and_is_found_from_elsewhere(monkeypatch, tm
 
 def test_an_architecture_is_described_and_made_again():
     shape = preset(
-        "tiny", vocab_size=257, positions="rotary", rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32)
+        "tiny",
+        vocab_size=257,
+        context=512,
+        positions="rotary",
+        rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32),
     )
     written = json.loads(json.dumps(cj.config.describe(task(ByteTokenizer(), model=shape))))
     assert cj.config.rebuild(written).architecture == shape

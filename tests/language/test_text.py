@@ -15,7 +15,15 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.language import acceptance
-from collapse_jax.language.corpora import Hub, Text, format_chat, is_chat, split_chat
+from collapse_jax.language.corpora import (
+    FileTokenizer,
+    Hub,
+    Text,
+    format_chat,
+    is_chat,
+    split_chat,
+    train_bpe,
+)
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.samples import SampleWriter
 
@@ -311,6 +319,41 @@ def test_corpora_say_which_tokenizer_they_need():
     write_all(records())
     assert isinstance(Text("c.jsonl").tokenizer, cj.corpus.ByteTokenizer)
     assert isinstance(cj.corpus.Grammar().tokenizer, cj.corpus.WordTokenizer)
+
+
+def test_what_becomes_of_documents_is_counted_and_limited():
+    rows = [f"text {i}" for i in range(16)] + ["text 1"] * 3 + ["long " * 20] * 8 + [""]
+    pd.DataFrame({"text": rows}).to_json("c.jsonl", orient="records", lines=True)
+    corpus = Text("c.jsonl", test_fraction=0.5)
+    task = cj.LanguageModel(corpus, context=64)
+    found = task.survey
+    assert (found.documents, found.skipped, found.longer) == (27, 1, 8)
+    assert found.duplicated == len(corpus.train) - len(set(corpus.train)) > 0
+    assert found.leaked == sum(text in corpus.test for text in corpus.train) > 0
+    assert "27; 1 without text, left out; 8 longer than the context; " in str(found)
+    with pytest.raises(ValueError, match=r"at least 0.296, got 0.2: 8 of 27 .*longer='truncate'"):
+        cj.LanguageModel(corpus, context=64, most_dropped=0.2)
+    kept = cj.LanguageModel(corpus, context=64, longer="split", most_dropped=0.2)
+    assert (
+        kept.n_samples
+        > len(corpus.train)
+        == cj.LanguageModel(corpus, context=64, longer="truncate", most_dropped=0.2).n_samples
+    )
+
+
+def test_a_tokenizer_that_spoils_the_form_of_a_chat_is_refused():
+    """With a space before the first word no document starts with its prompt any more."""
+    write_all(records())
+    corpus = Text("c.jsonl", prompt="prompt", response="response")
+    train_bpe(corpus.train, 300, "plain.json")
+    with open("plain.json", encoding="utf-8") as file:
+        written = json.load(file)
+    written["pre_tokenizer"]["add_prefix_space"] = True
+    with open("spaced.json", "w", encoding="utf-8") as file:
+        json.dump(written, file)
+    cj.LanguageModel(corpus, tokenizer=FileTokenizer("plain.json"))
+    with pytest.raises(ValueError, match=r"of 18 real ones 18 would not be accepted.*' user: ask"):
+        cj.LanguageModel(corpus, tokenizer=FileTokenizer("spaced.json"))
 
 
 def test_documents_that_have_not_ended_are_not_accepted():

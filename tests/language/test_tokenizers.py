@@ -271,14 +271,29 @@ def test_rows_of_tokens():
         [195, 169, 256, 0, 0],
     ]
     assert encoded.lengths.tolist() == [4, 1, 5, 3]
-    assert encoded.dropped == 1
+    assert encoded.longer == 1
     assert encoded.tokens.dtype == encoded.lengths.dtype == np.int32
     texts = decode_documents(encoded.tokens, encoded.lengths, ByteTokenizer())
     assert texts == ["abc", "", "abcd", "é"]
     first = encode_documents(documents, ByteTokenizer(), context=5, n_documents=2)
-    assert (first.lengths.tolist(), first.dropped) == ([4, 1], 1)
+    assert (first.lengths.tolist(), first.longer) == ([4, 1], 1)
     many = encode_documents(["a"] * 2500, ByteTokenizer(), context=2)
     assert many.tokens.shape == (2500, 2)
+
+
+def test_what_does_not_fit_is_dropped_cut_or_split():
+    documents, tokenizer = ["abcdefg", "abc", "abcd"], ByteTokenizer()
+
+    def rows(longer):
+        found = encode_documents(documents, tokenizer, context=4, longer=longer)
+        assert found.longer == 2
+        return [row[:n].tolist() for row, n in zip(found.tokens, found.lengths, strict=True)]
+
+    whole, first, end = [97, 98, 99, 256], [97, 98, 99, 100], [256]
+    assert rows("drop") == [whole]
+    assert rows("truncate") == [first, whole, first]
+    assert rows("split") == [first, [101, 102, 103, 256], whole, first, end]
+    refused("longer must be one of .*'truncate'", lambda: rows("cut"))
 
 
 def test_a_row_that_was_cut_by_sampling_is_decoded_whole():
@@ -290,7 +305,7 @@ def test_documents_of_the_grammar_fit_its_context():
     grammar = cj.corpus.Grammar()
     texts = grammar.sample(300)
     encoded = encode_documents(texts, grammar.tokenizer, grammar.max_length, n_documents=300)
-    assert encoded.dropped == 0
+    assert encoded.longer == 0
     assert np.isfinite(grammar.log_probabilities(*encoded[:2])).all()
     assert decode_documents(*encoded[:2], grammar.tokenizer) == texts
 
