@@ -20,6 +20,7 @@ from collapse_jax.language.corpora import (
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
 from collapse_jax.language.samples import SampleWriter
+from collapse_jax.language.saved_models import ModelWriter
 from collapse_jax.language.task import PRETRAINING, LanguageModel
 from collapse_jax.language.weights import huggingface
 
@@ -93,6 +94,13 @@ def extra_settings() -> list[Setting]:
             metavar="FOLDER",
             text=True,
         ),
+        Setting(
+            "save_models",
+            "keep the newest model of each seed in this folder, as a checkpoint.",
+            None,
+            metavar="FOLDER",
+            text=True,
+        ),
     ]
 
 
@@ -160,6 +168,16 @@ def make_mesh(mesh: str) -> "Mesh":
     return jax.make_mesh((data, model), ("data", "model"))
 
 
-def make_observer(samples: str, task: Any) -> Callable[[Any], None]:
-    """What writes the documents of each generation into a folder."""
-    return SampleWriter(samples, task.tokenizer)
+def make_observer(given: Mapping[str, str], task: Any) -> Callable[[Any], None] | None:
+    """What writes documents and models into folders, where options ask for it."""
+    writers: list[Callable[[Any], None]] = []
+    if "samples" in given:
+        writers.append(SampleWriter(given["samples"], task.tokenizer))
+    if "save_models" in given:
+        writers.append(ModelWriter(given["save_models"], task))
+
+    def observe(made: Any) -> None:
+        for writer in writers:
+            writer(made)
+
+    return observe if writers else None

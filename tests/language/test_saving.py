@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer
 import collapse_jax as cj
 from collapse_jax.language.corpora import ByteTokenizer, FileTokenizer, Text, train_bpe
 from collapse_jax.language.model.architecture import RopeScaling, preset
+from collapse_jax.language.saved_models import ModelWriter
 from collapse_jax.language.weights.tensors import abstract_params
 from collapse_jax.run.staged import Generation
 
@@ -134,6 +135,21 @@ def test_one_model_of_a_generation_is_saved_by_its_seed():
         made.save_pretrained("model", generation, seed=5)
     with pytest.raises(ValueError, match="generation of several models, got 4"):
         made.save_pretrained("model", parts[0], seed=4)
+
+
+def test_the_newest_model_of_each_seed_is_kept():
+    made = task(corpus=GRAMMAR)
+    parts = [parameters(made.architecture, value) for value in (3.0, 5.0, 5.0)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+    write = ModelWriter("models", made)
+    for generation in (1, 2):
+        write(Generation(generation, np.array([1, 10, 10]), stacked, None))
+    names = {path.name for path in Path("models").iterdir()}
+    assert names == {"seed-1-generation-2", "seed-10-generation-2"}
+    loaded = cj.LanguageModel.from_pretrained("models/seed-10-generation-2", GRAMMAR)
+    assert all(np.all(leaf == 5.0) for leaf in jax.tree.leaves(loaded.base.params))
+    with pytest.raises(ValueError, match=r"must go to a folder, and c.txt is a file"):
+        ModelWriter("c.txt", made)
 
 
 def test_a_run_remembers_its_weights_and_is_found_from_elsewhere(monkeypatch, tmp_path):
