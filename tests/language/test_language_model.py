@@ -1,5 +1,7 @@
 """Language models through `simulate`: stages, workflows, acceptance, checkpoints, the grid."""
 
+import inspect
+import io
 import json
 import os
 import signal
@@ -12,9 +14,11 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+import rich.console
 import xarray as xr
 
 import collapse_jax as cj
+from collapse_jax.cli import language as options
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.model.architecture import preset
 from collapse_jax.language.model.loss import evaluate
@@ -23,6 +27,7 @@ from collapse_jax.language.model.training import Optimizer, TrainState
 from collapse_jax.language.samples import SampleWriter
 from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.records.config import run_arguments
+from collapse_jax.report.tables import summary
 from collapse_jax.run import compiled, programs, staged
 from collapse_jax.run.staged import Diverged, TooFewRows
 
@@ -116,6 +121,34 @@ def test_the_second_generation_learns_from_the_first_ones_documents(observed):
     shuffled = own._replace(tokens=own.tokens[:, ::-1])
     losses = [evaluate(task.graphdef, params, rows, bos_id=0) for rows in (own, shuffled)]
     assert losses[0] < losses[1]
+
+
+@pytest.mark.thorough
+def test_the_table_says_how_training_and_sampling_went(observed):
+    ds = observed["Replace"][0]
+    console = rich.console.Console(width=100, file=io.StringIO())
+    console.print(summary(ds, theory=False))
+    lines = console.file.getvalue().splitlines()
+    for name in ("train_loss", "acceptance_rate", "distinct_documents"):
+        line = next(line for line in lines if line.strip().startswith(name))
+        shown = float(line.split()[1])  # the mean over seeds in the first generation
+        np.testing.assert_allclose(shown, ds[name].mean("seed")[0], rtol=0.01)
+
+
+def test_every_option_of_optimizer_and_sampling_is_on_the_command_line():
+    names = {setting.name for setting in options.settings()}
+    for cls in (Optimizer, Sampling):
+        assert set(inspect.signature(cls).parameters) <= names
+    task = options.make_task({"clip": 3.0, "schedule": "constant", "b2": 0.5, "top_p": 0.9})
+    assert (task.optimizer.clip, task.optimizer.schedule, task.optimizer.b2) == (
+        3.0,
+        "constant",
+        0.5,
+    )
+    assert (task.optimizer.epochs, task.optimizer.learning_rate) == (6, 1e-2)
+    assert (task.sampling.top_p, task.sampling.temperature) == (0.9, 1.0)
+    with pytest.raises(ValueError, match="bos must be given with a model or a tokenizer"):
+        options.make_task({"bos": "<s>"})
 
 
 @pytest.mark.thorough

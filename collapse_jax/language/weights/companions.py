@@ -60,8 +60,6 @@ def _of_tokenizer(tokenizer: AbstractTokenizer) -> dict[str, bytes]:
         alone = path.is_file() and path.name != _TOKENIZER  # others beside it need not be its own
         found = _read(tokenizer.folder, _SPECIAL if alone else _OF_TOKENIZER)
         config = read_optional(tokenizer.folder / _CONFIG) or config
-        if alone:
-            found[_TOKENIZER] = path.read_bytes()
     if _TOKENIZER not in found:
         found[_TOKENIZER] = written_by(tokenizer).encode()
     ends = _ends(tokenizer, found[_TOKENIZER])
