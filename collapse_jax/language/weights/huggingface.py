@@ -83,6 +83,8 @@ def load_architecture(source: str | Path) -> Architecture:
     """
     folder = find(source)
     architecture = read_config(read_json(folder / "config.json"))
+    if not any((folder / name).is_file() for name in (WHOLE, INDEX)):
+        return architecture  # `load` says that they are missing
     return _with_stored_head(architecture, stored_tensors(folder))
 
 
