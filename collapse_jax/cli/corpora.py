@@ -10,7 +10,17 @@ if TYPE_CHECKING:  # loaded by the command, so that help comes quickly
     from collapse_jax.language.corpora import AbstractText
 
 _HUB = "hub:"
-_OF_TEXT = ("prompt", "response", "text", "separator", "test_fraction", "split_seed")
+_OF_TEXT = (
+    "prompt",
+    "response",
+    "text",
+    "separator",
+    "test_fraction",
+    "split_seed",
+    "published_strip",
+    "skip_missing",
+)
+_OF_FILES = ("separator", "skip_missing")
 
 
 def corpus_settings(default: str | None = None) -> list[Setting]:
@@ -48,7 +58,8 @@ def read_corpus(given: dict[str, Any]) -> "AbstractText | None":
     if where is None:
         return None
     if where.startswith(_HUB):
-        arguments.pop("separator", None)
+        for name in _OF_FILES:
+            arguments.pop(name, None)
         return Hub(where.removeprefix(_HUB), **arguments)
     if "separator" in arguments:
         arguments["separator"] = arguments["separator"].replace(r"\n", "\n")
@@ -63,7 +74,7 @@ def train_tokenizer(vocab_size: int = 8000, out: File = "tokenizer.json", **give
         out: write the tokenizer to this file (.json).
         given: which corpus.
     """
-    from collapse_jax.language.corpora.bpe import check_arguments, train_bpe
+    from collapse_jax.language.tokenizers.bpe import check_arguments, train_bpe
 
     check_arguments(vocab_size, out)  # before a long download
     corpus = read_corpus(given)

@@ -1,5 +1,6 @@
 """The options of `collapse-jax simulate lm`, made from those of a language model and its parts."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,11 +11,18 @@ import jax
 from collapse_jax.basics import checks
 from collapse_jax.cli.corpora import corpus_settings, read_corpus
 from collapse_jax.cli.settings import Setting, settings_of
-from collapse_jax.language.corpora import ByteTokenizer, FileTokenizer, Grammar
+from collapse_jax.language.corpora import (
+    AbstractTokenizer,
+    ByteTokenizer,
+    FileTokenizer,
+    Grammar,
+)
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
 from collapse_jax.language.samples import SampleWriter
+from collapse_jax.language.saved_models import ModelWriter
 from collapse_jax.language.task import PRETRAINING, LanguageModel
+from collapse_jax.language.weights import huggingface
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -25,8 +33,6 @@ DESCRIPTION = (
 USUAL = {"generations": 5, "seeds": 3}
 _RENAMED = {"checkpoint": "model", "model": "preset"}
 """Arguments of `LanguageModel` whose options have other names: a folder for a run has its own."""
-_OF_OPTIMIZER = ("learning_rate", "epochs", "batch_size", "micro_batch")
-_OF_SAMPLING = ("temperature", "top_k", "top_p")
 _USUAL = "Default that of the preset, or of fine-tuning with a model."
 
 
@@ -38,7 +44,7 @@ def settings() -> list[Setting]:
     ]
     of_optimizer = [
         replace(setting, help=f"{setting.help.partition(' Default')[0]} {_USUAL}", default=None)
-        for setting in settings_of(Optimizer, _OF_OPTIMIZER)
+        for setting in settings_of(Optimizer)
     ]
     return [
         *corpus_settings("an embedded grammar"),
@@ -55,9 +61,19 @@ def settings() -> list[Setting]:
             metavar="PATH",
             text=True,
         ),
+        *(
+            Setting(
+                name,
+                f"the token {place} a document. Default what the files of the tokenizer say.",
+                None,
+                metavar="TOKEN",
+                text=True,
+            )
+            for name, place in (("bos", "in front of"), ("eos", "at the end of"))
+        ),
         *of_model,
         *of_optimizer,
-        *settings_of(Sampling, _OF_SAMPLING),
+        *settings_of(Sampling),
     ]
 
 
@@ -78,6 +94,13 @@ def extra_settings() -> list[Setting]:
             metavar="FOLDER",
             text=True,
         ),
+        Setting(
+            "save_models",
+            "keep the newest model of each seed in this folder, as a checkpoint.",
+            None,
+            metavar="FOLDER",
+            text=True,
+        ),
     ]
 
 
@@ -90,23 +113,47 @@ def make_task(given: Mapping[str, Any]) -> LanguageModel:
         raise ValueError(f"preset cannot be given together with a model, got {given['preset']!r}")
     mode = given.get("mode", "finetune" if "model" in given else "pretrain")
     usual = FINETUNING if mode == "finetune" else PRETRAINING
-    optimizer = {name: given.pop(name) for name in _OF_OPTIMIZER if name in given}
-    kept = {name: getattr(usual, name) for name in ("learning_rate", "schedule", "batch_size")}
-    optimizer = {**kept, "epochs": usual.epochs, **optimizer}
-    sampling = {name: given.pop(name) for name in _OF_SAMPLING if name in given}
+    names = [setting.name for setting in settings_of(Optimizer)]
+    optimizer = {name: getattr(usual, name) for name in names if name != "micro_batch"}
+    optimizer |= {name: given.pop(name) for name in names if name in given}
+    names = [setting.name for setting in settings_of(Sampling)]
+    sampling = {name: given.pop(name) for name in names if name in given}
     chat, corpus = given.pop("chat", False), read_corpus(given)
-    if "tokenizer" in given:
-        path = given["tokenizer"]
-        given["tokenizer"] = ByteTokenizer() if path == "bytes" else FileTokenizer(path)
+    if (tokenizer := _tokenizer(given)) is not None:
+        given["tokenizer"] = tokenizer
     names = {option: name for name, option in _RENAMED.items()}
     arguments = {names.get(name, name): value for name, value in given.items()}
     checks.one_of("start", arguments.get("start", "base"), ("base", "previous"))
-    return LanguageModel(
+    task = LanguageModel(
         Grammar(chat=chat) if corpus is None else corpus,
         optimizer=Optimizer(**optimizer),
         sampling=Sampling(**sampling),
         **arguments,
     )
+    if task.survey is not None:
+        _say(str(task.survey))
+    return task
+
+
+@functools.cache
+def _say(text: str) -> None:
+    """Print it once, however many tasks of a sweep learn from the same documents."""
+    print(text)
+
+
+def _tokenizer(given: dict[str, Any]) -> AbstractTokenizer | None:
+    """The tokenizer that options describe, which are taken out of them; None for the default."""
+    ends = {name: given.pop(name) for name in ("bos", "eos") if name in given}
+    path = given.pop("tokenizer", given.get("model") if ends else None)
+    if ends and path in (None, "bytes"):
+        raise ValueError(f"{next(iter(ends))} must be given with a model or a tokenizer.json")
+    if path is None:
+        return None
+    if path == "bytes":
+        return ByteTokenizer()
+    if path == given.get("model"):
+        path = huggingface.find(path)
+    return FileTokenizer(path, **ends)
 
 
 def make_mesh(mesh: str) -> "Mesh":
@@ -121,6 +168,16 @@ def make_mesh(mesh: str) -> "Mesh":
     return jax.make_mesh((data, model), ("data", "model"))
 
 
-def make_observer(samples: str, task: Any) -> Callable[[Any], None]:
-    """What writes the documents of each generation into a folder."""
-    return SampleWriter(samples, task.tokenizer)
+def make_observer(given: Mapping[str, str], task: Any) -> Callable[[Any], None] | None:
+    """What writes documents and models into folders, where options ask for it."""
+    writers: list[Callable[[Any], None]] = []
+    if "samples" in given:
+        writers.append(SampleWriter(given["samples"], task.tokenizer))
+    if "save_models" in given:
+        writers.append(ModelWriter(given["save_models"], task))
+
+    def observe(made: Any) -> None:
+        for writer in writers:
+            writer(made)
+
+    return observe if writers else None

@@ -59,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ImportError) as error:
         return _complain(error, _FAILED)
     except RuntimeError as error:
-        from collapse_jax.run.staged import TooFewRows
+        from collapse_jax.run.staged import GivenUp
 
-        if not isinstance(error, TooFewRows):
+        if not isinstance(error, GivenUp):
             raise
         return _complain(error, _FAILED)
     except KeyboardInterrupt as interrupt:

@@ -143,11 +143,11 @@ def _make_mesh(language: Mapping[str, str]) -> Any:
 
 
 def _make_observer(language: Mapping[str, str], task: Any) -> Any:
-    if "samples" not in language:
+    if not language:
         return None
     from collapse_jax.cli.language import make_observer
 
-    return make_observer(language["samples"], task)
+    return make_observer(language, task)
 
 
 def start_jax() -> None:

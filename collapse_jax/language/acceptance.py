@@ -6,7 +6,7 @@ from jaxtyping import Bool, Int
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.corpora.encoding import decode_documents, encode_documents
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
 Accepted = tuple[Documents, Int[np.ndarray, " accepted"]]
 """Documents as they are to be learned, and their places among those drawn."""

@@ -4,11 +4,13 @@ from typing import Any
 
 from collapse_jax.basics import checks
 from collapse_jax.language.corpora.base import AbstractCorpus
+from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.real import is_drawn
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer, FileTokenizer
 from collapse_jax.language.model.architecture import Architecture, preset
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import Optimizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer, WordTokenizer
+from collapse_jax.language.tokenizers.files import FileTokenizer, has_tokenizer
 from collapse_jax.language.weights import huggingface
 
 
@@ -30,14 +32,27 @@ def check_parts(tokenizer: Any, optimizer: Any, sampling: Any) -> None:
 def find_tokenizer(
     tokenizer: AbstractTokenizer | None, corpus: AbstractCorpus | None, checkpoint: str | None
 ) -> AbstractTokenizer | None:
-    """The given tokenizer, the checkpoint's or the corpus's."""
-    if tokenizer is None and checkpoint is not None and corpus is not None:
-        folder = huggingface.find(checkpoint)
-        if (folder / "tokenizer.json").exists():
-            return FileTokenizer(folder)
-    if tokenizer is None and corpus is not None:
-        return corpus.tokenizer
-    return tokenizer
+    """The given tokenizer, the checkpoint's or the corpus's.
+
+    A grammar is read in its own words where the checkpoint has these words, or no tokenizer.
+
+    Raises:
+        ValueError: for a checkpoint without a tokenizer, or with one of an unknown kind, that is to
+            learn a text: other ids than those it was trained with would mean nothing to it.
+    """
+    if tokenizer is not None or corpus is None:
+        return tokenizer
+    folder = None if checkpoint is None else huggingface.find(checkpoint)
+    if folder is not None and has_tokenizer(folder):
+        found, own = FileTokenizer(folder), corpus.tokenizer
+        return own if isinstance(own, WordTokenizer) and found.tokens == own.words else found
+    if folder is not None and not isinstance(corpus, Grammar):
+        raise ValueError(
+            f"tokenizer must be given: there is none in {folder}. It must be that with which the "
+            "checkpoint was trained; FileTokenizer(path) reads a tokenizer.json, and "
+            "ByteTokenizer(), on the command line --tokenizer bytes, makes tokens of bytes"
+        )
+    return corpus.tokenizer
 
 
 def find_context(

@@ -6,10 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.language.corpora.documents import Documents
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder, Params
 from collapse_jax.language.model.sampling import Sampling, sample
@@ -19,6 +18,7 @@ from collapse_jax.language.model.training import (
     start_training,
     train_steps,
 )
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 from collapse_jax.tasks.base import AbstractTask
 from collapse_jax.tasks.data import Data, Size, Steps
 
@@ -114,6 +114,9 @@ class AbstractDecoding(AbstractTask):
     def measure_learning(self, state: TrainState) -> dict[str, Float[Array, ""]]:
         return {"train_loss": state.loss}
 
+    def stays_finite(self, state: TrainState) -> Bool[Array, " seed"]:
+        return _finite(state)
+
     def sample(
         self, world: World, model: Params, key: Key[Array, ""], n: int, *, temperature: Any
     ) -> Documents:
@@ -129,5 +132,17 @@ class AbstractDecoding(AbstractTask):
             self.context,
             bos_id=tokenizer.bos_id,
             eos_id=tokenizer.eos_id,
+            possible=tokenizer.possible(self.architecture.vocab_size),
             settings=self.sampling,
         )[0]
+
+
+@jax.jit
+def _finite(state: TrainState) -> Bool[Array, " seed"]:
+    """The losses, and the parameters, which the last step may have spoiled."""
+
+    def of(leaf: Array) -> Array:
+        return jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))
+
+    leaves = jax.tree.leaves(state.params)
+    return jnp.all(jnp.stack([jnp.isfinite(state.nats), *map(of, leaves)]), axis=0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from collapse_jax.basics.files import write_atomically
 from collapse_jax.language.corpora.encoding import decode_documents
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
 
 class SampleWriter:
@@ -37,6 +37,9 @@ class SampleWriter:
             texts = decode_documents(documents[0][chain], documents[1][chain], self.tokenizer)
             lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
             path = self.folder / f"seed-{seed}-generation-{made.generation}.jsonl"
-            write_atomically(
-                path, lambda name, lines=lines: Path(name).write_text("\n".join(lines) + "\n")
-            )
+            content = "\n".join(lines) + "\n"
+            write_atomically(path, lambda name, content=content: _write(name, content))
+
+
+def _write(path: str, content: str) -> None:
+    Path(path).write_text(content, encoding="utf-8")

@@ -13,16 +13,19 @@ from collapse_jax.basics import checks
 from collapse_jax.language import acceptance, defaults, metrics
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.encoding import LONGER
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.real import is_drawn, real_documents
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer, check_vocabulary
+from collapse_jax.language.corpora.surveys import Survey
 from collapse_jax.language.learning import AbstractDecoding, World
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
-from collapse_jax.language.weights import pretrained
+from collapse_jax.language.tokenizers.base import AbstractTokenizer, check_vocabulary
+from collapse_jax.language.weights import huggingface, pretrained
+from collapse_jax.run.staged import Generation
 from collapse_jax.tasks.base import Acceptance, Variable
 
 PRETRAINING = Optimizer(1e-2, schedule="cosine", warmup=0.05, batch_size=32, epochs=6)
@@ -43,7 +46,8 @@ class LanguageModel(AbstractDecoding):
             language whose entropy is known exactly; none with a checkpoint.
         n_samples: documents per generation. Default 1024 for a grammar, else all training documents
             that fit.
-        checkpoint: a folder, or a name on the Hugging Face hub, of a GPT-2, Llama-2 or Gemma-2.
+        checkpoint: a folder, or a name on the Hugging Face hub, of a GPT-2, Llama (2 and 3, and
+            SmolLM), Mistral, Qwen (2.5 and 3) or Gemma (1, 2, and 3 of text).
         model: name of a preset, whose vocabulary is then the tokenizer's, or an `Architecture`.
             Default `"tiny"`, or the checkpoint's.
         mode: `"pretrain"` or `"finetune"`. Default `"finetune"` with a checkpoint.
@@ -51,8 +55,8 @@ class LanguageModel(AbstractDecoding):
         tokenizer: default the checkpoint's tokenizer.json, or the corpus's own.
         optimizer: default `PRETRAINING`, or for fine-tuning the published settings.
         sampling: from which law tokens are drawn. Default the model's own.
-        context: most tokens of a document, EOS included; longer ones are dropped. Default what a
-            grammar needs, or 512, but no more than the model's context.
+        context: most tokens of a document, EOS included. Default what a grammar needs, or 512, but
+            no more than the model's context.
         n_test: documents for the test loss. Default 512 for a grammar, else all that there are.
         sample_batch: documents that are sampled together. Default 256.
         max_attempts: documents that are sampled per accepted one before the run is given up.
@@ -62,6 +66,9 @@ class LanguageModel(AbstractDecoding):
         param_dtype: see `dtype`.
         remat: compute layers again in the backward pass, to save memory.
         scan: loop over stacked layers. Default for a dozen layers or more.
+        longer: what becomes of real documents that do not fit into the context: `"drop"`,
+            `"truncate"`, or `"split"` into several, of which the last has an end.
+        most_dropped: share of the documents that may be dropped before the run is refused.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type), for
@@ -95,8 +102,10 @@ class LanguageModel(AbstractDecoding):
     param_dtype: str = eqx.field(static=True)
     remat: bool = eqx.field(static=True)
     scan: bool = eqx.field(static=True)
-    dropped: int = eqx.field(static=True)
-    """Real documents that are longer than the context and were left out."""
+    longer: str = eqx.field(static=True)
+    most_dropped: float = eqx.field(static=True)
+    survey: Survey | None = eqx.field(static=True)
+    """What became of the real documents; None where they are drawn from a grammar."""
     graphdef: Any = eqx.field(static=True)
     """The structure of the `Decoder`, for use with its parameters."""
     base: pretrained.Weights | None = eqx.field(static=True)
@@ -126,6 +135,8 @@ class LanguageModel(AbstractDecoding):
         param_dtype: Literal["float32", "bfloat16"] | None = None,
         remat: bool = False,
         scan: bool | None = None,
+        longer: Literal["drop", "truncate", "split"] = "drop",
+        most_dropped: float = 0.5,
     ):
         if corpus is not None and not isinstance(corpus, AbstractCorpus):
             raise TypeError(
@@ -133,7 +144,7 @@ class LanguageModel(AbstractDecoding):
             )
         defaults.check_parts(tokenizer, optimizer, sampling)
         self.corpus = Grammar() if corpus is None and checkpoint is None else corpus
-        self.checkpoint = None if checkpoint is None else str(checkpoint)
+        self.checkpoint = None if checkpoint is None else huggingface.lasting_name(checkpoint)
         mode = ("pretrain" if checkpoint is None else "finetune") if mode is None else mode
         self.mode = checks.one_of("mode", mode, ("pretrain", "finetune"))
         self.start = checks.one_of("start", start, ("base", "previous"))
@@ -157,8 +168,11 @@ class LanguageModel(AbstractDecoding):
         self.sampling = sampling or Sampling()
         self.sample_batch = checks.whole_number("sample_batch", sample_batch)
         self.max_attempts = checks.whole_number("max_attempts", max_attempts)
-        real = real_documents(self.corpus, self.tokenizer, self.context, n_samples, n_test)
-        self.n_samples, self.n_test, self.train, self.test, self.dropped = real
+        self.longer = checks.one_of("longer", longer, LONGER)
+        self.most_dropped = checks.positive_number("most_dropped", most_dropped, zero_allowed=True)
+        how = {"longer": self.longer, "most_dropped": self.most_dropped}
+        real = real_documents(self.corpus, self.tokenizer, self.context, n_samples, n_test, **how)
+        self.n_samples, self.n_test, self.train, self.test, self.survey = real
         self.graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0))))[0]
         self.base = self.loaded = None
         if self.checkpoint is not None:
@@ -172,6 +186,11 @@ class LanguageModel(AbstractDecoding):
     ) -> "LanguageModel":
         """A task that starts from a checkpoint: `LanguageModel(corpus, checkpoint=checkpoint)`."""
         return cls(corpus, checkpoint=checkpoint, **options)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A short name of the checkpoint's weights, by which a run remembers where it started."""
+        return None if self.base is None else self.base.fingerprint
 
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -281,15 +300,27 @@ class LanguageModel(AbstractDecoding):
         vocab_size = self.architecture.vocab_size
         return pretrained.logits(self.graphdef, self._base_params, token_ids, vocab_size)
 
-    def save_pretrained(self, folder: str | Path, params: Params | None = None) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        params: Params | Generation | None = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
         """Write a checkpoint that transformers, and `from_pretrained`, can read.
 
+        It has the tokenizer in use, and what else the checkpoint had that the model came from.
+
         Args:
-            folder: where to.
-            params: parameters of a trained generation, as `observe` of `simulate` receives them.
-                Default those of the base model.
+            folder: where to; it may be the checkpoint itself, which is then replaced.
+            params: a generation, as `observe` of `simulate` receives it, or the parameters of one
+                model. Default those of the base model.
+            seed: which model of a generation. Default the only one.
+
+        Raises:
+            ValueError: for a generation of several models without a seed, and for a seed it lacks.
         """
-        params = self._base_params if params is None else params
+        params = pretrained.one_model(self._base_params if params is None else params, seed)
         pretrained.save(folder, self.architecture, params, self.tokenizer, self.checkpoint)
 
     @property

@@ -47,6 +47,7 @@ _LANGUAGE = {
     "Optimizer": "language.model.training",
     "Sampling": "language.model.sampling",
     "Architecture": "language.model.architecture",
+    "RopeScaling": "language.model.architecture",
 }
 """What language models are described by, and its modules, which are slow to import."""
 

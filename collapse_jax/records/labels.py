@@ -35,6 +35,9 @@ def label(
     outcomes = getattr(task, "outcomes", None)
     if outcomes is not None:
         attrs = {**attrs, "outcomes": json.dumps(outcomes, ensure_ascii=False)}
+    survey = getattr(task, "survey", None)
+    if survey is not None:
+        attrs = {**attrs, "documents": json.dumps(survey._asdict())}
     n_generations = next(iter(values.values())).shape[1]
     dims, model = ("seed", "generation"), {}
     if n_models:

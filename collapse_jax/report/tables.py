@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # loaded when a table is made, so that importing the package 
     import rich.table
 
 _COLOURS = {"collapse": "red", "plateau": "yellow", "stable": "green", "uncertain": "default"}
+_FURTHER = ("train_loss", "acceptance_rate", "distinct_documents")
+"""What else says how training and sampling went, a line each."""
 _MARKS = {"exact": "", "asymptotic": "~", "bound": "≤"}
 
 
@@ -22,7 +24,8 @@ def summary(*groups: Runs, theory: Theory = True) -> "rich.console.Group":
 
     A line has the run's headline metric (see `analysis.verdicts.headline`) in the first and the
     last generation, as mean and standard error over chains; what theory predicts for the mean in
-    the last generation, where it is known; and the verdict.
+    the last generation, where it is known; and the verdict. Below it are, of language models, the
+    loss in training, the share of documents that were accepted, and how many differ.
 
     Args:
         groups: runs that belong together, for instance of three workflows on one task: each a
@@ -72,6 +75,9 @@ def _table(runs: Sequence[Run]) -> "rich.table.Table":
         style = _COLOURS.get(answer, "default")
         estimates = [_estimate(values[:, t]) for t in (0, -1)]
         table.add_row(run.label or name, *estimates, predicted, f"[{style}]{answer}[/{style}]")
+        for further in (other for other in _FURTHER if other in run.ds and name != other):
+            values = run.ds[further].transpose("seed", "generation").values.astype(np.float64)
+            table.add_row(f"  {further}", *(_estimate(values[:, t]) for t in (0, -1)), "", "")
     return table
 
 

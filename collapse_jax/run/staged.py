@@ -16,16 +16,26 @@ import numpy as np
 
 from collapse_jax.loop.form import Columns
 from collapse_jax.loop.pool import Pool
+from collapse_jax.machines import hosts
 from collapse_jax.run import compiled, programs
 from collapse_jax.run.compiled import Chains
 from collapse_jax.run.monitor import Monitor
 from collapse_jax.tasks.base import Acceptance, Data, Model, Rows, State, Steps
 
 _STEPS = 32  # training steps between two reports
+_SURELY = 40  # times the draws per accepted row: with none among them, exp(-40) that it is chance
 _NOBODY = Monitor()
 
 
-class TooFewRows(RuntimeError):
+class GivenUp(RuntimeError):
+    """A run that cannot go on with these settings."""
+
+
+class Diverged(GivenUp):
+    """Training has made numbers that are not finite."""
+
+
+class TooFewRows(GivenUp):
     """A model generates next to no rows that are acceptable."""
 
 
@@ -76,6 +86,7 @@ class StagedEngine:
 
         Raises:
             TooFewRows: where a model generates next to no acceptable rows.
+            Diverged: where training does not stay finite.
         """
         columns: list[dict[str, Any]] = []
         for t in range(first, first + steps):
@@ -133,9 +144,26 @@ def fit(chains: Chains, data: Data, pool: Pool, now: Columns, monitor: Monitor =
         monitor.report(f"generation {t}: step {done} of {total}")
         last = min(done + _STEPS, total)
         steps = Steps(np.int32(done), np.int32(last), np.int32(n_train))  # pyright: ignore
-        state, done = programs.run(programs.LEARN, chains, (data, steps, now), state), last
+        state = programs.run(programs.LEARN, chains, (data, steps, now), state)
+        _check_finite(chains, state, t, done, last)
+        done = last
         monitor.between_steps("training", chains.seeds, t, done, state)
     return state
+
+
+def _check_finite(chains: Chains, state: State, t: int, first: int, last: int) -> None:
+    """Stop where training has gone wrong, which would make documents of nothing from now on."""
+    finite = chains.task.stays_finite(state)
+    if finite is None or np.all(finite := hosts.on_host(finite)):
+        return
+    seeds = sorted({int(seed) for seed in chains.seeds[~finite]})
+    others = len(set(chains.seeds.tolist()) - set(seeds))
+    raise Diverged(
+        f"training must stay finite, and in generation {t} that of seed "
+        f"{', '.join(map(str, seeds))} did not, between steps {first + 1} and {last}; a lower "
+        "learning rate, a longer warm-up or a clip may help"
+        + (f". The other {others} of these seeds did, and can be run without it" if others else "")
+    )
 
 
 class _Found(NamedTuple):
@@ -167,7 +195,8 @@ def generate(
         drawn, `[seed]`.
 
     Raises:
-        TooFewRows: after `acceptance.most` times as many draws as are needed.
+        TooFewRows: after `acceptance.most` times as many draws as are needed, or sooner, where none
+            is acceptable of so many that it is hopeless.
     """
     t, n_chains = int(now.generation), len(chains.seeds)
 
@@ -208,7 +237,10 @@ def _accept(
         jax.tree.map(put, found.rows, rows)
         found.accepted[chain] += count
     worst = found.accepted.argmin()
-    if found.accepted[worst] < n and found.drawn[worst] >= acceptance.most * n:
+    enough = acceptance.most * n
+    if not found.accepted[worst]:  # where one of `most` is acceptable, some of so many surely are
+        enough = min(enough, _SURELY * acceptance.most)
+    if found.accepted[worst] < n and found.drawn[worst] >= enough:
         raise TooFewRows(
             f"n_samples: {n} acceptable {acceptance.noun} are needed, and in generation {t} the "
             f"model of seed {chains.seeds[worst]} made {found.accepted[worst]} in "

@@ -290,6 +290,10 @@ class AbstractTask(eqx.Module):
         """The metrics of a fit."""
         return {}
 
+    def stays_finite(self, state: State) -> Bool[Array, " seed"] | None:
+        """Of which chains the states, stacked, are finite; None where that need not be asked."""
+        return None
+
     def measure_rows(
         self, world: World, rows: Rows, *, valid: Bool[Array, " n"] | None
     ) -> dict[str, Float[Array, ""]]:

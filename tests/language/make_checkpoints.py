@@ -23,6 +23,60 @@ LLAMA = {  # grouped queries, an untied head, a head size of its own; Gemma-2 ha
     "bos_token_id": None,
     "eos_token_id": None,
 }
+SMALL = {  # the others are as small as they can be and still have all that is theirs
+    "vocab_size": 37,
+    "hidden_size": 12,
+    "intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+SCALED = {  # of its four wavelengths one is kept, one is between, and two are stretched
+    "rope_type": "llama3",
+    "rope_theta": 100.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+
+
+def others() -> dict:
+    """Configurations of the families that differ from the first three in a few points."""
+    import transformers
+
+    far = {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0}
+    rope = {
+        "full_attention": far,
+        "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+    }
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    late = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+    without_head = {key: value for key, value in SMALL.items() if key != "head_dim"}
+    return {
+        "llama3": transformers.LlamaConfig(**SMALL, rope_parameters=SCALED),
+        "smollm": transformers.LlamaConfig(
+            **without_head | {"hidden_size": 16, "num_attention_heads": 2}, tie_word_embeddings=True
+        ),
+        "mistral": transformers.MistralConfig(**SMALL, sliding_window=5),
+        "qwen2": transformers.Qwen2Config(
+            **without_head | {"hidden_size": 16}, **late, tie_word_embeddings=True
+        ),
+        "qwen3": transformers.Qwen3Config(**SMALL),
+        "gemma": transformers.GemmaConfig(**SMALL),
+        "gemma3": transformers.Gemma3TextConfig(
+            **SMALL | {"num_hidden_layers": 3},
+            query_pre_attn_scalar=7,
+            sliding_window=5,
+            layer_types=kinds,
+            rope_parameters=rope,
+        ),
+    }
 
 
 def main() -> None:
@@ -46,6 +100,7 @@ def main() -> None:
             **LLAMA, tie_word_embeddings=False, rope_parameters={"rope_theta": 500.0}
         ),
         "gemma2": transformers.Gemma2Config(**gemma2),
+        **others(),
     }
     for family, config in configs.items():
         torch.manual_seed(0)

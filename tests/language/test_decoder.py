@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from collapse_jax.language.model import attention
-from collapse_jax.language.model.architecture import PRESETS, Architecture, preset
+from collapse_jax.language.model.architecture import PRESETS, Architecture, RopeScaling, preset
 from collapse_jax.language.model.decoder import Decoder, grow_cache, stack_layers, unstack_layers
 
 pytestmark = pytest.mark.thorough
@@ -23,15 +23,20 @@ ARCHITECTURES = {
         head_dim=6,
         mlp_width=20,
         positions="rotary",
+        rope_theta=50.0,
+        rope_scaling=RopeScaling(4.0, 0.5, 2.0, 16),
+        local_rope_theta=9.0,
         norm="rms",
         unit_offset=True,
         activation="silu",
         gated=True,
+        out_bias=False,
         tied_head=False,
         query_scalar=9.0,
         attention_cap=2.0,
         final_cap=3.0,
         windows=(4, None),
+        qk_norm=True,
         post_norms=True,
         scale_embedding=True,
     ),
@@ -214,7 +219,9 @@ def test_rotary_scores_depend_on_the_distance_only():
 
     def score(at_query, at_key):
         turned = [
-            attention.rotate(x, *attention.rotation(jnp.asarray(at), 8, 100.0))
+            attention.rotate(
+                x, *attention.rotation(jnp.asarray(at), attention.frequencies(8, 100.0))
+            )
             for x, at in ((query, at_query), (key, at_key))
         ]
         return turned[0] @ turned[1]

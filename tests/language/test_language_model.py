@@ -1,9 +1,12 @@
 """Language models through `simulate`: stages, workflows, acceptance, checkpoints, the grid."""
 
+import inspect
+import io
 import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -11,19 +14,22 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+import rich.console
 import xarray as xr
 
 import collapse_jax as cj
+from collapse_jax.cli import language as options
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.model.architecture import preset
 from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
-from collapse_jax.language.model.training import Optimizer
+from collapse_jax.language.model.training import Optimizer, TrainState
 from collapse_jax.language.samples import SampleWriter
 from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.records.config import run_arguments
-from collapse_jax.run import compiled, programs
-from collapse_jax.run.staged import TooFewRows
+from collapse_jax.report.tables import summary
+from collapse_jax.run import compiled, programs, staged
+from collapse_jax.run.staged import Diverged, TooFewRows
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "gpt2"
 QUICK = Optimizer(1e-2, batch_size=8, epochs=2)
@@ -118,6 +124,34 @@ def test_the_second_generation_learns_from_the_first_ones_documents(observed):
 
 
 @pytest.mark.thorough
+def test_the_table_says_how_training_and_sampling_went(observed):
+    ds = observed["Replace"][0]
+    console = rich.console.Console(width=100, file=io.StringIO())
+    console.print(summary(ds, theory=False))
+    lines = console.file.getvalue().splitlines()
+    for name in ("train_loss", "acceptance_rate", "distinct_documents"):
+        line = next(line for line in lines if line.strip().startswith(name))
+        shown = float(line.split()[1])  # the mean over seeds in the first generation
+        np.testing.assert_allclose(shown, ds[name].mean("seed")[0], rtol=0.01)
+
+
+def test_every_option_of_optimizer_and_sampling_is_on_the_command_line():
+    names = {setting.name for setting in options.settings()}
+    for cls in (Optimizer, Sampling):
+        assert set(inspect.signature(cls).parameters) <= names
+    task = options.make_task({"clip": 3.0, "schedule": "constant", "b2": 0.5, "top_p": 0.9})
+    assert (task.optimizer.clip, task.optimizer.schedule, task.optimizer.b2) == (
+        3.0,
+        "constant",
+        0.5,
+    )
+    assert (task.optimizer.epochs, task.optimizer.learning_rate) == (6, 1e-2)
+    assert (task.sampling.top_p, task.sampling.temperature) == (0.9, 1.0)
+    with pytest.raises(ValueError, match="bos must be given with a model or a tokenizer"):
+        options.make_task({"bos": "<s>"})
+
+
+@pytest.mark.thorough
 def test_runs_can_be_made_again(observed, tmp_path):
     ds = observed["AccumulateSubsample"][0]
     ds.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
@@ -185,6 +219,66 @@ def test_documents_of_a_chat_are_accepted_by_their_form():
         )
 
 
+def test_training_that_is_not_finite_names_seed_generation_and_step(monkeypatch):
+    """Losses, and parameters, which the last step alone may have spoiled."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    task, seeds = small(), np.array([7, 4, 9, 9])
+    chains = SimpleNamespace(task=task, seeds=seeds)
+    whole = {"a": np.ones((4, 3), np.float32), "b": np.ones((4, 2, 2), np.float32)}
+
+    def check(params, nats):
+        state = TrainState(params, None, None, jnp.asarray(nats), jnp.ones(4))
+        staged._check_finite(chains, state, 3, 32, 64)
+
+    check(whole, [1.0, 2.0, 3.0, 3.0])
+    with pytest.raises(
+        Diverged, match=r"generation 3 that of seed 4 did not, between .* 33 and 64"
+    ):
+        check(whole, [1.0, np.nan, 3.0, 3.0])
+    spoiled = whole | {"b": whole["b"].copy()}
+    spoiled["b"][2:, 1, 0] = np.inf
+    with pytest.raises(Diverged, match=r"that of seed 9 did not.*The other 2 of these seeds did"):
+        check(spoiled, [1.0, 2.0, 3.0, 3.0])
+
+
+@pytest.mark.thorough
+def test_a_run_that_diverges_stops(tmp_path):
+    wild = Optimizer(1e30, schedule="constant", warmup=0.0, batch_size=8, clip=None)
+    with pytest.raises(Diverged, match=r"generation 1 that of seed 0, 1 did not, between steps 1 "):
+        run(cj.Replace(), small(optimizer=wild), 2, 2)
+
+
+@pytest.mark.thorough
+def test_a_model_none_of_whose_documents_is_acceptable_is_given_up_early():
+    """After forty times as many draws as are allowed for one, and not for all."""
+
+    class Nothing(cj.corpus.Grammar):
+        def accepts(self, document):
+            return False
+
+    corpus = Nothing(n_names=2, n_nouns=2, chat=True)
+    still = Optimizer(1e-3, batch_size=100)
+    options = {"n_samples": 100, "sample_batch": 64, "max_attempts": 3}
+    task = small(corpus=corpus, optimizer=still, **options)
+    with pytest.raises(TooFewRows, match=r"made 0 in 128 draws"):
+        run(cj.Replace(), task, 1, 1)
+
+
+@pytest.mark.thorough
+def test_padding_of_the_vocabulary_is_never_sampled():
+    """A model with twice as many scores as tokens, before it has learned which are none."""
+    words = SMALL.tokenizer.vocab_size
+    still = Optimizer(1e-9, batch_size=16)
+    made = []
+    shape = preset("tiny", vocab_size=2 * words, depth=1)
+    task = small(model=shape, optimizer=still, max_attempts=400)
+    run(cj.Replace(), task, 1, 1, observe=made.append)
+    tokens, lengths = (np.asarray(x)[0] for x in made[0].documents)
+    drawn = np.concatenate([row[:n] for row, n in zip(tokens, lengths, strict=True)])
+    assert len(set(drawn)) > words / 2
+    assert drawn.max() < words
+
+
 @pytest.mark.thorough
 def test_a_model_that_never_ends_is_given_up():
     corpus = cj.corpus.Grammar(n_names=2, n_nouns=2, chat=True)
@@ -236,7 +330,7 @@ def test_a_text_file_as_corpus(tmp_path):
     (tmp_path / "corpus.txt").write_text("\n".join([*lines, "x" * 600]))
     corpus = cj.corpus.Text(tmp_path / "corpus.txt", test_fraction=0.2, split_seed=1)
     task = small(corpus=corpus, n_samples=8, n_test=None, context=16, max_attempts=500)
-    assert task.dropped == 1
+    assert task.survey.longer == 1
     assert "malformed" not in task.variables
     ds = run(cj.Accumulate(), task, 2, 1, metrics=("test_loss", "n_train"))
     np.testing.assert_array_equal(ds.n_train, [[8, 16]])

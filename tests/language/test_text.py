@@ -5,6 +5,8 @@ import json
 import re
 import sys
 import types
+from pathlib import Path
+from types import SimpleNamespace
 
 import jaxtyping
 import numpy as np
@@ -13,8 +15,17 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.language import acceptance
-from collapse_jax.language.corpora import Hub, Text, format_chat, is_chat, split_chat
+from collapse_jax.language.corpora import (
+    FileTokenizer,
+    Hub,
+    Text,
+    format_chat,
+    is_chat,
+    split_chat,
+    train_bpe,
+)
 from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.samples import SampleWriter
 
 PROMPTS = ["serve tea", "user: who?", "Why is\nit so?", " :", "ünï \u2028 code"]
 RESPONSES = ["Gladly.", "two\nlines", "", "assistant", "\n"]
@@ -101,6 +112,27 @@ def test_records_without_text_are_counted(path):
     assert Text(path).skipped == 0
 
 
+def test_records_that_lack_a_column_are_left_out_where_asked():
+    spoil()
+    corpus = Text("missing.jsonl", skip_missing=True, test_fraction=0.5)
+    assert (len(corpus.train + corpus.test), corpus.skipped) == (4, 1)
+
+
+def test_samples_are_utf8_whatever_the_locale(monkeypatch, tmp_path):
+    """Path.write_text without an encoding would use the locale's."""
+    write, made = Path.write_text, SimpleNamespace(seeds=[0], generation=1)
+    tokens = np.array([[[*"né 😀".encode(), 256]]], np.int32)
+    made.documents = tokens, np.array([[tokens.shape[2]]])
+
+    def ascii_by_default(self, content, encoding="ascii", **options):
+        return write(self, content, encoding=encoding, **options)
+
+    monkeypatch.setattr(Path, "write_text", ascii_by_default)
+    SampleWriter(tmp_path / "out", cj.corpus.ByteTokenizer())(made)
+    written = (tmp_path / "out/seed-0-generation-1.jsonl").read_bytes()
+    assert json.loads(written.decode("utf-8"))["text"] == "né 😀"
+
+
 def test_chat_is_taken_apart_as_it_was_put_together():
     for prompt in PROMPTS:
         for response in RESPONSES:
@@ -157,6 +189,9 @@ def spoil():
         "latin.jsonl.gz": gzip.compress(good + b'{"text": "caf\xe9"}\n'),
         "cut.jsonl": good + b'\n{"text": "a\n' + good,
         "list.jsonl": good + b'["text"]\n',
+        "half.jsonl": good + b'{"text": "a \\ud83d"}\n',
+        "nested.jsonl": good + b'{"text": "a", "id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
+        "long.jsonl": good + b'{"text": "a", "id": ' + b"7" * 5000 + b"}\n",
         "number.jsonl": good + b'{"text": 5}\n',
         "missing.jsonl": good + b'{"txt": "b", "id": 1}\n',
         "nulls.jsonl": b'{"text": null}\n{"text": ""}\n',
@@ -183,6 +218,10 @@ BAD = [
     ("latin.jsonl.gz", {}, "line 5 of latin.jsonl.gz must be UTF-8"),
     ("cut.jsonl", {}, "line 6 of cut.jsonl must be JSON: "),
     ("list.jsonl", {}, "line 5 of list.jsonl must be a JSON object, got '\\[\"text\"\\]'"),
+    ("half.jsonl", {}, "line 5 of half.jsonl has the half of one, U\\+D83D"),
+    ("nested.jsonl", {}, "line 5 of nested.jsonl must be JSON that is less nested"),
+    ("long.jsonl", {}, "line 5 of long.jsonl must be JSON: Exceeds the limit"),
+    ("missing.jsonl", {"text": "t", "skip_missing": True}, "of missing.jsonl, .* got 't'"),
     ("number.jsonl", {}, "column 'text' .* must hold text, got 5 in line 5 of number.jsonl"),
     ("numbers.parquet", {}, "column 'text' .* must hold text, got 1 in row 0 of numbers.parquet"),
     ("missing.jsonl", {}, "line 5 of missing.jsonl, 'txt', 'id', got 'text'"),
@@ -280,6 +319,41 @@ def test_corpora_say_which_tokenizer_they_need():
     write_all(records())
     assert isinstance(Text("c.jsonl").tokenizer, cj.corpus.ByteTokenizer)
     assert isinstance(cj.corpus.Grammar().tokenizer, cj.corpus.WordTokenizer)
+
+
+def test_what_becomes_of_documents_is_counted_and_limited():
+    rows = [f"text {i}" for i in range(16)] + ["text 1"] * 3 + ["long " * 20] * 8 + [""]
+    pd.DataFrame({"text": rows}).to_json("c.jsonl", orient="records", lines=True)
+    corpus = Text("c.jsonl", test_fraction=0.5)
+    task = cj.LanguageModel(corpus, context=64)
+    found = task.survey
+    assert (found.documents, found.skipped, found.longer) == (27, 1, 8)
+    assert found.duplicated == len(corpus.train) - len(set(corpus.train)) > 0
+    assert found.leaked == sum(text in corpus.test for text in corpus.train) > 0
+    assert "27; 1 without text, left out; 8 longer than the context; " in str(found)
+    with pytest.raises(ValueError, match=r"at least 0.296, got 0.2: 8 of 27 .*longer='truncate'"):
+        cj.LanguageModel(corpus, context=64, most_dropped=0.2)
+    kept = cj.LanguageModel(corpus, context=64, longer="split", most_dropped=0.2)
+    assert (
+        kept.n_samples
+        > len(corpus.train)
+        == cj.LanguageModel(corpus, context=64, longer="truncate", most_dropped=0.2).n_samples
+    )
+
+
+def test_a_tokenizer_that_spoils_the_form_of_a_chat_is_refused():
+    """With a space before the first word no document starts with its prompt any more."""
+    write_all(records())
+    corpus = Text("c.jsonl", prompt="prompt", response="response")
+    train_bpe(corpus.train, 300, "plain.json")
+    with open("plain.json", encoding="utf-8") as file:
+        written = json.load(file)
+    written["pre_tokenizer"]["add_prefix_space"] = True
+    with open("spaced.json", "w", encoding="utf-8") as file:
+        json.dump(written, file)
+    cj.LanguageModel(corpus, tokenizer=FileTokenizer("plain.json"))
+    with pytest.raises(ValueError, match=r"of 18 real ones 18 would not be accepted.*' user: ask"):
+        cj.LanguageModel(corpus, tokenizer=FileTokenizer("spaced.json"))
 
 
 def test_documents_that_have_not_ended_are_not_accepted():

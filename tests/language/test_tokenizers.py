@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import jaxtyping
 import numpy as np
@@ -20,6 +22,7 @@ from collapse_jax.language.corpora import (
     train_bpe,
 )
 
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
 TEXTS = [
     "",
     "plain",
@@ -124,6 +127,104 @@ def test_special_tokens_are_found(tmp_path):
         found()
 
 
+def test_special_tokens_are_those_that_transformers_would_take(tmp_path):
+    """Of old versions special_tokens_map.json decides; ids of the model serve where none does."""
+    special = ("<a>", "<b>", "<c>", "<d>", "</s>", "<s>")
+    small_file(special=special)
+
+    def found(**files):
+        for name in ("tokenizer_config", "special_tokens_map", "generation_config", "config"):
+            content = json.dumps(files[name]) if name in files else "{}"
+            (tmp_path / f"{name}.json").write_text(content)
+        return special[FileTokenizer(tmp_path).eos_id]
+
+    ids = {"generation_config": {"eos_token_id": [2, 0]}, "config": {"eos_token_id": 3}}
+    assert found() == "</s>"
+    assert found(config=ids["config"]) == "<d>"
+    assert found(**ids) == "<c>"
+    assert found(tokenizer_config={"eos_token": None}, **ids) == "<c>"
+    named = {"special_tokens_map": {"eos_token": {"content": "<a>"}}, **ids}
+    assert found(**named) == "<a>"
+    assert found(tokenizer_config={"eos_token": "<b>"}, **named) == "<a>"
+    new = {"eos_token": "<b>", "added_tokens_decoder": {}}
+    assert found(tokenizer_config=new, **named) == "<b>"
+    assert found(config={"eos_token_id": 10_000}) == "</s>"
+
+
+def gpt2_files(folder, **config):
+    """The two files of a tokenizer that was trained, without its tokenizer.json."""
+    train_bpe(CORPUS, 300, "whole.json")
+    with open("whole.json", encoding="utf-8") as file:
+        model = json.load(file)["model"]
+    folder.mkdir(exist_ok=True)
+    merges = "".join(f"{' '.join(pair)}\n" for pair in model["merges"])
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}", encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_the_old_files_of_gpt2_are_converted(tmp_path):
+    folder = gpt2_files(tmp_path / "old", tokenizer_class="GPT2Tokenizer")
+    old, new = FileTokenizer(folder), FileTokenizer("whole.json")
+    for text in (*TEXTS, *CORPUS[:20]):
+        assert old.encode(text) == new.encode(text)
+        assert old.decode(old.encode(text)) == text
+    assert (old.bos_id, old.eos_id, old.vocab_size) == (new.bos_id, new.eos_id, new.vocab_size)
+    assert old.tokens == new.tokens
+
+
+def test_other_tokenizers_are_refused_and_never_become_bytes(tmp_path):
+    """A checkpoint learns texts in its own tokens, or says that it has none."""
+    corpus = tmp_path / "c.txt"
+    corpus.write_text("\n".join(CORPUS).replace("user", "USER"))
+    checkpoint = CHECKPOINTS / "gpt2"
+
+    def model(**files):
+        folder = tmp_path / f"model-{len(list(tmp_path.iterdir()))}"
+        shutil.copytree(checkpoint, folder)
+        for name, content in files.items():
+            (folder / name.replace("_json", ".json").replace("_model", ".model")).write_text(
+                content
+            )
+        return lambda: cj.LanguageModel(cj.corpus.Text(corpus), checkpoint=folder)
+
+    refused(r"tokenizer must be given: there is none in .*ByteTokenizer\(\)", model())
+    refused(r"has tokenizer.model. Load it by AutoTokenizer", model(tokenizer_model="x"))
+    refused(r"has vocab.json. Load it by AutoTokenizer", model(vocab_json="{}"))
+    folder = gpt2_files(tmp_path / "qwen", tokenizer_class="Qwen2Tokenizer")
+    refused(r"has vocab.json, merges.txt of a Qwen2Tokenizer", lambda: FileTokenizer(folder))
+
+
+def test_a_file_tokenizer_is_described_and_made_again(tmp_path, monkeypatch):
+    small_file()
+    tokenizer = FileTokenizer("tokenizer.json", eos="<bos>")
+    written = json.loads(json.dumps(cj.config.describe(tokenizer)))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cj.config.rebuild(written).eos_id == tokenizer.eos_id == 1
+    small_file("../tokenizer.json", special=("<unk>", "<bos>", "<end>"))
+    refused("FileTokenizer must be that of the run, and", lambda: cj.config.rebuild(written))
+
+
+def test_ids_without_a_token_are_known():
+    small_file()
+    tokenizer = FileTokenizer("tokenizer.json")
+    assert tokenizer.possible(259) is None
+    np.testing.assert_array_equal(tokenizer.possible(300), np.arange(300) < 259)
+    with open("tokenizer.json", encoding="utf-8") as file:
+        written = json.load(file)
+    written["model"]["vocab"]["a"] = 270  # with a hole before it
+    with open("hole.json", "w", encoding="utf-8") as file:
+        json.dump(written, file)
+    known = FileTokenizer("hole.json").possible(271)
+    assert known.sum() == 259
+    assert known[270]
+    assert not known[259:270].any()
+    assert ByteTokenizer().possible(257) is None
+    np.testing.assert_array_equal(ByteTokenizer().possible(260), np.arange(260) < 257)
+
+
 def test_gpt2_has_one_token_for_both_ends():
     small_file(special=("<|endoftext|>",))
     tokenizer = FileTokenizer("tokenizer.json")
@@ -132,7 +233,7 @@ def test_gpt2_has_one_token_for_both_ends():
 
 def test_files_that_are_no_tokenizers(tmp_path):
     (tmp_path / "broken.json").write_text('{"model": 3}')
-    with pytest.raises(ValueError, match=r"must be a tokenizer\.json; broken\.json is not: "):
+    with pytest.raises(ValueError, match=r"must be a tokenizer\.json; .*/broken\.json is not: "):
         FileTokenizer("broken.json")
     with pytest.raises(ValueError, match=r"there is no file .*tokenizer\.json"):
         FileTokenizer(tmp_path)
@@ -170,14 +271,29 @@ def test_rows_of_tokens():
         [195, 169, 256, 0, 0],
     ]
     assert encoded.lengths.tolist() == [4, 1, 5, 3]
-    assert encoded.dropped == 1
+    assert encoded.longer == 1
     assert encoded.tokens.dtype == encoded.lengths.dtype == np.int32
     texts = decode_documents(encoded.tokens, encoded.lengths, ByteTokenizer())
     assert texts == ["abc", "", "abcd", "é"]
     first = encode_documents(documents, ByteTokenizer(), context=5, n_documents=2)
-    assert (first.lengths.tolist(), first.dropped) == ([4, 1], 1)
+    assert (first.lengths.tolist(), first.longer) == ([4, 1], 1)
     many = encode_documents(["a"] * 2500, ByteTokenizer(), context=2)
     assert many.tokens.shape == (2500, 2)
+
+
+def test_what_does_not_fit_is_dropped_cut_or_split():
+    documents, tokenizer = ["abcdefg", "abc", "abcd"], ByteTokenizer()
+
+    def rows(longer):
+        found = encode_documents(documents, tokenizer, context=4, longer=longer)
+        assert found.longer == 2
+        return [row[:n].tolist() for row, n in zip(found.tokens, found.lengths, strict=True)]
+
+    whole, first, end = [97, 98, 99, 256], [97, 98, 99, 100], [256]
+    assert rows("drop") == [whole]
+    assert rows("truncate") == [first, whole, first]
+    assert rows("split") == [first, [101, 102, 103, 256], whole, first, end]
+    refused("longer must be one of .*'truncate'", lambda: rows("cut"))
 
 
 def test_a_row_that_was_cut_by_sampling_is_decoded_whole():
@@ -189,7 +305,7 @@ def test_documents_of_the_grammar_fit_its_context():
     grammar = cj.corpus.Grammar()
     texts = grammar.sample(300)
     encoded = encode_documents(texts, grammar.tokenizer, grammar.max_length, n_documents=300)
-    assert encoded.dropped == 0
+    assert encoded.longer == 0
     assert np.isfinite(grammar.log_probabilities(*encoded[:2])).all()
     assert decode_documents(*encoded[:2], grammar.tokenizer) == texts
 

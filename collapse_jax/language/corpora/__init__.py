@@ -10,19 +10,19 @@
 """
 
 from collapse_jax.language.corpora.base import AbstractCorpus
-from collapse_jax.language.corpora.bpe import train_bpe
 from collapse_jax.language.corpora.chat import format_chat, is_chat, split_chat
 from collapse_jax.language.corpora.encoding import Encoded, decode_documents, encode_documents
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.measures import distinct_documents
 from collapse_jax.language.corpora.text import AbstractText, Hub, Text
-from collapse_jax.language.corpora.tokenizers import (
+from collapse_jax.language.tokenizers.base import (
     AbstractTokenizer,
     ByteTokenizer,
-    FileTokenizer,
     WordTokenizer,
     check_vocabulary,
 )
+from collapse_jax.language.tokenizers.bpe import train_bpe
+from collapse_jax.language.tokenizers.files import FileTokenizer
 
 __all__ = [
     "AbstractCorpus",

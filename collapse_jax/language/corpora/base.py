@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 
 from collapse_jax.language.corpora.chat import is_chat
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
 
 class AbstractCorpus(ABC):

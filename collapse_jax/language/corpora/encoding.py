@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Int
 
 from collapse_jax.basics import checks
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
+LONGER = ("drop", "truncate", "split")
+"""What may become of a document that is longer than the context."""
 _AT_ONCE = 1000  # documents encoded together: the library's own records of them are large
 
 
@@ -21,7 +23,7 @@ class Encoded(NamedTuple):
 
     tokens: Int[np.ndarray, "n context"]
     lengths: Int[np.ndarray, " n"]  # EOS included
-    dropped: int  # documents that are longer than the context
+    longer: int  # documents that do not fit into the context
 
 
 def encode_documents(
@@ -29,43 +31,54 @@ def encode_documents(
     tokenizer: AbstractTokenizer,
     context: int,
     n_documents: int | None = None,
+    longer: str = "drop",
 ) -> Encoded:
-    """Documents as rows of token ids. What does not fit is dropped, not cut.
+    """Documents as rows of token ids, each with EOS at its end.
+
+    Of what does not fit, parts make rows without EOS, as long as the context.
 
     Args:
         documents: the texts.
         tokenizer: what makes ids of them.
         context: tokens per row; a document needs one of them for its EOS.
         n_documents: keep the first so many that fit. Default all.
+        longer: what becomes of a document that does not fit: `"drop"` leaves it out,
+            `"truncate"` keeps its beginning, `"split"` all its parts, of which the last has EOS.
 
     Raises:
         ValueError: where no document fits, or fewer than asked for, and says how many were dropped.
 
     Example:
-        >>> from collapse_jax.language.corpora.tokenizers import ByteTokenizer
+        >>> from collapse_jax.language.tokenizers.base import ByteTokenizer
         >>> encode_documents(["no", "not this"], ByteTokenizer(), context=4)
-        Encoded(tokens=array([[110, 111, 256,   0]], dtype=int32), lengths=array([3], dtype=int32), dropped=1)
+        Encoded(tokens=array([[110, 111, 256,   0]], dtype=int32), lengths=array([3], dtype=int32), longer=1)
     """  # noqa: E501
     context = checks.whole_number("context", context)
     if n_documents is not None:
         n_documents = checks.whole_number("n_documents", n_documents)
+    checks.one_of("longer", longer, LONGER)
     kept: list[np.ndarray] = []
+    n_longer = 0
     for first in range(0, len(documents), _AT_ONCE):
         for ids in tokenizer.encode_all(documents[first : first + _AT_ONCE]):
-            if len(ids) < context:
-                kept.append(np.array([*ids, tokenizer.eos_id], np.int32))
-    dropped = len(documents) - len(kept)
+            row = np.array([*ids, tokenizer.eos_id], np.int32)
+            parts = [row[i : i + context] for i in range(0, len(row), context)]
+            n_longer += len(parts) > 1
+            kept += {"drop": parts if len(parts) == 1 else [], "truncate": parts[:1]}.get(
+                longer, parts
+            )
     if len(kept) < (n_documents or 1):
         wanted = "1 or more documents" if n_documents is None else f"{n_documents:,} documents"
         raise ValueError(
             f"corpus must have {wanted} that fit into the context of {context:,} tokens, "
-            f"got {len(kept):,} ({dropped:,} of {len(documents):,} are longer and were dropped)"
+            f"got {len(kept):,} ({n_longer:,} of {len(documents):,} are longer and were dropped); "
+            "longer='truncate' or longer='split' keeps them"
         )
     kept = kept[:n_documents]
     tokens = np.zeros((len(kept), context), np.int32)
     for row, ids in zip(tokens, kept, strict=True):
         row[: len(ids)] = ids
-    return Encoded(tokens, np.array([len(ids) for ids in kept], np.int32), dropped)
+    return Encoded(tokens, np.array([len(ids) for ids in kept], np.int32), n_longer)
 
 
 def decode_documents(

@@ -12,7 +12,7 @@ from collapse_jax.language.corpora import story
 from collapse_jax.language.corpora.automaton import Automaton, tabulate
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.documents import Documents
-from collapse_jax.language.corpora.tokenizers import WordTokenizer
+from collapse_jax.language.tokenizers.base import WordTokenizer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,9 @@ from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.corpora.encoding import encode_documents
 from collapse_jax.language.corpora.grammar import Grammar
+from collapse_jax.language.corpora.surveys import Survey, check_accepted, check_dropped, survey
 from collapse_jax.language.corpora.text import AbstractText
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
 _DEFAULT_SAMPLES, _DEFAULT_TEST = 1024, 512
 _RESERVE = 8  # times n_samples: documents of a grammar that are written out for other tokenizers
@@ -23,8 +24,8 @@ class RealDocuments(NamedTuple):
     n_test: int
     train: Documents | None
     test: Documents | None
-    dropped: int
-    """Documents that are longer than the context."""
+    survey: Survey | None
+    """What became of documents that are not drawn."""
 
 
 def is_drawn(corpus: AbstractCorpus | None, tokenizer: AbstractTokenizer | None) -> bool:
@@ -38,6 +39,9 @@ def real_documents(
     context: int,
     n_samples: int | None,
     n_test: int | None,
+    *,
+    longer: str = "drop",
+    most_dropped: float = 1.0,
 ) -> RealDocuments:
     """The real documents as token ids.
 
@@ -45,7 +49,8 @@ def real_documents(
     many documents as a generation has.
 
     Raises:
-        ValueError: where fewer documents fit into the context than are asked for.
+        ValueError: where fewer documents fit into the context than are asked for, where too many
+            would be dropped, and where most would not be accepted if a model made them.
     """
     for name, size in (("n_samples", n_samples), ("n_test", n_test)):
         if size is not None:
@@ -56,29 +61,34 @@ def real_documents(
         n_samples = _DEFAULT_SAMPLES if n_samples is None else n_samples
         n_test = _DEFAULT_TEST if n_test is None else n_test
         if not isinstance(corpus, Grammar) or tokenizer is None:
-            return RealDocuments(n_samples, n_test, None, None, 0)
+            return RealDocuments(n_samples, n_test, None, None, None)
         if is_drawn(corpus, tokenizer):
             if context < corpus.max_length:
                 raise ValueError(
                     f"context must be at least the {corpus.max_length} tokens of the grammar's "
                     f"longest document, got {context}"
                 )
-            return RealDocuments(n_samples, n_test, None, None, 0)
+            return RealDocuments(n_samples, n_test, None, None, None)
         train_texts = corpus.sample(_RESERVE * n_samples, seed=0)
         test_texts = corpus.sample(n_test, seed=1)
-    train = encode_documents(train_texts, tokenizer, context)
-    test = encode_documents(test_texts, tokenizer, context)
+    train = encode_documents(train_texts, tokenizer, context, longer=longer)
+    test = encode_documents(test_texts, tokenizer, context, longer=longer)
+    skipped = corpus.skipped if isinstance(corpus, AbstractText) else 0
+    found = survey(train_texts, test_texts, skipped, train.longer + test.longer)
+    if longer == "drop":
+        check_dropped(found, most_dropped, context)
+    check_accepted(train, corpus, tokenizer)
     available = len(train.lengths)
     n_samples = available if n_samples is None else n_samples
     n_test = len(test.lengths) if n_test is None else n_test
-    for name, wanted, found in (
+    for name, wanted, rows in (
         ("n_samples", n_samples, train),
         ("n_test", n_test, test),
     ):
-        if wanted > len(found.lengths):
+        if wanted > len(rows.lengths):
             raise ValueError(
-                f"{name} must not exceed the {len(found.lengths):,} documents that fit into the "
-                f"context of {context:,} tokens, got {wanted:,} ({found.dropped:,} longer ones "
+                f"{name} must not exceed the {len(rows.lengths):,} documents that fit into the "
+                f"context of {context:,} tokens, got {wanted:,} ({rows.longer:,} longer ones "
                 "were dropped)"
             )
     return RealDocuments(
@@ -86,5 +96,5 @@ def real_documents(
         n_test,
         Documents(jnp.asarray(train.tokens), jnp.asarray(train.lengths)),
         Documents(jnp.asarray(test.tokens[:n_test]), jnp.asarray(test.lengths[:n_test])),
-        train.dropped + test.dropped,
+        found,
     )

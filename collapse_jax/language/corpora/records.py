@@ -17,25 +17,40 @@ def suffix(path: Path) -> str:
     return "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else [path.suffix]).lower()
 
 
-def read_lines(path: Path, columns: list[str]) -> Iterator[tuple[str, list[Any]]]:
+def read_lines(
+    path: Path, columns: list[str], *, skip_missing: bool = False
+) -> Iterator[tuple[str, list[Any]]]:
     """Where each record of a `.jsonl` or `.jsonl.gz` file is, and its values of some columns.
+
+    Args:
+        path: the file.
+        columns: names of the values.
+        skip_missing: whether a column that a record lacks is None, unless all records lack it.
 
     Raises:
         ValueError: with the number of the line, for what is not UTF-8, not a JSON object, or lacks
             a column.
     """
+    seen: set[str] = set()
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"line {number} of {path} must be JSON: {error}") from None
+        except RecursionError:
+            raise ValueError(f"line {number} of {path} must be JSON that is less nested") from None
+        except ValueError as error:  # the library's own advice on long numbers is for programmers
+            reason = str(error).partition(";")[0]
+            raise ValueError(f"line {number} of {path} must be JSON: {reason}") from None
         if not isinstance(record, dict):
             raise ValueError(f"line {number} of {path} must be a JSON object, got {line[:60]!r}")
+        seen.update(record)
         for name in columns:
-            check_column(name, record, f"line {number} of {path}")
-        yield f"line {number}", [record[name] for name in columns]
+            if not skip_missing:
+                check_column(name, record, f"line {number} of {path}")
+        yield f"line {number}", [record.get(name) for name in columns]
+    for name in columns if skip_missing else ():
+        check_column(name, seen, path)
 
 
 def read_parquet(path: Path, columns: list[str]) -> Iterator[tuple[str, list[Any]]]:

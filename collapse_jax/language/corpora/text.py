@@ -12,7 +12,7 @@ import numpy as np
 from collapse_jax.language.corpora import records
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.chat import format_chat, split_chat
-from collapse_jax.language.corpora.tokenizers import ByteTokenizer
+from collapse_jax.language.tokenizers.base import ByteTokenizer
 from collapse_jax.tasks.parts import tables
 
 
@@ -92,6 +92,7 @@ class AbstractText(AbstractCorpus):
                         f"column {name!r} of the corpus must hold text, got {value!r} in {place} "
                         f"of {source}"
                     )
+                _check_characters(value, f"{place} of {source}")
             if all(value and value.strip() for value in values):
                 documents.append(format_chat(*values) if self.is_chat else values[0])
         self.skipped = n_rows - len(documents)
@@ -106,6 +107,17 @@ class AbstractText(AbstractCorpus):
         rows = np.array(documents, dtype=object)
         halves = tables.split(rows, self.test_fraction, self.split_seed)
         self.train, self.test = tuple(halves.train), tuple(halves.test)
+
+
+def _check_characters(value: str | None, place: str) -> None:
+    """Check that a text can be written: JSON may hold halves of characters."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"texts of the corpus must be of whole characters, and {place} has the half of one, "
+            f"U+{ord(error.object[error.start]):04X}"
+        ) from None
 
 
 class Text(AbstractText):
@@ -127,6 +139,8 @@ class Text(AbstractText):
         split_seed: seed of the split into training and test documents. Default 0.
         published_strip: repeat a fault of the published code, which cuts prompts of generated
             documents by `lstrip("user: ")`. Default False.
+        skip_missing: leave out, and count, records of JSON that lack a column. Default they are
+            refused.
 
     Raises:
         ValueError: for a file that is unreadable, of unknown suffix, not in UTF-8 or not JSON, for
@@ -153,10 +167,13 @@ class Text(AbstractText):
         test_fraction: float = 0.1,
         split_seed: int = 0,
         published_strip: bool = False,
+        skip_missing: bool = False,
     ):
         super().__init__(prompt, response, text, test_fraction, split_seed, published_strip)
-        self.path, self.separator = str(path), separator
-        path = Path(path)
+        self.skip_missing = bool(skip_missing)
+        # The whole path, so that the run can be made again from another folder.
+        self.path, self.separator = str(Path(path).expanduser().absolute()), separator
+        path = Path(path).expanduser()
         kind = records.check_suffix(path)
         if not separator:
             raise ValueError("separator must not be empty")
@@ -170,7 +187,7 @@ class Text(AbstractText):
         elif kind == ".parquet":
             rows = records.read_parquet(path, self._columns)
         else:
-            rows = records.read_lines(path, self._columns)
+            rows = records.read_lines(path, self._columns, skip_missing=self.skip_missing)
         self._split(self._documents(rows, path))
 
 

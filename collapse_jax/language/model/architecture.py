@@ -1,12 +1,51 @@
-"""What a decoder is made of: one description for the GPT-2, Llama-2 and Gemma-2 families."""
+"""What a decoder is made of: one description for GPT-2, Llama, Mistral, Qwen and Gemma."""
 
 import dataclasses
 from typing import Any, Literal
 
 from collapse_jax.basics import checks
 
-Family = Literal["gpt2", "llama", "gemma2"]
+Family = Literal["gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"]
 ACTIVATIONS = ("gelu", "gelu_tanh", "silu", "relu")
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+    """How rotary positions are stretched over a longer context than that of the first training.
+
+    Angles are divided by `factor`. With the other three, as in Llama-3, only those are that turn
+    fewer than `low` times within `context`; those that turn more than `high` times stay, and
+    those in between are interpolated.
+
+    Args:
+        factor: what angles are divided by.
+        low: turns within `context`. Default none.
+        high: turns within `context`, more than `low`. Default none.
+        context: the first training's. Default none: all angles are divided.
+
+    Raises:
+        ValueError: for arguments outside these ranges (`TypeError` for those of another type).
+    """
+
+    factor: float
+    low: float | None = None
+    high: float | None = None
+    context: int | None = None
+
+    def __post_init__(self):
+        checks.positive_number("factor", self.factor)
+        given = [value is not None for value in (self.low, self.high, self.context)]
+        if any(given) != all(given):
+            raise ValueError(
+                "low, high and context must be given together, "
+                f"got {self.low}, {self.high} and {self.context}"
+            )
+        if self.low is not None and self.high is not None:
+            checks.positive_number("low", self.low)
+            checks.positive_number("high", self.high)
+            checks.whole_number("context", self.context)
+            if self.high <= self.low:
+                raise ValueError(f"high must be above low, {self.low}, got {self.high}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,13 +64,17 @@ class Architecture:
         mlp_width: inner size of the MLP. Default `4 * width`.
         positions: `"learned"` adds an embedding per position, `"rotary"` turns queries and keys.
         rope_theta: base of the rotary wavelengths.
+        rope_scaling: how they are stretched, a `RopeScaling`. Default not at all.
+        local_rope_theta: base in layers that have a window, where nothing is stretched. Default
+            those layers are as the others.
         norm: `"layer"` (LayerNorm, with bias) or `"rms"`.
         norm_eps: added to the variance or mean square.
         unit_offset: whether a norm multiplies by `1 + scale` (Gemma) and not by `scale`.
         activation: `"gelu"`, `"gelu_tanh"` (its approximation by tanh), `"silu"` or `"relu"`.
         gated: whether the activated half of the MLP multiplies a linear half (SwiGLU, GeGLU).
-        attention_bias: whether the linear maps of attention and MLP have biases.
-        mlp_bias: whether the linear maps of attention and MLP have biases.
+        attention_bias: whether the maps to queries, keys and values have biases.
+        out_bias: whether the map from attention's heads has one. Default as `attention_bias`.
+        mlp_bias: whether the linear maps of the MLP have biases.
         tied_head: whether the token embedding is also the output layer.
         query_scalar: attention scores are divided by its square root. Default `head_dim`.
         attention_cap: soft caps, `cap * tanh(score / cap)`, on the scores of attention
@@ -39,6 +82,7 @@ class Architecture:
         final_cap: see `attention_cap`.
         windows: for each layer the number of latest tokens that a token sees, itself included, or
             `None` for all. Default all, in every layer.
+        qk_norm: whether queries and keys are normalised, before they are turned.
         post_norms: whether attention and MLP are also normalised after they have acted.
         scale_embedding: whether token embeddings are multiplied by the square root of `width`.
 
@@ -62,18 +106,22 @@ class Architecture:
     mlp_width: int = None  # pyright: ignore[reportAssignmentType]
     positions: str = "learned"
     rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
+    local_rope_theta: float | None = None
     norm: str = "layer"
     norm_eps: float = 1e-5
     unit_offset: bool = False
     activation: str = "gelu_tanh"
     gated: bool = False
     attention_bias: bool = True
+    out_bias: bool | None = None
     mlp_bias: bool = True
     tied_head: bool = True
     query_scalar: float = None  # pyright: ignore[reportAssignmentType]
     attention_cap: float | None = None
     final_cap: float | None = None
     windows: tuple[int | None, ...] = ()
+    qk_norm: bool = False
     post_norms: bool = False
     scale_embedding: bool = False
 
@@ -91,6 +139,7 @@ class Architecture:
         for name in ("kv_heads", "head_dim", "mlp_width"):
             checks.whole_number(name, getattr(self, name))
         self._default("query_scalar", float(self.head_dim))
+        self._default("out_bias", self.attention_bias)
         if self.heads % self.kv_heads:
             raise ValueError(
                 f"kv_heads must divide the number of heads, {self.heads}, got {self.kv_heads}"
@@ -102,7 +151,7 @@ class Architecture:
         checks.one_of("activation", self.activation, ACTIVATIONS)
         for name in ("rope_theta", "norm_eps", "query_scalar"):
             checks.positive_number(name, getattr(self, name))
-        for name in ("attention_cap", "final_cap"):
+        for name in ("attention_cap", "final_cap", "local_rope_theta"):
             if getattr(self, name) is not None:
                 checks.positive_number(name, getattr(self, name))
         self._check_windows()
@@ -133,7 +182,15 @@ class Architecture:
         """The family whose checkpoints have this structure."""
         if self.positions == "learned":
             return "gpt2"
-        return "gemma2" if self.post_norms else "llama"
+        if self.post_norms:
+            return "gemma3_text" if self.qk_norm else "gemma2"
+        if self.unit_offset:
+            return "gemma"
+        if self.qk_norm:
+            return "qwen3"
+        if self.attention_bias and not self.out_bias:
+            return "qwen2"
+        return "mistral" if any(self.windows) else "llama"
 
     @property
     def n_parameters(self) -> int:
@@ -145,7 +202,11 @@ class Architecture:
         queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
         attention = 2 * self.width * (queries + keys)
         if self.attention_bias:
-            attention += queries + 2 * keys + self.width
+            attention += queries + 2 * keys
+        if self.out_bias:
+            attention += self.width
+        if self.qk_norm:
+            attention += 2 * self.head_dim
         inner = self.mlp_width * (2 if self.gated else 1)
         mlp = self.width * (inner + self.mlp_width)
         if self.mlp_bias:

@@ -9,17 +9,44 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-Rotation = tuple[Float[Array, "*positions half"], Float[Array, "*positions half"]]
+from collapse_jax.language.model.architecture import RopeScaling
+
+Rotation = tuple[Float[Array, "... half"], Float[Array, "... half"]]
 
 
-def rotation(positions: Int[Array, "*positions"], head_dim: int, theta: float) -> Rotation:
-    """Cosines and sines of the angles by which positions turn the pairs of a head's entries.
+def frequencies(
+    head_dim: int, theta: float, scaling: RopeScaling | None = None
+) -> Float[np.ndarray, " half"]:
+    """By how much each pair of a head's entries turns from one position to the next.
 
     Source:
-        Su et al. 2021, arXiv 2104.09864, equation 15.
+        Su et al. 2021, arXiv 2104.09864, equation 15; the scaling of arXiv 2407.21783, as the
+        published code has it.
     """
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    angles = positions[..., None].astype(jnp.float32) / np.float32(theta) ** exponents
+    turns = np.float32(1.0) / np.float32(theta) ** exponents
+    if scaling is None:
+        return turns
+    stretched = turns / np.float32(scaling.factor)
+    if scaling.low is None or scaling.high is None or scaling.context is None:
+        return stretched
+    within = scaling.context * turns / np.float32(2 * np.pi)
+    kept = np.clip((within - scaling.low) / (scaling.high - scaling.low), 0.0, 1.0)
+    return (kept * turns + (1.0 - kept) * stretched).astype(np.float32)
+
+
+def rotation(
+    positions: Int[Array, "*positions"], frequencies: Float[np.ndarray, "*kinds half"]
+) -> Rotation:
+    """Cosines and sines of the angles by which positions turn the pairs of a head's entries.
+
+    Args:
+        positions: of tokens.
+        frequencies: from `frequencies`, for one kind of layers, or stacked for several.
+    """
+    first = (1,) * positions.ndim
+    steps = frequencies.reshape(*frequencies.shape[:-1], *first, frequencies.shape[-1])
+    angles = positions[..., None].astype(jnp.float32) * steps
     return jnp.cos(angles), jnp.sin(angles)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -26,7 +27,7 @@ Cache = tuple[tuple[Array, Array], ...]
 
 
 class Decoder(nnx.Module):
-    """A transformer of the GPT-2, Llama-2 or Gemma-2 family.
+    """A transformer of the families of `Architecture`: GPT-2, Llama, Mistral, Qwen, Gemma.
 
     Everything may be vmapped over parameters. The start is GPT-2's: normal weights, those that
     write into the residual stream smaller by `sqrt(2 * depth)`, zero biases, norms that do nothing.
@@ -103,23 +104,23 @@ class Decoder(nnx.Module):
         """
         self._check_length("tokens must have at most as many columns as", tokens.shape[1])
         positions = jnp.arange(tokens.shape[1])
-        x, rotation = self._embed(tokens, positions), self._rotation(positions)
+        x, rotations = self._embed(tokens, positions), self._rotations(positions)
         if not self.scan:
             for layer, window in zip(self.layers, self.architecture.windows, strict=True):
                 graphdef, state = nnx.split(layer)
-                apply = _applied(graphdef, rotation, window)
+                apply = _applied(graphdef, self._pick(rotations, window is not None), window)
                 x = (jax.checkpoint(apply) if self.remat else apply)(x, state)
             return self.norm(x)
 
         graphdef, stacked = nnx.split(self.layers)
 
-        def body(x: Array, scanned: tuple[Any, Any]) -> tuple[Array, None]:
-            state, window = scanned
-            return _applied(graphdef, rotation, window)(x, state), None
+        def body(x: Array, scanned: tuple[Any, Any, Any]) -> tuple[Array, None]:
+            state, window, local = scanned
+            return _applied(graphdef, self._pick(rotations, local), window)(x, state), None
 
         if self.remat:
             body = jax.checkpoint(body, prevent_cse=False)
-        x, _ = lax.scan(body, x, (stacked, self._scanned_windows()))
+        x, _ = lax.scan(body, x, (stacked, *self._scanned_windows()))
         return self.norm(x)
 
     def logits(self, hidden: Residual) -> Float[Array, "*batch vocab"]:
@@ -161,12 +162,13 @@ class Decoder(nnx.Module):
         Returns:
             logits in float32, and the cache with `position` filled.
         """
-        x, rotation = self._embed(token, position), self._rotation(position)
+        x, rotations = self._embed(token, position), self._rotations(position)
         if not self.scan:
             filled = []
             for layer, window, kept in zip(
                 self.layers, self.architecture.windows, cache, strict=True
             ):
+                rotation = self._pick(rotations, window is not None)
                 x, grown = layer.step(x, rotation, window, position, kept)
                 filled.append(grown)
             return self.logits(self.norm(x)), tuple(filled)
@@ -175,15 +177,16 @@ class Decoder(nnx.Module):
 
         # The cache is carried: as a scanned input it would be copied whole at every step.
         def body(
-            carry: tuple[Array, tuple[Array, Array]], scanned: tuple[Any, Any, Array]
+            carry: tuple[Array, tuple[Array, Array]], scanned: tuple[Any, Any, Any, Array]
         ) -> tuple[tuple[Array, tuple[Array, Array]], None]:
             x, kept = carry
-            state, window, index = scanned
+            state, window, local, index = scanned
             layer = nnx.merge(graphdef, state)
+            rotation = self._pick(rotations, local)
             return layer.step(x, rotation, window, position, kept, index), None
 
         index = jnp.arange(self.architecture.depth)
-        scanned = (stacked, self._scanned_windows(), index)
+        scanned = (stacked, *self._scanned_windows(), index)
         (x, kept), _ = lax.scan(body, (x, cache[0]), scanned)
         return self.logits(self.norm(x)), (kept,)
 
@@ -195,18 +198,31 @@ class Decoder(nnx.Module):
             x = x + self.positions[...][positions].astype(self.dtype)
         return constrain(x, DATA)
 
-    def _rotation(self, positions: Int[Array, "*time"]) -> attention.Rotation | None:
+    def _rotations(self, positions: Int[Array, "*time"]) -> attention.Rotation | None:
+        """Rotations of layers without a window and, where they differ, of those with one."""
         arch = self.architecture
         if arch.positions == "learned":
             return None
-        return attention.rotation(positions, arch.head_dim, arch.rope_theta)
+        steps = attention.frequencies(arch.head_dim, arch.rope_theta, arch.rope_scaling)
+        if arch.local_rope_theta is not None:
+            local = attention.frequencies(arch.head_dim, arch.local_rope_theta)
+            steps = np.stack([steps, local])
+        return attention.rotation(positions, steps)
 
-    def _scanned_windows(self) -> Int[Array, " depth"] | None:
-        """A window for each layer, the context where all tokens are seen."""
+    def _pick(self, rotations: attention.Rotation | None, local: Any) -> attention.Rotation | None:
+        """The rotation of a layer, which has a window or not."""
+        if rotations is None or self.architecture.local_rope_theta is None:
+            return rotations
+        index = local if isinstance(local, jax.Array) else int(bool(local))
+        return rotations[0][index], rotations[1][index]
+
+    def _scanned_windows(self) -> tuple[Int[Array, " depth"] | None, Int[Array, " depth"] | None]:
+        """For each layer its window, the context where it has none, and whether it has one."""
         windows = self.architecture.windows
         if all(window is None for window in windows):
-            return None
-        return jnp.asarray([window or self.architecture.context for window in windows])
+            return None, None
+        local = jnp.asarray([int(window is not None) for window in windows])
+        return jnp.asarray([window or self.architecture.context for window in windows]), local
 
     def _check_length(self, rule: str, length: int) -> None:
         if length > self.architecture.context:

@@ -72,13 +72,20 @@ class Linear(nnx.Module):
 class Norm(nnx.Module):
     """LayerNorm or RMSNorm of the last axis, in float32."""
 
-    def __init__(self, architecture: Architecture, dtype: jnp.dtype, param_dtype: jnp.dtype):
+    def __init__(
+        self,
+        architecture: Architecture,
+        dtype: jnp.dtype,
+        param_dtype: jnp.dtype,
+        size: int | None = None,
+    ):
+        size = architecture.width if size is None else size
         self.centred = architecture.norm == "layer"
         self.eps = architecture.norm_eps
         self.offset = 1.0 if architecture.unit_offset else 0.0
         self.dtype = dtype
-        self.scale = nnx.Param(jnp.full(architecture.width, 1.0 - self.offset, param_dtype))
-        self.bias = nnx.Param(jnp.zeros(architecture.width, param_dtype)) if self.centred else None
+        self.scale = nnx.Param(jnp.full(size, 1.0 - self.offset, param_dtype))
+        self.bias = nnx.Param(jnp.zeros(size, param_dtype)) if self.centred else None
 
     def __call__(self, x: Residual) -> Residual:
         x = x.astype(jnp.float32)
@@ -108,15 +115,18 @@ class Attention(nnx.Module):
         param_dtype: jnp.dtype,
     ):
         heads = (architecture.kv_heads, architecture.groups)
-        linear = functools.partial(
-            Linear, bias=architecture.attention_bias, dtype=dtype, param_dtype=param_dtype
-        )
+        types = {"dtype": dtype, "param_dtype": param_dtype}
         first, second = jax.random.split(key)
         qkv = (heads[0], heads[1] + 2, architecture.head_dim)
-        self.qkv = linear(first, (architecture.width,), qkv, std=std)
+        biased = architecture.attention_bias
+        self.qkv = Linear(first, (architecture.width,), qkv, bias=biased, std=std, **types)
         out = (*heads, architecture.head_dim)
         out_std = std / math.sqrt(2 * architecture.depth)
-        self.out = linear(second, out, (architecture.width,), std=out_std)
+        biased = bool(architecture.out_bias)
+        self.out = Linear(second, out, (architecture.width,), bias=biased, std=out_std, **types)
+        norm = functools.partial(Norm, architecture, **types, size=architecture.head_dim)
+        self.query_norm = norm() if architecture.qk_norm else None
+        self.key_norm = norm() if architecture.qk_norm else None
         self.groups = architecture.groups
         self.scale = architecture.query_scalar**-0.5
         self.cap = architecture.attention_cap
@@ -165,6 +175,10 @@ class Attention(nnx.Module):
     ) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
         qkv = self.qkv(x)
         turning, values = qkv[..., : self.groups + 1, :], qkv[..., self.groups + 1, :]
+        if self.query_norm is not None and self.key_norm is not None:
+            parts = turning[..., : self.groups, :], turning[..., self.groups :, :]
+            normed = self.query_norm(parts[0]), self.key_norm(parts[1])
+            turning = jnp.concatenate(normed, axis=-2)
         if rotation is not None:
             turning = attention.rotate(turning, *(part[..., None, None, :] for part in rotation))
         return turning[..., : self.groups, :], turning[..., self.groups, :], values

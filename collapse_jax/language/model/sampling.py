@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -91,6 +92,7 @@ def sample(
     *,
     bos_id: int,
     eos_id: int,
+    possible: Bool[np.ndarray, " vocab"] | None = None,
     settings: Sampling | None = None,
 ) -> tuple[Documents, Bool[Array, " n"]]:
     """`n` independent documents, each from BOS to EOS. Pure; can be vmapped over replicates.
@@ -105,6 +107,7 @@ def sample(
         length: tokens of the longest document, EOS included, at most the decoder's context.
         bos_id: the token in front of a document.
         eos_id: the token at its end.
+        possible: which entries of the vocabulary are tokens; others are never drawn. Default all.
         settings: from which law tokens are drawn. Default the model's.
 
     Returns:
@@ -124,6 +127,7 @@ def sample(
 
     def step(state: _Progress) -> _Progress:
         scores, cache = model.step(state.token, state.position, state.cache)
+        scores = scores if possible is None else jnp.where(possible, scores, -jnp.inf)
         uniform = lax.dynamic_index_in_dim(uniforms, state.position, keepdims=False)
         drawn = draw_index(settings.weights(scores), uniform)
         token = jnp.where(state.finished, 0, drawn)

@@ -1,15 +1,16 @@
 """Checkpoints in the format of Hugging Face: read what transformers wrote, and the reverse."""
 
+import dataclasses
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from collapse_jax.basics import checks
@@ -18,10 +19,19 @@ from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.layers import floating_type
 from collapse_jax.language.weights import tensors
+from collapse_jax.language.weights.companions import COMPANIONS
 from collapse_jax.language.weights.configuration import read_config, write_config
+from collapse_jax.language.weights.stored import (
+    INDEX,
+    WHOLE,
+    Stored,
+    differ,
+    read_json,
+    read_tensor,
+    stored_tensors,
+)
 from collapse_jax.machines import hosts
 
-_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Buffers that old checkpoints have beside the parameters.
@@ -31,7 +41,7 @@ _BUFFER = re.compile(r".*(\.attn\.(bias|masked_bias)|rotary_emb\.inv_freq)")
 def load(
     source: str | Path, *, param_dtype: Any = jnp.float32, scan: bool = False
 ) -> tuple[Architecture, Params]:
-    """Read a checkpoint of the GPT-2, Llama-2 or Gemma-2 family.
+    """Read a checkpoint of a family of `configuration.CLASSES`.
 
     Args:
         source: a folder with config.json and safetensors, or a name on the Hugging Face hub.
@@ -49,8 +59,9 @@ def load(
     """
     dtype = floating_type("param_dtype", param_dtype)
     folder = find(source)
-    architecture = load_architecture(folder)
-    stored = _stored_tensors(folder)
+    config = read_config(read_json(folder / "config.json"))
+    stored = stored_tensors(folder)
+    architecture = _with_stored_head(config, stored)
     arrays = tensors.allocate(architecture, dtype, scan=scan)
     places = list(tensors.places(architecture, arrays))
     names = _match(folder, architecture, places, stored)
@@ -60,13 +71,29 @@ def load(
     for file, inside in by_file.items():
         with safe_open(file, framework="np") as handle:
             for place in inside:
-                place.write(handle.get_tensor(names[place.name]))
+                place.write(read_tensor(stored, names[place.name], handle))
     return architecture, tensors.as_params(arrays)
 
 
 def load_architecture(source: str | Path) -> Architecture:
-    """The architecture of a checkpoint; reads config.json only. Raises as `load` does."""
-    return read_config(_read_json(find(source) / "config.json"))
+    """The architecture of a checkpoint, before its weights are read. Raises as `load` does.
+
+    It is that of config.json. Where that says that the embedding is the head as well, and the
+    weights have a head that differs, the model has a head of its own, as in transformers.
+    """
+    folder = find(source)
+    architecture = read_config(read_json(folder / "config.json"))
+    if not any((folder / name).is_file() for name in (WHOLE, INDEX)):
+        return architecture  # `load` says that they are missing
+    return _with_stored_head(architecture, stored_tensors(folder))
+
+
+def _with_stored_head(architecture: Architecture, stored: Mapping[str, Stored]) -> Architecture:
+    embedding = tensors.embedding(architecture, stored)
+    tied = architecture.tied_head and tensors.HEAD in stored and embedding in stored
+    if tied and differ(stored, embedding, tensors.HEAD):
+        return dataclasses.replace(architecture, tied_head=False)
+    return architecture
 
 
 def save(
@@ -75,13 +102,15 @@ def save(
     params: Params,
     *,
     entries: Mapping[str, Any] | None = None,
+    like: Mapping[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
     """Write a checkpoint that transformers, and `load`, can read.
 
-    config.json is written last: a folder that has it is whole. Weights of an earlier checkpoint in
-    the folder are removed. Where several processes hold parts of the parameters, all of them make
-    the call, and the first one writes.
+    config.json is written last: a folder that has it is whole. Weights and tokenizers of an earlier
+    checkpoint in the folder are removed. Where several processes hold parts of the parameters, all
+    of them make the call, and the first one writes.
 
     Args:
         folder: where to; it is made if need be.
@@ -89,13 +118,16 @@ def save(
             their type.
         params: see `architecture`.
         entries: further entries of config.json, such as `bos_token_id` and `eos_token_id`.
+        like: the config.json of the checkpoint from which the parameters came: its family, and its
+            entries that do not say what the architecture is, are kept.
+        files: what else is written, by name.
         max_shard_bytes: weights beyond this are split over several files.
 
     Raises:
         ValueError: if no family has this architecture, or if `folder` is a file.
     """
     checks.whole_number("max_shard_bytes", max_shard_bytes, maximum=2**63 - 1)
-    config = write_config(architecture)
+    config = write_config(architecture, like or {})
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder must be a folder, and {folder} is a file")
@@ -106,11 +138,11 @@ def save(
     (folder / "config.json").unlink(missing_ok=True)
     dtype = next(iter(arrays.values())).dtype.name
     config |= {"dtype": dtype, "torch_dtype": dtype, **(entries or {})}
-    prefix = tensors.PREFIXES[architecture.family]
+    prefix = tensors.usual_prefix(architecture)
     shards = _shards(tensors.places(architecture, arrays), max_shard_bytes)
     index, total = {}, 0
     for number, shard in enumerate(shards, start=1):
-        name = _WHOLE
+        name = WHOLE
         if len(shards) > 1:
             name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         found = {_full_name(prefix, place.name): place.read() for place in shard}
@@ -118,8 +150,11 @@ def save(
         index |= dict.fromkeys(found, name)
         total += sum(tensor.nbytes for tensor in found.values())
     if len(shards) > 1:
-        _write_json(folder / _INDEX, {"metadata": {"total_size": total}, "weight_map": index})
-    _remove_others(folder, {*index.values(), *([_INDEX] if len(shards) > 1 else [])})
+        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": index})
+    for name, content in (files or {}).items():
+        write_atomically(folder / name, lambda path, content=content: _write(path, content))
+    kept = {*index.values(), *(files or {}), *([INDEX] if len(shards) > 1 else [])}
+    _remove_others(folder, kept, () if files is None else COMPANIONS)
     _write_json(folder / "config.json", config)
 
 
@@ -145,6 +180,12 @@ def find(source: str | Path) -> Path:
     return _fetch(source)
 
 
+def lasting_name(source: str | Path) -> str:
+    """The name by which a checkpoint is found from any folder: that of the hub, or a whole path."""
+    folder = Path(source).expanduser()
+    return str(folder.absolute()) if folder.exists() else str(source)
+
+
 def _fetch(name: str) -> Path:
     try:
         import huggingface_hub as hub  # pyright: ignore[reportMissingImports]
@@ -154,7 +195,7 @@ def _fetch(name: str) -> Path:
             f"there is no folder {name!r}, and to look for it on the Hugging Face hub the extra is "
             "needed: pip install 'collapse_jax[hub]'"
         ) from None
-    wanted = ["*.json", "*.safetensors", "tokenizer*"]
+    wanted = ["*.json", "*.safetensors", "tokenizer*", "merges.txt", "*.jinja"]
     try:
         return Path(hub.snapshot_download(name, allow_patterns=wanted))
     except errors.GatedRepoError:
@@ -173,45 +214,14 @@ def _fetch(name: str) -> Path:
         ) from error
 
 
-class _Stored(NamedTuple):
-    """A tensor of a checkpoint that is not read yet."""
-
-    file: Path
-    shape: tuple[int, ...]
-
-
-def _stored_tensors(folder: Path) -> dict[str, _Stored]:
-    """All tensors of a checkpoint by name."""
-    if (folder / _WHOLE).is_file():
-        names = {_WHOLE}
-    elif (folder / _INDEX).is_file():
-        names = set(_read_json(folder / _INDEX).get("weight_map", {}).values())
-    else:
-        raise ValueError(f"{folder} must have {_WHOLE} or {_INDEX}, and has neither")
-    stored = {}
-    for name in sorted(names):
-        if not (folder / name).is_file():
-            raise ValueError(f"{name} of {_INDEX} must be in {folder}, and is missing")
-        try:
-            with safe_open(folder / name, framework="np") as handle:
-                for tensor in handle.keys():  # noqa: SIM118 -- not a mapping
-                    shape = tuple(handle.get_slice(tensor).get_shape())
-                    stored[tensor] = _Stored(folder / name, shape)
-        except SafetensorError as error:
-            raise ValueError(f"{folder / name} is not a whole safetensors file: {error}") from None
-    return stored
-
-
 def _match(
     folder: Path,
     architecture: Architecture,
     places: list[tensors.Place],
-    stored: Mapping[str, _Stored],
+    stored: Mapping[str, Stored],
 ) -> dict[str, str]:
     """Names in the checkpoint of all places, or an error that says what does not fit."""
-    prefix = tensors.PREFIXES[architecture.family]
-    # GPT-2's own checkpoint, and models saved without a head, have no prefix.
-    prefix = prefix if any(name.startswith(prefix) for name in stored) else ""
+    prefix = tensors.prefix(architecture, stored)
     names = {place.name: _full_name(prefix, place.name) for place in places}
     found = {name for name in stored if not _BUFFER.fullmatch(name)}
     if architecture.tied_head:
@@ -255,25 +265,15 @@ def _save(path: str, found: dict[str, np.ndarray]) -> None:
     save_file(found, path, metadata={"format": "pt"})  # without it transformers refuses the file
 
 
-def _remove_others(folder: Path, kept: set[str]) -> None:
+def _write(path: str, content: bytes) -> None:
+    Path(path).write_bytes(content)
+
+
+def _remove_others(folder: Path, kept: set[str], others: Iterable[str]) -> None:
     for name in os.listdir(folder):
-        ours = name in (_WHOLE, _INDEX) or _SHARD.fullmatch(name)
+        ours = name in (WHOLE, INDEX, *others) or _SHARD.fullmatch(name)
         if ours and name not in kept:
             (folder / name).unlink()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"a checkpoint must have a file {path.name}, and {path.parent} has none")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON, line {error.lineno}: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: {error.reason}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold an object, got {type(content).__name__}")
-    return content
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

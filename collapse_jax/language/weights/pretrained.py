@@ -1,6 +1,6 @@
 """The model from which fine-tuning starts, and models on disk with their tokenizers."""
 
-import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,15 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from collapse_jax.language.corpora.tokenizers import AbstractTokenizer
+from collapse_jax.basics.fingerprints import digest
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
+from collapse_jax.language.tokenizers.base import AbstractTokenizer
 from collapse_jax.language.weights import huggingface
+from collapse_jax.language.weights.companions import companions_of, special_ids
+from collapse_jax.language.weights.stored import read_json
 from collapse_jax.machines.devices import host_memory
+from collapse_jax.run.staged import Generation
 
 
 class Weights:
@@ -34,6 +38,11 @@ class Weights:
                 + ("; use param_dtype='bfloat16'" if size > 2 else "")
             )
         _, self.params = huggingface.load(source, param_dtype=param_dtype, scan=scan)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short name of the numbers, by which a run remembers where it started."""
+        return digest(*(np.asarray(leaf) for leaf in jax.tree.leaves(self.params)))
 
 
 def logits(
@@ -60,6 +69,23 @@ def logits(
     return scores(params, jnp.asarray(ids, jnp.int32))
 
 
+def one_model(params: Params | Generation, seed: int | None) -> Params:
+    """The parameters of one model, of a generation that a run has made.
+
+    Raises:
+        ValueError: where it does not say which, or names one that is not there.
+    """
+    if not isinstance(params, Generation):
+        if seed is not None:
+            raise ValueError(f"seed must be given with a generation of several models, got {seed}")
+        return params
+    seeds = params.seeds.tolist()
+    if seed not in seeds and (seed is not None or len(set(seeds)) > 1):
+        raise ValueError(f"seed must be one of {sorted(set(seeds))}, got {seed}")
+    place = 0 if seed is None else seeds.index(seed)
+    return jax.tree.map(lambda leaf: leaf[place], params.model)
+
+
 def save(
     folder: str | Path,
     architecture: Architecture,
@@ -67,20 +93,17 @@ def save(
     tokenizer: AbstractTokenizer | None,
     source: str | None,
 ) -> None:
-    """Write a checkpoint that transformers can read, with the tokenizer of the one it came from.
+    """Write a checkpoint that transformers can read, with the tokenizer in use.
 
     Args:
-        folder: where to.
+        folder: where to; it may be the source.
         architecture: of a `Decoder`.
         params: of a `Decoder`.
-        tokenizer: whose first and last tokens of a document config.json names.
-        source: the checkpoint whose tokenizer files belong to it, if any.
+        tokenizer: what the model reads and writes. Default that of the source.
+        source: the checkpoint it came from, if any, whose other settings go along.
     """
-    entries = {}
-    if tokenizer is not None:
-        entries = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
-    huggingface.save(folder, architecture, params, entries=entries)
-    if source is not None:
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            if (file := huggingface.find(source) / name).exists():
-                shutil.copy(file, Path(folder) / name)
+    came_from = None if source is None else huggingface.find(source)
+    like = {} if came_from is None else read_json(came_from / "config.json")
+    entries = {} if tokenizer is None else special_ids(tokenizer, like)
+    files = companions_of(tokenizer, came_from)
+    huggingface.save(folder, architecture, params, entries=entries, like=like, files=files)

@@ -5,7 +5,7 @@ a tensor is made, or into which it is put.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from collapse_jax.machines import hosts
 Path = tuple[Any, ...]
 Arrays = dict[Path, np.ndarray]
 
-PREFIXES = {"gpt2": "transformer.", "llama": "model.", "gemma2": "model."}
+_PREFIXES = {"gpt2": "transformer."}  # that of all others is "model."
 HEAD = "lm_head.weight"
 
 
@@ -78,15 +78,38 @@ def as_params(arrays: Mapping[Path, np.ndarray]) -> Params:
     return nnx.from_flat_state({path: nnx.Param(array) for path, array in arrays.items()})
 
 
+def prefix(architecture: Architecture, names: Iterable[str]) -> str:
+    """What the names of a checkpoint's tensors begin with.
+
+    GPT-2's own checkpoint, and models saved without a head, have no prefix.
+    """
+    usual = usual_prefix(architecture)
+    return usual if any(name.startswith(usual) for name in names) else ""
+
+
+def usual_prefix(architecture: Architecture) -> str:
+    """What the names begin with when transformers writes them."""
+    return _PREFIXES.get(architecture.family, "model.")
+
+
+def embedding(architecture: Architecture, names: Iterable[str]) -> str:
+    """The name of the table of tokens in a checkpoint that has tensors of these names."""
+    return prefix(architecture, names) + _embedding(architecture)
+
+
+def _embedding(architecture: Architecture) -> str:
+    return "wte.weight" if architecture.family == "gpt2" else "embed_tokens.weight"
+
+
 def places(architecture: Architecture, arrays: Arrays) -> Iterator[Place]:
     """The place of every tensor of a checkpoint, for layers that are stacked or not."""
     gpt2 = architecture.family == "gpt2"
-    yield Place("wte.weight" if gpt2 else "embed_tokens.weight", arrays["tokens",], 1, False)
+    yield Place(_embedding(architecture), arrays["tokens",], 1, False)
     for layer in range(architecture.depth):
         of_layer = _gpt2_layer if gpt2 else _rotary_layer
-        prefix = f"h.{layer}." if gpt2 else f"layers.{layer}."
+        start = f"h.{layer}." if gpt2 else f"layers.{layer}."
         for place in of_layer(architecture, _layer_arrays(arrays, layer)):
-            yield place._replace(name=prefix + place.name)
+            yield place._replace(name=start + place.name)
     if gpt2:
         yield Place("wpe.weight", arrays["positions",], 1, False)
         yield Place("ln_f.bias", arrays["norm", "bias"], 1, False)
@@ -135,11 +158,16 @@ def _rotary_layer(architecture: Architecture, layer: Arrays) -> Iterator[Place]:
     for name, part in parts.items():
         yield Place(f"self_attn.{name}.weight", kernel[:, :, part], 1, True)
     yield Place("self_attn.o_proj.weight", layer["attention", "out", "kernel"], 3, True)
+    if architecture.qk_norm:
+        for theirs, ours in (("q_norm", "query_norm"), ("k_norm", "key_norm")):
+            scale = layer["attention", ours, "scale"]
+            yield Place(f"self_attn.{theirs}.weight", scale, 1, False)
     if architecture.attention_bias:
         bias = layer["attention", "qkv", "bias"]
         for name, part in parts.items():
             view = bias[:, part]
             yield Place(f"self_attn.{name}.bias", view, view.ndim, False)
+    if architecture.out_bias:
         yield Place("self_attn.o_proj.bias", layer["attention", "out", "bias"], 1, False)
     for index, name in enumerate(("gate_proj", "up_proj")):
         yield Place(f"mlp.{name}.weight", layer["mlp", "up", "kernel"][:, index], 1, True)
