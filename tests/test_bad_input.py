@@ -33,8 +33,11 @@ TABLE = [
     (lambda: simulate(n_generations=0), "n_generations must be between 1 and .*, got 0"),
     (lambda: simulate(n_generations=2.5), r"n_generations must be a whole number, got 2\.5"),
     (lambda: simulate(n_generations=True), "n_generations must be a whole number, got True"),
-    (lambda: simulate(seeds=2_000_000_000), "seeds and n_generations .* take .* bytes"),
-    (lambda: simulate(seeds=10**6, n_generations=10**6), "seeds and n_generations .* bytes"),
+    (
+        lambda: simulate(seeds=2_000_000_000, n_generations=10**5),
+        "seeds and n_generations .* take .* bytes",
+    ),
+    (lambda: simulate(seeds=10**6, n_generations=2**26), "seeds and n_generations .* bytes"),
     (lambda: simulate(seeds=0), "seeds must be between 1 and .*, got 0"),
     (lambda: simulate(seeds=[]), "seeds must not be empty"),
     (lambda: simulate(seeds=[3, 4, 3]), "seeds must be distinct, got 3 more than once"),
