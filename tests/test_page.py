@@ -6,6 +6,7 @@ import html.parser
 import json
 import re
 import shutil
+import time
 
 import jaxtyping
 import numpy as np
@@ -44,7 +45,6 @@ class Reader(html.parser.HTMLParser):
 
 
 def sweep():
-    ones = np.ones(12)
     parts = [
         xr.concat(
             [dataset(w, TASK, 12, {"entropy": s * np.ones(12)}) for w in WORKFLOWS], "workflow"
@@ -196,9 +196,22 @@ def test_works_in_a_browser(browser, written, width, scheme):
     page.close()
 
 
+def _until(holds):
+    """Wait for the page; its policy lets no driver wait inside of it."""
+    for _ in range(200):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("the page did not change as it should")
+
+
 def _settled(page, count, marks=CURVES):
-    wanted = "([marks, n]) => document.querySelectorAll(marks).length === n"
-    page.wait_for_function(wanted, arg=[marks, count])
+    _until(lambda: page.locator(marks).count() == count)
+
+
+def _path(page):
+    found = page.locator(CURVES)
+    return found.first.get_attribute("d") if found.count() else ""
 
 
 def _use_switches(page):
@@ -227,18 +240,14 @@ def _use_choices(page):
     study = page.locator("article").first
     for change in (
         lambda: study.locator("input[value=logX]").click(),
-        lambda: study.locator("select[data-kind=scale]").select_option("logarithmic"),
         lambda: study.locator("select[data-kind=scale]").select_option("linear"),
+        lambda: study.locator("select[data-kind=scale]").select_option("logarithmic"),
         lambda: study.locator("select[data-kind=centre]").select_option("median"),
         lambda: study.locator("select[data-kind=centre]").select_option("mean"),
     ):
-        before = page.locator(CURVES).first.get_attribute("d")
+        before = _path(page)
         change()
-        page.wait_for_function(
-            "([marks, old]) => {const path = document.querySelector(marks);"
-            " return path && path.getAttribute('d') !== old}",
-            arg=[CURVES, before],
-        )
+        _until(lambda before=before: _path(page) not in ("", before))
     study.locator("figure[data-metric='0'] summary").click()
     rows = study.locator("figure[data-metric='0'] tbody tr")
     rows.last.wait_for()
@@ -251,7 +260,5 @@ def _use_slider(page):
     words = page.locator("#plot-1-0").get_attribute("aria-label")
     slider.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function(
-        "old => document.querySelector('#plot-1-0').getAttribute('aria-label') !== old", arg=words
-    )
+    _until(lambda: page.locator("#plot-1-0").get_attribute("aria-label") != words)
     assert slider.get_attribute("aria-valuetext") == "30"
