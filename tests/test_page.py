@@ -15,7 +15,7 @@ import xarray as xr
 from test_plot import REGRESSION, WORKFLOWS, dataset
 
 import collapse_jax as cj
-from collapse_jax.report.page import library as of_library
+from collapse_jax.report.page import bundle
 
 TASK = cj.Categorical(4, 30)
 VOID = {"input", "meta", "img", "br"}
@@ -147,7 +147,7 @@ def test_is_refused(tmp_path, monkeypatch):
             raise ImportError(name)
         return real(name, *rest)
 
-    of_library.library.cache_clear()
+    bundle.library.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"collapse_jax\[report\]"):
         cj.write_report(REGRESSION[0], tmp_path / "a.html")

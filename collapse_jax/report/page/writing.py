@@ -14,8 +14,8 @@ import xarray as xr
 from collapse_jax.analysis.runs import Runs
 from collapse_jax.basics import files
 from collapse_jax.report.page import sections
+from collapse_jax.report.page.bundle import library
 from collapse_jax.report.page.controls import curves_of
-from collapse_jax.report.page.library import library
 from collapse_jax.report.page.markup import Markup, join, tag
 from collapse_jax.report.page.numbers import numbers_of
 from collapse_jax.report.page.studies import Study, studies_of

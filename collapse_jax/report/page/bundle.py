@@ -16,4 +16,4 @@ def library() -> str:
         raise ImportError(
             "report pages need vl-convert-python: pip install 'collapse_jax[report]'"
         ) from None
-    return vl_convert.javascript_bundle().replace("</script", r"<\/script")
+    return vl_convert.javascript_bundle(None).replace("</script", r"<\/script")
