@@ -1,6 +1,7 @@
 """The library that draws in the browser, as one text of JavaScript."""
 
 import functools
+from typing import Any
 
 
 @functools.cache
@@ -16,4 +17,5 @@ def library() -> str:
         raise ImportError(
             "report pages need vl-convert-python: pip install 'collapse_jax[report]'"
         ) from None
-    return vl_convert.javascript_bundle(None).replace("</script", r"<\/script")
+    converter: Any = vl_convert  # whose annotations ask for what has a default
+    return converter.javascript_bundle().replace("</script", r"<\/script")
