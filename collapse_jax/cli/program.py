@@ -26,6 +26,7 @@ _COMMANDS = {
     "rerun": "run a saved dataset again, and compare",
     "papers": "list papers and their loops",
     "reproduce": "hold a paper's claims against our chains",
+    "report": "write saved runs and sweeps as one page of HTML",
     "tokenizer": "train a tokenizer",
 }
 _FUNCTIONS = {
@@ -34,6 +35,7 @@ _FUNCTIONS = {
     "show": "shown:show_runs",
     "papers": "papers:show_papers",
     "reproduce": "papers:show_cards",
+    "report": "pages:write_page",
 }
 """Where the functions of those commands are whose options are just their arguments."""
 

@@ -68,13 +68,13 @@ def draw(
     Returns:
         what was drawn, for `add_legend`.
     """
-    colours = _colours(runs)
+    colours = colours_of(runs)
     curves = [
-        _curve(run, colour, name, quantiles)
+        curve_of(run, colour, name, quantiles)
         for run, colour in zip(runs, colours, strict=True)
         if name in run.ds
     ]
-    centre = "median" if _rare_chains_carry_a_mean(curves) else "mean"
+    centre = "median" if rare_chains_carry_a_mean(curves) else "mean"
     curves = [curve._replace(centre=centre) for curve in curves]
     _scale_x(ax, np.concatenate([curve.generation for curve in curves]))
     bottom, top = _scale_y(ax, curves)
@@ -139,7 +139,8 @@ def add_legend(
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def _curve(run: Run, colour: str, name: str, quantiles: Sequence[float]) -> Curve:
+def curve_of(run: Run, colour: str, name: str, quantiles: Sequence[float]) -> Curve:
+    """What is drawn of one metric of one run; the line is the mean."""
     values = run.ds[name].transpose("seed", "generation").values.astype(np.float64)
     method: Any = "linear" if np.isfinite(values).all() else "nearest"
     ends = [*_TAILS, *quantiles, 0.5]
@@ -153,12 +154,12 @@ def _curve(run: Run, colour: str, name: str, quantiles: Sequence[float]) -> Curv
     return Curve(run, colour, generation, mean, median, low, high, tails, "mean", theory, kind)
 
 
-def _rare_chains_carry_a_mean(curves: Sequence[Curve]) -> bool:
+def rare_chains_carry_a_mean(curves: Sequence[Curve]) -> bool:
     """Whether a mean is infinite, or visibly outside the range of most chains."""
     means = [curve.mean for curve in curves]
     if not np.isfinite(np.concatenate(means)).all():
         return True
-    forward = np.log if _wants_logarithm(means) else np.asarray
+    forward = np.log if wants_logarithm(means) else np.asarray
     tolerance = _VISIBLE * float(np.ptp(forward(np.concatenate(means))))
     with np.errstate(divide="ignore"):
         return any(
@@ -203,7 +204,7 @@ def _scale_y(ax: "matplotlib.axes.Axes", curves: Sequence[Curve]) -> tuple[float
     everything = _finite([x for curve in curves for x in (curve.line, curve.low, curve.high)])
     predicted = _finite([curve.theory for curve in curves])
     forward, backward = np.asarray, np.asarray
-    if _wants_logarithm([curve.line for curve in curves]):
+    if wants_logarithm([curve.line for curve in curves]):
         ax.set_yscale("log")
         parts = [x[_nonzero_from(curve) :] for curve in curves for x in (curve.line, curve.low)]
         everything = _finite([*parts, *(curve.high for curve in curves)])
@@ -223,7 +224,7 @@ def _scale_y(ax: "matplotlib.axes.Axes", curves: Sequence[Curve]) -> tuple[float
     return limits
 
 
-def _wants_logarithm(curves: Sequence[np.ndarray]) -> bool:
+def wants_logarithm(curves: Sequence[np.ndarray]) -> bool:
     """Whether values are positive and span decades, in later generations than the first."""
     everything, later = _finite(curves), _finite([curve[1:] for curve in curves])
     if not later.size:
@@ -262,7 +263,7 @@ def shades(colour: str, n: int) -> list[str]:
     return [to_hex(rgb) for rgb in np.transpose(mixed)]
 
 
-def _colours(runs: Sequence[Run]) -> list[str]:
+def colours_of(runs: Sequence[Run]) -> list[str]:
     """By workflow, in shades where several runs share one."""
     others = itertools.cycle(_OTHER_COLOURS)
     counts = Counter(run.workflow for run in runs)

@@ -62,7 +62,7 @@ def plot_plan(
         ax = figure.subplots()
         height = Drawing(ax, plan, shown, real, synthetic).draw()
         heading = textwrap.wrap(_heading(workflow, plan, shown), int(11 * figure.get_figwidth()))
-        words = [line for text in _words(workflow, plan) for line in _wrapped(text, figure)]
+        words = [line for text in words_of(workflow, plan) for line in _wrapped(text, figure)]
         figure.suptitle("\n".join(heading))
         ax.set_title("\n".join(words), loc="left", fontsize=8.5, pad=6)
         figure.set_figheight(height + 0.75 + 0.19 * len(heading) + 0.15 * len(words))
@@ -81,7 +81,7 @@ def _heading(workflow: Workflow, plan: Plan, shown: int) -> str:
     return f"{name}: the first {shown} of {plan.n_generations:,} generations"
 
 
-def _words(workflow: Workflow, plan: Plan) -> list[str]:
+def words_of(workflow: Workflow, plan: Plan) -> list[str]:
     """The loop in words: a sentence for each stream and one for the fit."""
     real, synthetic, fit = workflow.real, workflow.synthetic, workflow.fit
     when = "new rows before every generation" if real.every else "once, before generation 1"
