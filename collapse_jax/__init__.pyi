@@ -29,8 +29,8 @@ from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.numerics import distances
 from collapse_jax.records import config
 from collapse_jax.report.figures import plot
-from collapse_jax.report.paper import table
 from collapse_jax.report.page.writing import write_report
+from collapse_jax.report.paper import table
 from collapse_jax.report.plans import plot_plan
 from collapse_jax.report.tables import summary
 from collapse_jax.run.reruns import rerun

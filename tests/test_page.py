@@ -159,6 +159,9 @@ def test_command(command, tmp_path):
     assert code == 0
     assert "b.html" in out
     assert (tmp_path / "b.html").exists()
+    code, _, error = command("report a.nc a.nc --out b.html")
+    assert code == 2
+    assert "files must be different" in error
 
 
 @pytest.fixture(scope="module")

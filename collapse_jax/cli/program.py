@@ -35,7 +35,7 @@ _FUNCTIONS = {
     "show": "shown:show_runs",
     "papers": "papers:show_papers",
     "reproduce": "papers:show_cards",
-    "report": "pages:write_page",
+    "report": "shown:write_page",
 }
 """Where the functions of those commands are whose options are just their arguments."""
 

@@ -1,4 +1,4 @@
-"""`collapse-jax show`: what saved runs say, without running them again."""
+"""`collapse-jax show` and `report`: what saved runs say, without running them again."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -83,6 +83,29 @@ def show_runs(
             drawn, lambda path: image.savefig(path, format=suffix, dpi=200)
         )
         print(f"Figure: {drawn}")
+
+
+def write_page(
+    files: Annotated[Sequence[str], "FILE ..."],
+    out: File = "report.html",
+    title: str = "Model collapse: a report",
+    theory: bool = True,
+) -> None:
+    """Write saved runs and sweeps as one page of HTML that works without a network.
+
+    Args:
+        files: the datasets, as simulate or sweep saved them (.nc).
+        out: the page (.html).
+        title: heading of the page.
+        theory: draw theory where it is known.
+    """
+    from collapse_jax.records.reading import read_run
+    from collapse_jax.report.page.writing import write_report
+
+    whole_files.check_writable("out", out, (".html",))
+    runs = _named(files, [read_run(file) for file in files])
+    path = write_report(runs, out, title=title, theory=theory)
+    print(f"Page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def _named(files: Sequence[str], datasets: "Sequence[xr.Dataset]") -> "dict[str, xr.Dataset]":
