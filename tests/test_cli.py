@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
@@ -54,7 +55,8 @@ def run(arguments, capsys):
 
 def test_a_run_is_the_same_as_in_python(capsys):
     options = ["--dim", "2", "--n-samples", "20", "--covariance", "1", "3", "--mean", "5"]
-    code, out, err = run([*GAUSSIAN, *options, "--out", "run.nc", "--figure", "run.png"], capsys)
+    words = [*GAUSSIAN, *options, "--out", "run.nc", "--figure", "run.png"]
+    code, out, err = run(words, capsys)
     assert (code, err) == (0, "")
     assert "Gaussian, Replace: dim=2, n_samples=20, mean=5, covariance=[1.0, 3.0]" in out
     assert out.endswith("Chains: run.nc\nFigure: run.png\n")
@@ -62,6 +64,7 @@ def test_a_run_is_the_same_as_in_python(capsys):
     task = cj.Gaussian(2, 20, mean=5.0, covariance=[1.0, 3.0])
     xr.testing.assert_equal(loaded, cj.simulate(cj.Replace(), task, 6, 4, progress=False))
     assert run_arguments(loaded)["seeds"] == [0, 1, 2, 3]
+    assert shlex.split(loaded.attrs["command"]) == ["collapse-jax", *words]
     assert set(os.listdir()) >= {"run.nc", "run.png"}
     assert not [name for name in os.listdir() if name.startswith(".")]
     with open("run.png", "rb") as file:

@@ -154,11 +154,13 @@ def test_is_refused(tmp_path, monkeypatch):
 
 
 def test_command(command, tmp_path):
-    REGRESSION[0].to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    made = REGRESSION[0].assign_attrs(command="collapse-jax simulate '<script>'")
+    made.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     code, out, _ = command("report a.nc --out b.html")
     assert code == 0
     assert "b.html" in out
-    assert (tmp_path / "b.html").exists()
+    page = (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert "collapse-jax simulate &#x27;&lt;script&gt;&#x27;" in page
     code, _, error = command("report a.nc a.nc --out b.html")
     assert code == 2
     assert "files must be different" in error

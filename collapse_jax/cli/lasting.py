@@ -1,11 +1,13 @@
 """`collapse-jax rerun` and `collapse-jax sweep`."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import File
+from collapse_jax.cli.parser import PROGRAM
 from collapse_jax.cli.settings import settings_of
 from collapse_jax.cli.tables import kind_of, read_data
 from collapse_jax.cli.tasks import TASKS, find_kind, imported_here
@@ -84,6 +86,7 @@ def run_sweep(file: File) -> None:
     workflows = [read_workflow(entry) for entry in entries]
     task = _task_maker(config.pop("task"), config["over"])
     ds = sweep(workflows, task, **config)
+    ds.attrs["command"] = shlex.join([PROGRAM, "sweep", file])
     files.write_atomically(out, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
     last = ds["last_generation"] if "last_generation" in ds.coords else ds["generation"][-1]
     final = ds.sel(generation=last).mean("seed").drop_vars("generation")

@@ -1,6 +1,7 @@
 """`collapse-jax simulate`."""
 
 import contextlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -23,7 +24,8 @@ def simulate_some(words: Sequence[str]) -> None:
     if not name or name.startswith("-"):
         raise ValueError(f"task must follow simulate: {', '.join((*TASKS, OWN))}")
     kind = find_kind(name)
-    _simulate(kind, parse_simulation(name, kind, words[1:]))
+    given = parse_simulation(name, kind, words[1:])
+    _simulate(kind, given, shlex.join([PROGRAM, "simulate", *words]))
 
 
 def parse_simulation(name: str, kind: Kind, words: Sequence[str]) -> dict[str, Any]:
@@ -41,16 +43,17 @@ def parse_simulation(name: str, kind: Kind, words: Sequence[str]) -> dict[str, A
     return {**kind.usual, **given}
 
 
-def _simulate(kind: Kind, given: dict[str, Any]) -> None:
+def _simulate(kind: Kind, given: dict[str, Any], command: str) -> None:
     names = [setting.name for setting in (*settings_of(_run_chains), *kind.extra)]
     task = {s.name: given[s.name] for s in kind.settings if s.name in given}
     of_run = {name: given[name] for name in names if name in given}
-    _run_chains(lambda: kind.make(task), make_workflow(given), **of_run)
+    _run_chains(lambda: kind.make(task), make_workflow(given), command, **of_run)
 
 
 def _run_chains(
     make_task: Any,
     workflow: Any,
+    command: Any,
     generations: int = 100,
     seeds: int = 100,
     metrics: Annotated[Sequence[str], "NAME ..."] = (),
@@ -69,6 +72,7 @@ def _run_chains(
     Args:
         make_task: what makes the task, when JAX has been started.
         workflow: the workflow.
+        command: what was written, which the dataset remembers.
         generations: generations per chain; the first is fitted to real data.
         seeds: number of independent chains, whose seeds are 0, 1, 2, ...
         metrics: metrics to compute. Default all of the task.
@@ -121,6 +125,7 @@ def _run_chains(
         raise KeyboardInterrupt(f"the same command goes on from {checkpoint}") from None
     if not hosts.is_first():
         return
+    ds.attrs["command"] = command
     predicted = theory.expected(workflow, task, ds.sizes["generation"])
     rich.print(summary(ds, theory=predicted))
     if "stopped" in ds.attrs:

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,6 @@ from collapse_jax.report.page.studies import Study
 from collapse_jax.report.plans import plot_plan, words_of
 from collapse_jax.report.tables import estimate
 
-Commands = Callable[[dict[str, Any], Sequence[int]], str | None]
-"""From the configuration of a run and its seeds to a command line, where there is one."""
 _MOST_ROWS = 400
 _MOST_JUDGED = 60
 _TEXT = "#010203"  # stands for the colour of the text around a picture
@@ -138,21 +136,20 @@ def _picture(name: str, workflow: Any, n_generations: int, n_samples: int) -> Ma
     return tag("figure", tag("figcaption", name), scrollable(f"Picture of {name}", image))
 
 
-def again(study: Study, command: Commands | None) -> Markup:
-    """Configuration, command and Python of each dataset."""
+def again(study: Study) -> Markup:
+    """Configuration and Python of each dataset, and the command that made it, where one did."""
     parts = []
     for label, ds in study.sources.items():
         config = json.loads(ds.attrs.get("config", "{}"))
-        seeds = np.atleast_1d(ds["seed"].values).tolist()
         versions = [
             f"{name.removesuffix('_version')} {ds.attrs[name]}"
             for name in ("collapse_jax_version", "jax_version", "stream_version", "device")
             if name in ds.attrs
         ]
         inside: list[Any] = [tag("p", "Made by " + ", ".join(versions) + ".")] if versions else []
-        line = command(config, seeds) if command is not None and config else None
-        if line:
-            inside += [tag("p", "Command:"), tag("pre", tag("code", line), tabindex=0)]
+        if "command" in ds.attrs:
+            line = tag("code", str(ds.attrs["command"]))
+            inside += [tag("p", "Command:"), tag("pre", line, tabindex=0)]
         if config:
             inside += [
                 tag("p", "Python:"),

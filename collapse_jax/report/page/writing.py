@@ -29,7 +29,6 @@ def write_report(
     *,
     title: str = "Model collapse: a report",
     theory: bool = True,
-    command: sections.Commands | None = None,
 ) -> Path:
     """Write runs and sweeps as one page of HTML that is complete in itself.
 
@@ -44,8 +43,6 @@ def write_report(
         out: the file (.html).
         title: heading of the page.
         theory: whether to draw theory where it is known.
-        command: from a run's configuration and seeds to a command line that makes it again; the
-            command line has one.
 
     Returns:
         the path of the file.
@@ -66,7 +63,7 @@ def write_report(
     path = files.check_writable("out", out, (".html",))
     script = library()
     studies = studies_of(_labelled(runs), theory)
-    text = page_of(studies, title, script, command)
+    text = page_of(studies, title, script)
     files.write_atomically(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
     return path
 
@@ -83,16 +80,14 @@ def _labelled(runs: Any) -> Mapping[str, xr.Dataset]:
     return {f"run {number}": ds for number, ds in enumerate(runs, 1)}
 
 
-def page_of(
-    studies: Sequence[Study], title: str, script: str, command: sections.Commands | None
-) -> str:
+def page_of(studies: Sequence[Study], title: str, script: str) -> str:
     """The page as text; `script` is the library that draws."""
     numbers = [numbers_of(study, _BAND) for study in studies]
     data = json.dumps({"studies": numbers}, ensure_ascii=False, allow_nan=False)
     own = _read("page.js")
     hashes = " ".join(map(_hash, (script, own)))
     parts = zip(studies, numbers, strict=True)
-    body = [_study(i, study, found, command) for i, (study, found) in enumerate(parts)]
+    body = [_study(i, study, found) for i, (study, found) in enumerate(parts)]
     links = [
         tag("li", tag("a", study.heading, href=f"#study-{i}")) for i, study in enumerate(studies)
     ]
@@ -113,15 +108,13 @@ def page_of(
     )
 
 
-def _study(
-    number: int, study: Study, numbers: dict[str, Any], command: sections.Commands | None
-) -> Markup:
+def _study(number: int, study: Study, numbers: dict[str, Any]) -> Markup:
     parts = {
         "Curves": curves_of(number, numbers),
         "Figures": sections.figures_table(study),
         "Which collapse?": sections.answers(study),
         "The loops": sections.loops(study),
-        "Run it again": sections.again(study, command),
+        "Run it again": sections.again(study),
     }
     inside = [
         tag("section", tag("h3", name), part, aria_label=f"{name}: {study.heading}")
