@@ -45,14 +45,14 @@ def often(monkeypatch):
 
 @pytest.fixture
 def interrupted_after(monkeypatch):
-    """Presses Ctrl-C during a call of the engine."""
+    """Presses Ctrl-C, or sends another signal, during a call of the engine."""
 
-    def arrange(calls, advance=compiled.advance):
+    def arrange(calls, advance=compiled.advance, sent=signal.SIGINT):
         count = iter(range(1, 1000))
 
         def pressing(*arguments):
             if next(count) == calls:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), sent)
             return advance(*arguments)
 
         monkeypatch.setattr(compiled, "advance", pressing)
@@ -142,13 +142,14 @@ def test_other_batches_and_devices(tmp_path, often, interrupted_after):
     xr.testing.assert_equal(ds, whole)
 
 
-def test_ctrl_c_saves(tmp_path, interrupted_after, often):
-    whole, usual = run(), signal.getsignal(signal.SIGINT)  # ignored by what runs in the background
-    interrupted_after(5)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves(tmp_path, interrupted_after, often, sent):
+    whole, usual = run(), signal.getsignal(sent)  # ignored by what runs in the background
+    interrupted_after(5, sent=sent)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run")
     (state,) = tmp_path.glob("run/chains-*/5.safetensors")
-    assert signal.getsignal(signal.SIGINT) is usual
+    assert signal.getsignal(sent) is usual
     first = []
     advance = compiled.advance
     with pytest.MonkeyPatch.context() as patch:

@@ -256,6 +256,16 @@ def test_a_folder_is_no_file(capsys):
     assert run([*GAUSSIAN, "--out", "run.nc"], capsys)[0] == 2
 
 
+def test_a_reader_that_stops_is_no_error():
+    """As in `collapse-jax --help | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "collapse_jax.cli.program", "--help"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.parametrize(
     ("raised", "code", "line"),
     [

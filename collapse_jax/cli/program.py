@@ -4,6 +4,7 @@ Bad input ends with exit code 2 and one line on the standard error; an interrupt
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from collapse_jax.cli.parser import PROGRAM, HelpShown, list_entries, parse
 from collapse_jax.cli.settings import Setting, settings_of
 
 _NAMELESS = "file", "files", "paper"
-_BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
+_BAD_INPUT, _FAILED, _INTERRUPTED, _UNREAD = 2, 1, 130, 141
 _DESCRIPTION = (
     "A laboratory for model collapse: generative models trained on data that models generated."
 )
@@ -49,15 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: 0; 2 for bad input; 1 where a file could not be written, a rerun differs, an
         optional library is missing or a model makes no acceptable documents; 130 after an
-        interrupt.
+        interrupt; 141 where nobody reads the output any longer.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
     except HelpShown:
         return 0
     except (TypeError, ValueError) as error:
         return _complain(error, _BAD_INPUT)
+    except BrokenPipeError:  # as in `collapse-jax papers | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _UNREAD
     except (OSError, ImportError) as error:
         return _complain(error, _FAILED)
     except RuntimeError as error:

@@ -18,6 +18,7 @@ from collapse_jax.records.store import Checkpoint, Reached
 
 SECONDS = 0.5
 """How long a call of the engine is to take."""
+_ENDING = signal.SIGINT, signal.SIGTERM  # of terminals, and of schedulers such as Slurm
 
 
 @runtime_checkable
@@ -48,7 +49,7 @@ class Driver:
     bar: tqdm
     checkpoint: Checkpoint | None
     interrupted: threading.Event
-    """Set by the first Ctrl-C where there is a checkpoint, so that it can be saved before."""
+    """Set by the first Ctrl-C or SIGTERM where there is a checkpoint, which is saved before."""
     together: bool = False
     """Whether all processes run the same chains, and so have to save and to stop together."""
     check: Callable[[dict[str, np.ndarray], np.ndarray, int], None] | None = None
@@ -61,7 +62,7 @@ class Driver:
         """Run chains; yield seeds and their metrics `[chain, generation]`, in any order.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C, when the chains have been saved.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, when the chains have been saved.
         """
         with self.attended():
             for chains in self.batches(seeds):
@@ -102,7 +103,7 @@ class Driver:
         """Run a batch of chains from where it is, unless it is there, through some generations.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C, when the chains have been saved.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, when the chains have been saved.
         """
         if batch.done >= until:
             return
@@ -219,18 +220,23 @@ def _refill(leaf: jax.Array, saved: np.ndarray) -> jax.Array:
 
 @contextlib.contextmanager
 def _interrupt_deferred(interrupted: threading.Event, wanted: bool) -> Iterator[None]:
-    """Let the first Ctrl-C set the event only; the second one interrupts as usual."""
+    """Let the first Ctrl-C or SIGTERM set the event only; the second one acts as usual."""
     if not wanted or threading.current_thread() is not threading.main_thread():
         yield
         return
-    usual = signal.getsignal(signal.SIGINT)
+    usual = {number: signal.getsignal(number) for number in _ENDING}
 
     def note(number: int, frame: FrameType | None) -> None:
         interrupted.set()
-        signal.signal(signal.SIGINT, usual)
+        restore()
 
-    signal.signal(signal.SIGINT, note)
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    for number in _ENDING:
+        signal.signal(number, note)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
+        restore()

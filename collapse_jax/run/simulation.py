@@ -104,7 +104,8 @@ def simulate(
             not fit are run one batch after another.
         progress: show a progress bar; default only on a terminal.
         checkpoint: a folder that keeps the chains while they run. The same call goes on where an
-            interrupted one stopped, also with other seeds or more generations; Ctrl-C saves first.
+            interrupted one stopped, also with other seeds or more generations; Ctrl-C and SIGTERM
+            save first.
         checkpoint_seconds: how often to save. What takes long is saved less often.
         observe: called after each generation with the models and what they generated, a
             `collapse_jax.run.staged.Generation`, once for each batch of chains, which then run
