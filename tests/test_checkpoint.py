@@ -47,12 +47,13 @@ def often(monkeypatch):
 def interrupted_after(monkeypatch):
     """Presses Ctrl-C, or sends another signal, during a call of the engine."""
 
-    def arrange(calls, advance=compiled.advance, sent=signal.SIGINT):
+    def arrange(calls, advance=compiled.advance, sent=signal.SIGINT, times=1):
         count = iter(range(1, 1000))
 
         def pressing(*arguments):
             if next(count) == calls:
-                os.kill(os.getpid(), sent)
+                for _ in range(times):
+                    os.kill(os.getpid(), sent)
             return advance(*arguments)
 
         monkeypatch.setattr(compiled, "advance", pressing)
@@ -157,6 +158,19 @@ def test_a_signal_saves(tmp_path, interrupted_after, often, sent):
         xr.testing.assert_equal(run(tmp_path / "run"), whole)
     assert first == list(range(6, 13))
     assert state.with_name("12.safetensors").exists()
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path, interrupted_after, often):
+    whole, usual = run(), signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupted_after(5, times=2)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    (folder,) = tmp_path.glob("run/chains-*")
+    assert sorted(path.name for path in folder.iterdir())[-1] == "4.safetensors"
+    xr.testing.assert_equal(run(tmp_path / "run"), whole)
 
 
 def test_ctrl_c_on_the_command_line(tmp_path, interrupted_after, often, capsys, monkeypatch):
