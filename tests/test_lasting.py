@@ -70,7 +70,7 @@ def test_rerun_refuses(command):
     xr.Dataset({"x": 1}).to_netcdf("bare.nc", engine="h5netcdf")
     for name, message in (
         ("bare.nc", "file must be a dataset of simulate or sweep, and bare.nc is none"),
-        ("missing.nc", "file must be a readable dataset; missing.nc is not"),
+        ("missing.nc", "file must be a readable file, and there is no file missing.nc"),
     ):
         code, out, err = command(f"rerun {name}")
         assert (code, out) == (2, "")

@@ -15,7 +15,7 @@ from collapse_jax.analysis.estimates import slope
 from collapse_jax.analysis.runs import collect
 from collapse_jax.cli.program import main
 from collapse_jax.records.cells import as_run, config_of, runs_of
-from collapse_jax.records.reading import read_run
+from collapse_jax.records.run_files import read_run, write_run
 
 PUBLISHED = Path(__file__).parent / "published"
 """Files that version 0.1.0 wrote."""
@@ -122,6 +122,20 @@ def test_slopes_are_those_of_a_straight_line_through_logarithms():
     np.testing.assert_allclose(found.exponent, expected, rtol=1e-5)
 
 
+def test_intervals_of_slopes_are_those_of_leaving_each_chain_out():
+    values = np.random.default_rng(5).exponential(size=(12, 8)).astype(np.float32)
+    found, t = cj.slopes(chains(values), first=2).iloc[0], np.arange(2, 9)
+
+    def exponent(kept):
+        return np.polyfit(np.log(t), np.log(kept.astype(np.float64).mean(0)[1:]), 1)[0]
+
+    left_out = [exponent(np.delete(values, i, axis=0)) for i in range(12)]
+    error = np.sqrt(11 * np.var(left_out))
+    half = scipy.stats.t(11).interval(0.95)[1] * error
+    expected = exponent(values) + np.array([0.0, -half, half])
+    np.testing.assert_allclose([found.exponent, found.low, found.high], expected, rtol=1e-9)
+
+
 def test_intervals_of_slopes_cover_the_exponent():
     t, generator, hits = np.arange(1, 17), np.random.default_rng(3), 0
     for _ in range(200):
@@ -176,6 +190,7 @@ def test_tables_escape_what_means_something_to_latex_and_markdown():
         (lambda ds: cj.compare([ds, ds], generation=4), "at most 3"),
         (lambda ds: cj.compare([ds, ds], confidence=95.0), "confidence"),
         (lambda ds: cj.compare([ds, ds], variables=["nll"]), "variables"),
+        (lambda ds: cj.compare([ds, ds.rename(test_error="nll")]), "common metrics"),
         (lambda ds: cj.slopes(ds, first=3), "below last"),
         (lambda ds: cj.slopes(ds, last=4), "at most 3"),
         (lambda ds: cj.table(ds, generations=[0]), "from 1 to 3"),
@@ -207,7 +222,7 @@ def test_show_says_of_files_of_the_first_version_what_they_hold(tmp_path, capsys
     ("words", "message"),
     [
         ([], "FILE must be given"),
-        (["nowhere.nc"], "file must be a readable dataset"),
+        (["nowhere.nc"], "there is no file nowhere.nc"),
         ([str(PUBLISHED / "density.nc"), "--compare"], "two runs or more"),
         ([str(PUBLISHED / "density.nc")] * 2, "different ones"),
         ([str(PUBLISHED / "density.nc"), "--table", "t.doc"], "suffix of table"),
@@ -217,6 +232,60 @@ def test_show_says_of_files_of_the_first_version_what_they_hold(tmp_path, capsys
 def test_show_refuses_what_it_cannot_show(words, message, capsys):
     assert main(["show", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+# What h5netcdf could not open complains when it is closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_file_is_read_as_it_was_or_refused(tmp_path, grid):
+    """No bit of a file that the command line wrote changes a number without a word."""
+    path = tmp_path / "run.nc"
+    write_run(grid, path)
+    content, refused = path.read_bytes(), 0
+    xr.testing.assert_identical(read_run(path), grid)
+    for place in np.unique(np.linspace(0, len(content) - 1, 120).astype(int)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(place) % 8
+        copy = tmp_path / f"{place}.nc"  # another file each time, as HDF5 remembers open ones
+        copy.write_bytes(damaged)
+        found = _read_or_refused(copy)
+        refused += found is None
+        if found is not None:
+            xr.testing.assert_equal(found, grid)
+    (tmp_path / "half.nc").write_bytes(content[: len(content) // 2])
+    assert _read_or_refused(tmp_path / "half.nc") is None
+    assert refused > 20
+
+
+def _read_or_refused(path):
+    """The dataset; None where the file is refused by name."""
+    try:
+        return read_run(path)
+    except ValueError as error:
+        return None if str(path) in str(error) else error
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("runs", 2, "runs must be as many"),
+        ("runs", "abcd", "runs must be as many"),
+        ("runs", [None] * 4, r"runs\[0\] must have entries"),
+        ("over", [1], "over must be lists"),
+        ("over", {"workflow": ["Replace"]}, "runs must be as many"),
+        ("workflow", None, "must have workflow"),
+        ("n_generations", "6", "must have n_generations"),
+        ("task", {}, "type of its task"),
+    ],
+)
+def test_a_damaged_configuration_is_refused(entry, value, message, tmp_path, grid):
+    config = json.loads(grid.attrs["config"])
+    config[entry] = config[entry][:value] if isinstance(value, int) else value
+    damaged = grid.assign_attrs(config=json.dumps(config))
+    write_run(damaged, tmp_path / "run.nc")
+    with pytest.raises(ValueError, match=message):
+        read_run(tmp_path / "run.nc")
+    with pytest.raises(ValueError, match=message):
+        cj.rerun(damaged)
 
 
 def test_files_that_say_not_how_they_were_made_are_refused(tmp_path):

@@ -14,7 +14,7 @@ from collapse_jax.cli.tasks import TASKS, find_kind, imported_here
 from collapse_jax.cli.workflows import read_workflow
 from collapse_jax.cli.yaml_files import read_yaml
 from collapse_jax.loop.settings import NAMES
-from collapse_jax.records.reading import read_run
+from collapse_jax.records.run_files import read_run, write_run
 
 _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
 _KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint", "stop_when")
@@ -87,7 +87,7 @@ def run_sweep(file: File) -> None:
     task = _task_maker(config.pop("task"), config["over"])
     ds = sweep(workflows, task, **config)
     ds.attrs["command"] = shlex.join([PROGRAM, "sweep", file])
-    files.write_atomically(out, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
+    write_run(ds, out)
     last = ds["last_generation"] if "last_generation" in ds.coords else ds["generation"][-1]
     final = ds.sel(generation=last).mean("seed").drop_vars("generation")
     print(final.to_dataframe().to_string())

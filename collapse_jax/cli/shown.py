@@ -1,7 +1,7 @@
 """`collapse-jax show` and `report`: what saved runs say, without running them again."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +46,7 @@ def show_runs(
     from collapse_jax.analysis.definitions import diagnose as find_definitions
     from collapse_jax.analysis.exponents import slopes as find_slopes
     from collapse_jax.analysis.runs import collect
-    from collapse_jax.records.reading import read_run
+    from collapse_jax.records.run_files import read_run
     from collapse_jax.report.demonstration import FIGURES
     from collapse_jax.report.figures import plot
     from collapse_jax.report.paper import FORMATS
@@ -99,7 +99,7 @@ def write_page(
         title: heading of the page.
         theory: draw theory where it is known.
     """
-    from collapse_jax.records.reading import read_run
+    from collapse_jax.records.run_files import read_run
     from collapse_jax.report.page.writing import write_report
 
     whole_files.check_writable("out", out, (".html",))
@@ -133,7 +133,8 @@ def _comparison(frame: "pd.DataFrame") -> "rich.table.Table":
 
 def _exponents(frame: "pd.DataFrame") -> "rich.table.Table":
     """Exponents for people."""
-    marks: Mapping[str, str] = {"asymptotic": "~", "bound": "≤"}
+    from collapse_jax.report.tables import MARKS
+
     ends = [f"{first} to {last}" for first, last in zip(frame["first"], frame["last"], strict=True)]
     head = f"Power of t, generations {'/'.join(dict.fromkeys(ends))}"
     shown = _table(head, "metric", "exponent", "95 % interval", "theory")
@@ -141,7 +142,7 @@ def _exponents(frame: "pd.DataFrame") -> "rich.table.Table":
         if math.isnan(line["exponent"]):
             continue
         known = not math.isnan(line["theory"])
-        theory = f"{marks.get(line['kind'], '')}{line['theory']:.3f}" if known else ""
+        theory = f"{MARKS.get(line['kind'], '')}{line['theory']:.3f}" if known else ""
         interval = _interval(line["low"], line["high"])
         shown.add_row(line["run"], line["metric"], f"{line['exponent']:.3f}", interval, theory)
     return shown

@@ -94,6 +94,7 @@ def _run_chains(
     from collapse_jax.analysis.judged import read_rule
     from collapse_jax.basics import files
     from collapse_jax.machines import hosts
+    from collapse_jax.records.run_files import write_run
     from collapse_jax.report.demonstration import FIGURES
     from collapse_jax.report.figures import plot
     from collapse_jax.report.tables import summary
@@ -131,7 +132,7 @@ def _run_chains(
     if "stopped" in ds.attrs:
         print(f"Stopped: {ds.attrs['stopped']}")
     if saved:
-        files.write_atomically(saved, lambda path: ds.to_netcdf(path, engine="h5netcdf"))
+        write_run(ds, saved)
         print(f"Chains: {saved}")
     if drawn:
         image, suffix = plot(ds, theory=predicted), drawn.suffix[1:].lower()

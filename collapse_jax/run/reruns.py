@@ -1,6 +1,5 @@
 """Running a dataset again from what it says of itself, and comparing the two."""
 
-import json
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +7,7 @@ import xarray as xr
 
 from collapse_jax.basics import checks
 from collapse_jax.records.config import arguments_of
+from collapse_jax.records.run_files import check_config
 from collapse_jax.run.simulation import simulate
 from collapse_jax.run.sweeps import combine
 
@@ -55,11 +55,9 @@ def rerun(
         0.0
     """
     try:
-        config = json.loads(ds.attrs["config"])
-    except (KeyError, json.JSONDecodeError):
-        raise ValueError(
-            "ds must be a dataset of simulate or sweep, which says how it was made"
-        ) from None
+        config = check_config(ds)
+    except ValueError as error:
+        raise ValueError(f"ds must be a dataset of simulate or sweep: {error}") from None
     cells, axes = config.get("runs", [config]), config.get("over", {})
     several = ["model"] if config["workflow"].get("type") == "Ecosystem" else []
     dims = [*axes, "seed", *several, "generation"]
