@@ -45,7 +45,7 @@ def checked_seeds(seeds: int | Sequence[int]) -> np.ndarray:
 
 
 def check_results(
-    seeds: int | Sequence[int], n_generations: int, metrics: Sequence[str] | None, n_models: int
+    seeds: int | Sequence[int], n_generations: int, n_metrics: int, n_models: int
 ) -> None:
     """Refuse runs whose metrics alone are more than this machine can hold.
 
@@ -56,8 +56,7 @@ def check_results(
     if not isinstance(n_seeds, int | np.integer) or n_seeds < 1:
         return  # which is refused elsewhere
     # Gathered, and once more as the dataset; a number takes 4 bytes.
-    n_metrics = 3 if metrics is None else max(1, len(metrics))
-    needed = 8 * int(n_seeds) * n_generations * n_metrics * max(1, n_models)
+    needed = 8 * int(n_seeds) * n_generations * n_metrics * n_models
     if needed > host_memory():
         raise ValueError(
             f"seeds and n_generations must be fewer: {n_metrics} metrics of {n_seeds:,} chains in "

@@ -148,10 +148,10 @@ def simulate(
     """
     loop, between = checked_loop(workflow, task, runner, observe, mesh)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
-    check_results(seeds, n_generations, metrics, getattr(workflow, "n_models", 0))
-    seed_list = checked_seeds(seeds)
     check_options(loop, task, metrics, storage, checkpoint_seconds, features, between)
     names = metric_names(task, metrics, bool(loop.synthetic.curation), between)
+    check_results(seeds, n_generations, len(names), getattr(workflow, "n_models", 1))
+    seed_list = checked_seeds(seeds)
     staged = in_stages(task, runner, observe)
     mesh = find_mesh(task, devices, mesh)
     together = model_mesh.splits_models(mesh)
