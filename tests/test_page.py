@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from test_plot import REGRESSION, WORKFLOWS, dataset
+from test_show import PUBLISHED
 
 import collapse_jax as cj
 from collapse_jax.report.page import bundle
@@ -132,6 +133,17 @@ def test_sweeps_have_their_cells(page):
     np.testing.assert_allclose(found, [1.0, 2.0, 3.0], rtol=0.02)
 
 
+def test_cells_of_a_sweep_have_their_own_theory(tmp_path):
+    ds = xr.load_dataset(PUBLISHED / "sweep.nc", engine="h5netcdf")
+    cj.write_report(ds, tmp_path / "a.html")
+    (study,) = numbers(Reader((tmp_path / "a.html").read_text(encoding="utf-8")))
+    assert [curve["label"] for curve in study["curves"]] == ["Replace", "Accumulate"]
+    for n, cell in zip([9, 30], study["cells"], strict=True):
+        for workflow, run in zip([cj.Replace(), cj.Accumulate()], cell, strict=True):
+            known = cj.theory.expected(workflow, cj.Categorical(3, n), 6)
+            np.testing.assert_allclose(run["of"]["collision"]["theory"], known.collision, rtol=2e-6)
+
+
 def test_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ValueError, match="suffix of out"):
@@ -154,7 +166,8 @@ def test_is_refused(tmp_path, monkeypatch):
 
 
 def test_command(command, tmp_path):
-    made = REGRESSION[0].assign_attrs(command="collapse-jax simulate '<script>'")
+    ds = xr.load_dataset(PUBLISHED / "regression.nc", engine="h5netcdf")
+    made = ds.assign_attrs(command="collapse-jax simulate '<script>'")
     made.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     code, out, _ = command("report a.nc --out b.html")
     assert code == 0

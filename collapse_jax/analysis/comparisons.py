@@ -48,7 +48,8 @@ def compare(
         - `paired`: whether chains were compared with those of the same seed.
 
     Raises:
-        ValueError: for fewer than two runs, and arguments outside their range.
+        ValueError: for fewer than two runs, for runs without a common metric, and arguments outside
+            their range.
 
     Example:
         >>> import collapse_jax as cj
@@ -63,8 +64,7 @@ def compare(
     runs = collect(ds, theory=False)
     if len(runs) < 2:
         raise ValueError(f"ds must hold two runs or more to compare, got {len(runs)}")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}")
+    check_confidence(confidence)
     names = [run.label for run in runs]
     base = runs[0 if baseline is None else names.index(checks.one_of("baseline", baseline, names))]
     lines = [
@@ -83,10 +83,12 @@ def _lines(
     generation: int | None,
     confidence: float,
 ) -> list[dict[str, Any]]:
-    common = [name for name in run.metrics if name in base.ds]
-    if variables is not None:
-        both = [str(name) for name in run.ds.data_vars if name in base.ds]
-        common = [checks.one_of("variables", name, both) for name in variables]
+    common = [name for name in run.chosen(variables) if name in base.ds]
+    if not common:
+        raise ValueError(
+            f"ds must hold runs with common metrics; {run.label} has "
+            f"{', '.join(run.chosen(variables))}, and {base.label} {', '.join(base.metrics)}"
+        )
     last = min(run.ds["generation"].values[-1], base.ds["generation"].values[-1])
     t = int(last) if generation is None else generation
     checks.whole_number("generation", t)
@@ -142,6 +144,12 @@ def _interval(
         freedom = variance**2 / sum(shares) if variance > 0.0 else math.inf
     half = quantile(confidence, float(freedom)) * math.sqrt(variance)
     return difference, difference - half, difference + half
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no probability, or certain."""
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}")
 
 
 def quantile(confidence: float, freedom: float) -> float:

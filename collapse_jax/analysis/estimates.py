@@ -18,6 +18,19 @@ class Estimate(NamedTuple):
     error: float
 
 
+def mean_of(chains: npt.NDArray[np.floating]) -> Estimate:
+    """The mean over chains, `[chain]`; the error of a single one is NaN.
+
+    Example:
+        >>> mean_of(np.array([1.0, 3.0]))
+        Estimate(value=2.0, error=1.0)
+    """
+    values = np.asarray(chains, np.float64)
+    with np.errstate(invalid="ignore"):
+        error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+        return Estimate(float(values.mean()), float(error))
+
+
 def jackknife(
     function: Callable[..., float | np.floating], *chains: npt.NDArray[np.floating]
 ) -> Estimate:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from collapse_jax.analysis.comparisons import quantile
+from collapse_jax.analysis.comparisons import check_confidence, quantile
 from collapse_jax.analysis.estimates import Estimate, FloatArray, jackknife, n_groups, slope
 from collapse_jax.analysis.runs import Run, Runs, collect
 from collapse_jax.basics import checks
@@ -57,16 +57,11 @@ def slopes(
     """
     import pandas as pd
 
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}")
+    check_confidence(confidence)
     lines = []
     for run in collect(ds):
         ends = _ends(run, first, last)
-        names = run.metrics
-        if variables is not None:
-            known = [str(name) for name in run.ds.data_vars]
-            names = [checks.one_of("variables", name, known) for name in variables]
-        lines += [_line(run, name, *ends, confidence) for name in names]
+        lines += [_line(run, name, *ends, confidence) for name in run.chosen(variables)]
     return pd.DataFrame(lines)
 
 

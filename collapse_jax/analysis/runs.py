@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
+from collapse_jax.basics import checks
 from collapse_jax.loop.plan import CURATION, SIZES
 from collapse_jax.records.cells import config_of, runs_of
 from collapse_jax.records.config import known_class, rebuild
@@ -39,6 +40,13 @@ class Run(NamedTuple):
         """The task's variables, or all where there are only sizes."""
         names = [str(name) for name in self.ds.data_vars]
         return [name for name in names if name not in {*SIZES, *CURATION}] or names
+
+    def chosen(self, variables: Sequence[str] | None) -> list[str]:
+        """The variables of these names; None for `metrics`. Raises `ValueError` for others."""
+        if variables is None:
+            return self.metrics
+        known = [str(name) for name in self.ds.data_vars]
+        return [checks.one_of("variables", name, known) for name in variables]
 
 
 def collect(ds: Runs, theory: Theory = True, models: bool = True) -> list[Run]:

@@ -63,6 +63,23 @@ def readable(name: str, path: str | Path) -> Iterator[None]:
         raise ValueError(f"{name} must be a readable file; {path} is not: {reason}") from None
 
 
+def make_folder(name: str, path: str | Path) -> Path:
+    """The folder, which is made if need be.
+
+    Args:
+        name: name of the argument, for the error message.
+        path: where it is.
+
+    Raises:
+        ValueError: where there is a file.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{name} must be a folder, and {path} is a file")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def check_writable(name: str, path: str | Path, suffixes: Sequence[str]) -> Path:
     """The path, if a file can be written there; nothing is left behind.
 

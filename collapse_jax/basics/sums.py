@@ -8,6 +8,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from collapse_jax.basics.files import write_atomically
+
 _SUM, _SEAL = "sum", "seal.json"
 _PART = 2**24  # bytes read at a time
 
@@ -45,8 +47,6 @@ def seal(folder: Path, about: dict[str, Any]) -> None:
         folder: the folder.
         about: what it holds, which is written down as well.
     """
-    from collapse_jax.basics.files import write_atomically
-
     text = signed({"about": about, "files": _files(folder)})
     write_atomically(folder / _SEAL, lambda name: Path(name).write_text(text))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from collapse_jax.basics.files import write_atomically
+from collapse_jax.basics.files import make_folder, write_atomically
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
@@ -26,10 +26,7 @@ class SampleWriter:
     """
 
     def __init__(self, folder: str | Path, tokenizer: AbstractTokenizer):
-        self.folder, self.tokenizer = Path(folder), tokenizer
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"samples must be a folder, and {folder} is a file")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.tokenizer = make_folder("samples", folder), tokenizer
 
     def __call__(self, made: Any) -> None:
         documents = [np.asarray(x) for x in made.documents]

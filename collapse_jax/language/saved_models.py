@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from collapse_jax.basics.files import make_folder
 from collapse_jax.language.task import LanguageModel
 
 
@@ -24,10 +25,7 @@ class ModelWriter:
     """
 
     def __init__(self, folder: str | Path, task: LanguageModel):
-        self.folder, self.task = Path(folder), task
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"models must go to a folder, and {folder} is a file")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.task = make_folder("models", folder), task
 
     def __call__(self, made: Any) -> None:
         for seed in np.unique(made.seeds).tolist():

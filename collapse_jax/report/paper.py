@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from collapse_jax.analysis.runs import Runs, Theory, collect, title
-from collapse_jax.basics import checks, files
-from collapse_jax.report.tables import estimate
+from collapse_jax.analysis.estimates import mean_of
+from collapse_jax.analysis.runs import Run, Runs, Theory, collect, title
+from collapse_jax.basics import files
+from collapse_jax.report.tables import MARKS, estimate
 
 if TYPE_CHECKING:  # loaded when a table is made, so that importing the package stays quick
     import pandas as pd
@@ -19,6 +20,7 @@ FORMATS = (".tex", ".md", ".csv")
 """Endings of the files that `Table.save` writes."""
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+_LATEX |= {"±": r"$\pm$", "≤": r"$\le$", "²": "$^{2}$"}
 _POWER = re.compile(r"\^(\d+)")
 
 
@@ -129,10 +131,11 @@ class Table:
         head = ["metric", "run"]
         head += ["theory" if theory else f"generation {t}" for t, theory in columns]
         body = []
-        metrics = [*dict.fromkeys(entry.metric for entry in self.entries)]
-        keys = dict.fromkeys((entry.metric, entry.run) for entry in self.entries)
-        for metric, run in sorted(keys, key=lambda key: metrics.index(key[0])):
-            of_line = {e.generation: e for e in self.entries if (e.metric, e.run) == (metric, run)}
+        lines: dict[str, dict[str, dict[int, Entry]]] = {}
+        for entry in self.entries:
+            of_run = lines.setdefault(entry.metric, {}).setdefault(entry.run, {})
+            of_run[entry.generation] = entry
+        for run, of_line in (line for of_metric in lines.values() for line in of_metric.items()):
             name = _named(next(iter(of_line.values())))
             cells = [_cell(of_line.get(t), theory) for t, theory in columns]
             body.append([name, run, *map(number, cells)])
@@ -170,10 +173,7 @@ def table(
     runs = collect(ds, theory)
     entries = []
     for run in runs:
-        names, every = run.metrics, run.ds["generation"].values.tolist()
-        if variables is not None:
-            known = [str(name) for name in run.ds.data_vars]
-            names = [checks.one_of("variables", name, known) for name in variables]
+        names, every = run.chosen(variables), run.ds["generation"].values.tolist()
         times = [*dict.fromkeys([every[0], every[-1]])] if generations is None else generations
         for t in times:
             if t not in every:
@@ -182,18 +182,16 @@ def table(
     return Table(entries, title(runs) or "Runs")
 
 
-def _entry(run: Any, name: str, generation: int) -> Entry:
+def _entry(run: Run, name: str, generation: int) -> Entry:
     values = run.ds[name].sel(generation=generation).values.astype(np.float64)
-    n, attributes = len(values), run.ds[name].attrs
-    with np.errstate(invalid="ignore"):
-        mean = float(values.mean())
-        error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    attributes = run.ds[name].attrs
     theory, kind = math.nan, ""
     if name in run.theory:
         theory = float(run.theory[name].sel(generation=generation))
         kind = str(run.theory[name].attrs.get("kind", "exact")) if not math.isnan(theory) else ""
     long_name, units = str(attributes.get("long_name", name)), str(attributes.get("units", "1"))
-    return Entry(run.label, name, long_name, units, generation, mean, error, n, theory, kind)
+    about = run.label, name, long_name, units, generation
+    return Entry(*about, *mean_of(values), len(values), theory, kind)
 
 
 def _named(entry: Entry) -> str:
@@ -205,9 +203,8 @@ def _cell(entry: Entry | None, theory: bool) -> str:
     if entry is None:
         return ""
     if theory:
-        marks = {"asymptotic": "~", "bound": "≤"}
-        return f"{marks.get(entry.kind, '')}{entry.theory:.4g}" if entry.kind else ""
-    return estimate(entry.mean, 0.0 if math.isnan(entry.standard_error) else entry.standard_error)
+        return f"{MARKS.get(entry.kind, '')}{entry.theory:.4g}" if entry.kind else ""
+    return estimate(entry.mean, entry.standard_error)
 
 
 def _plain(cell: str) -> str:
@@ -219,16 +216,15 @@ def _latex_number(cell: str) -> str:
     if not cell:
         return ""
     text = cell.replace("~", r"\sim ").replace("≤", r"\le ").replace("±", r"\pm")
-    text = re.sub(r"\binf\b", r"\\infty", text).replace("nan", r"\text{--}")
+    text = re.sub(r"\binf\b", r"\\infty", text).replace("nan", r"\mbox{--}")
     text = re.sub(r"e([+-])0*(\d+)", lambda m: rf"\times 10^{{{m[1].strip('+')}{m[2]}}}", text)
     return f"${text}$"
 
 
 def _latex(text: str) -> str:
     """Text with the characters escaped that mean something to LaTeX."""
-    pieces = _POWER.split(text.replace("²", "^2").replace("±", "^0pm"))
-    escaped = [
+    pieces = _POWER.split(text)
+    return "".join(
         f"$^{{{piece}}}$" if number % 2 else "".join(_LATEX.get(c, c) for c in piece)
         for number, piece in enumerate(pieces)
-    ]
-    return "".join(escaped).replace("$^{0}$pm", r"$\pm$").replace("≤", r"$\le$")
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from collapse_jax.analysis.estimates import mean_of
 from collapse_jax.analysis.runs import Run, Runs, Theory, collect, title
 from collapse_jax.analysis.verdicts import SCALES, headline, verdict
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:  # loaded when a table is made, so that importing the package 
 _COLOURS = {"collapse": "red", "plateau": "yellow", "stable": "green", "uncertain": "default"}
 _FURTHER = ("train_loss", "acceptance_rate", "distinct_documents")
 """What else says how training and sampling went, a line each."""
-_MARKS = {"exact": "", "asymptotic": "~", "bound": "≤"}
+MARKS = {"exact": "", "asymptotic": "~", "bound": "≤"}
+"""What stands in front of theory that is not exact."""
 
 
 def summary(*groups: Runs, theory: Theory = True) -> "rich.console.Group":
@@ -70,14 +72,15 @@ def _table(runs: Sequence[Run]) -> "rich.table.Table":
         values = run.ds[name].transpose("seed", "generation").values.astype(np.float64)
         predicted, kind = "", _kind(run)
         if kind:
-            predicted = _MARKS.get(kind, "") + f"{float(run.theory[name].values[-1]):.3g}"
+            predicted = MARKS.get(kind, "") + f"{float(run.theory[name].values[-1]):.3g}"
         answer = verdict(run.ds).answer if name in SCALES else ""
         style = _COLOURS.get(answer, "default")
-        estimates = [_estimate(values[:, t]) for t in (0, -1)]
+        estimates = [estimate(*mean_of(values[:, t])) for t in (0, -1)]
         table.add_row(run.label or name, *estimates, predicted, f"[{style}]{answer}[/{style}]")
         for further in (other for other in _FURTHER if other in run.ds and name != other):
             values = run.ds[further].transpose("seed", "generation").values.astype(np.float64)
-            table.add_row(f"  {further}", *(_estimate(values[:, t]) for t in (0, -1)), "", "")
+            estimates = [estimate(*mean_of(values[:, t])) for t in (0, -1)]
+            table.add_row(f"  {further}", *estimates, "", "")
     return table
 
 
@@ -92,22 +95,17 @@ def _kind(run: Run) -> str:
     return str(run.theory[name].attrs.get("kind", "exact")) if name in run.theory else ""
 
 
-def _estimate(values: np.ndarray) -> str:
-    with np.errstate(invalid="ignore"):
-        mean = float(values.mean())
-        error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return estimate(mean, error)
-
-
 def estimate(mean: float, error: float) -> str:
     """Mean and standard error, to two digits of the latter but no more than four of the mean.
 
+    The mean alone where its error is not known, or nothing but rounding.
+
     Example:
-        >>> estimate(1.64493, 0.0123), estimate(0.00021, 0.0)
+        >>> estimate(1.64493, 0.0123), estimate(0.00021, math.nan)
         ('1.645 ± 0.012', '0.00021')
     """
     size = max(abs(mean), error)
-    if not math.isfinite(size) or error <= 1e-5 * size:  # nothing but rounding
+    if not math.isfinite(size + error) or error <= 1e-5 * size:
         return f"{mean:.4g}"
     if not 1e-3 <= size < 1e5:
         return f"{mean:.1e} ± {error:.0e}"

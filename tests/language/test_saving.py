@@ -148,7 +148,7 @@ def test_the_newest_model_of_each_seed_is_kept():
     assert names == {"seed-1-generation-2", "seed-10-generation-2"}
     loaded = cj.LanguageModel.from_pretrained("models/seed-10-generation-2", GRAMMAR)
     assert all(np.all(leaf == 5.0) for leaf in jax.tree.leaves(loaded.base.params))
-    with pytest.raises(ValueError, match=r"must go to a folder, and c.txt is a file"):
+    with pytest.raises(ValueError, match=r"models must be a folder, and c.txt is a file"):
         ModelWriter("c.txt", made)
 
 

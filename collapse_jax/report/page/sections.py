@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.analysis.definitions import DEFINITIONS, diagnose
+from collapse_jax.analysis.estimates import mean_of
 from collapse_jax.analysis.runs import Run
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.ecosystems.description import Ecosystem
@@ -54,20 +54,13 @@ def _figures(name: str, settings: Mapping[str, Any], run: Run) -> Markup:
     cells = [
         *map(_short, settings.values()),
         len(values),
-        *(mean_and_error(values[:, t]) for t in (0, -1)),
+        *(estimate(*mean_of(values[:, t])) for t in (0, -1)),
         known,
     ]
     label = tag("th", run.label, scope="row")
     found = [tag("td", cell) for cell in cells]
     found.insert(len(settings), label)
     return tag("tr", *found)
-
-
-def mean_and_error(values: np.ndarray) -> str:
-    """Mean and standard error of the chains."""
-    with np.errstate(invalid="ignore"):
-        error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-        return estimate(float(values.mean()), float(error))
 
 
 def _short(value: Any) -> str:
