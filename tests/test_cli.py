@@ -15,10 +15,11 @@ import xarray as xr
 
 import collapse_jax as cj
 from collapse_jax.basics import files
-from collapse_jax.cli import simulation, tables
+from collapse_jax.cli import simulation
+from collapse_jax.cli.options import tables
+from collapse_jax.cli.options.tasks import TASKS, find_kind
+from collapse_jax.cli.options.workflows import make_workflow
 from collapse_jax.cli.program import main
-from collapse_jax.cli.tasks import TASKS, find_kind
-from collapse_jax.cli.workflows import make_workflow
 from collapse_jax.records.config import run_arguments
 from collapse_jax.report import demonstration
 from collapse_jax.report.axes import PALETTE

@@ -7,8 +7,8 @@ import pytest
 from statistics_helpers import assert_mean
 
 import collapse_jax as cj
-from collapse_jax.cli.tasks import find_kind
-from collapse_jax.cli.workflows import make_workflow
+from collapse_jax.cli.options.tasks import find_kind
+from collapse_jax.cli.options.workflows import make_workflow
 from collapse_jax.run import compiled
 from collapse_jax.theory import curation as theory
 

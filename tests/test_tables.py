@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from sklearn import datasets as sk
 
-from collapse_jax.cli import tables as of_commands
-from collapse_jax.cli.tasks import find_kind
-from collapse_jax.cli.yaml_files import read_yaml
+from collapse_jax.cli.options import tables as of_commands
+from collapse_jax.cli.options.tasks import find_kind
+from collapse_jax.cli.options.yaml_files import read_yaml
 from collapse_jax.tasks.parts.tables import read_table
 
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import File
-from collapse_jax.cli.parser import PROGRAM
-from collapse_jax.cli.settings import settings_of
-from collapse_jax.cli.tables import kind_of, read_data
-from collapse_jax.cli.tasks import TASKS, find_kind, imported_here
-from collapse_jax.cli.workflows import read_workflow
-from collapse_jax.cli.yaml_files import read_yaml
+from collapse_jax.cli.options.parser import PROGRAM
+from collapse_jax.cli.options.settings import settings_of
+from collapse_jax.cli.options.tables import kind_of, read_data
+from collapse_jax.cli.options.tasks import TASKS, find_kind, imported_here
+from collapse_jax.cli.options.workflows import read_workflow
+from collapse_jax.cli.options.yaml_files import read_yaml
 from collapse_jax.loop.settings import NAMES
 from collapse_jax.records.run_files import read_run, write_run
 

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from typing import Any
 
 from collapse_jax.basics import checks
-from collapse_jax.cli.parser import PROGRAM, HelpShown, list_entries, parse
-from collapse_jax.cli.settings import Setting, settings_of
+from collapse_jax.cli.options.parser import PROGRAM, HelpShown, list_entries, parse
+from collapse_jax.cli.options.settings import Setting, settings_of
 
 _NAMELESS = "file", "files", "paper"
 _BAD_INPUT, _FAILED, _INTERRUPTED, _UNREAD = 2, 1, 130, 141

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from collapse_jax.basics.annotations import File, Folder
-from collapse_jax.cli.parser import PROGRAM, list_entries, parse
-from collapse_jax.cli.settings import settings_of
-from collapse_jax.cli.tasks import OWN, TASKS, Kind, find_kind
-from collapse_jax.cli.workflows import make_workflow, workflow_settings
+from collapse_jax.cli.options.parser import PROGRAM, list_entries, parse
+from collapse_jax.cli.options.settings import settings_of
+from collapse_jax.cli.options.tasks import OWN, TASKS, Kind, find_kind
+from collapse_jax.cli.options.workflows import make_workflow, workflow_settings
 
 
 def simulate_some(words: Sequence[str]) -> None:
@@ -143,7 +143,7 @@ def _run_chains(
 def _make_mesh(language: Mapping[str, str]) -> Any:
     if "mesh" not in language:
         return None
-    from collapse_jax.cli.language import make_mesh
+    from collapse_jax.cli.options.language import make_mesh
 
     return make_mesh(language["mesh"])
 
@@ -151,7 +151,7 @@ def _make_mesh(language: Mapping[str, str]) -> Any:
 def _make_observer(language: Mapping[str, str], task: Any) -> Any:
     if not language:
         return None
-    from collapse_jax.cli.language import make_observer
+    from collapse_jax.cli.options.language import make_observer
 
     return make_observer(language, task)
 

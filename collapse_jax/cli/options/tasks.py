@@ -8,8 +8,8 @@ from typing import Any
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.paths import imported
-from collapse_jax.cli.settings import Setting, settings_of
-from collapse_jax.cli.tables import kind_of, with_data, with_files
+from collapse_jax.cli.options.settings import Setting, settings_of
+from collapse_jax.cli.options.tables import kind_of, with_data, with_files
 
 _CLASSES = {
     "gaussian": "Gaussian",
@@ -52,7 +52,7 @@ def find_kind(name: Any) -> Kind:
         return find_own(name)
     checks.one_of("task", name, (*TASKS, OWN))
     if name == "lm":
-        from collapse_jax.cli import language  # slow to import
+        from collapse_jax.cli.options import language  # slow to import
 
         return Kind(
             language.DESCRIPTION,

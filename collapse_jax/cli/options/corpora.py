@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from collapse_jax.basics.annotations import File
-from collapse_jax.cli.settings import REQUIRED, Setting, settings_of
+from collapse_jax.cli.options.settings import REQUIRED, Setting, settings_of
 
 if TYPE_CHECKING:  # loaded by the command, so that help comes quickly
     from collapse_jax.language.corpora import AbstractText

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from collapse_jax.basics.annotations import File
-from collapse_jax.cli.settings import Setting, settings_of
+from collapse_jax.cli.options.settings import Setting, settings_of
 
 KINDS = ("TABLE", "LABELS", "PAIR")
 """What the annotation of an argument says that takes data."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from collapse_jax.cli.settings import REQUIRED, Setting, settings_of
+from collapse_jax.cli.options.settings import REQUIRED, Setting, settings_of
 from collapse_jax.loop.curation.words import modules_of
 from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.settings import NAMES, PARTS, SOURCES, command_name, composed, flat

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from collapse_jax.basics import checks
-from collapse_jax.cli.corpora import corpus_settings, read_corpus
-from collapse_jax.cli.settings import Setting, settings_of
+from collapse_jax.cli.options.corpora import corpus_settings, read_corpus
+from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.language.corpora import (
     AbstractTokenizer,
     ByteTokenizer,

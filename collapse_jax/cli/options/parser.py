@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from collapse_jax.cli.settings import REQUIRED, Setting
+from collapse_jax.cli.options.settings import REQUIRED, Setting
 
 PROGRAM = "collapse-jax"
 _NEGATIVE = re.compile(r"-\.?\d")

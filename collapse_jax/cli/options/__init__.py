@@ -1,0 +1,1 @@
+"""Tasks, loops and corpora from the words of a command."""
