@@ -66,5 +66,7 @@ def _text(value: Any) -> str:
         distinct = sorted(set(value))
         if len(distinct) == 1:
             return _text(distinct[0])
+        if isinstance(distinct[0], str):
+            return f"[{', '.join(value)}]"
         return f"[{len(value)} numbers]" if len(value) > 3 else f"[{', '.join(map(_text, value))}]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -19,8 +19,8 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
 
     Raises:
         ValueError: if it has no temperature, no past models to sample, no parameters to go beyond,
-            no labels to verify, or fewer rows than a fit or, of the user's, a batch needs; if
-            functions of a curation return anything but finite numbers.
+            no steps for phases, no labels to verify, or fewer rows than a fit or, of the user's, a
+            batch needs; if functions of a curation return anything but finite numbers.
     """
     name = type(task).__name__
     if plan.temperature is not None and not task.takes_temperature:
@@ -53,6 +53,11 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
         raise ValueError(
             f"fit.real_weight must be None with a {name}, whose fit weighs all rows alike, got "
             f"{workflow.fit.real_weight!r}"
+        )
+    if workflow.fit.phases and not task.takes_phases:
+        raise ValueError(
+            f"fit.phases must be () with a {name}, whose fit has no phases, got "
+            f"{workflow.fit.phases!r}"
         )
     least = int(plan.n_train.argmin())
     if plan.n_train[least] < task.fewest_rows:

@@ -61,6 +61,7 @@ class Form(NamedTuple):
     drawn_varies: bool
     with_replacement: bool
     weighted: bool
+    phases: tuple[str, ...]
     tempered: bool
     source: Source
     """Which models rows come from, without its numbers."""
@@ -184,6 +185,7 @@ def form_of(
         drawn_varies=plan.fit_rows is not None and (masked or len(np.unique(plan.fit_rows)) > 1),
         with_replacement=fit.with_replacement,
         weighted=weighted,
+        phases=fit.phases,
         tempered=plan.temperature is not None,
         source=plan.source.without_numbers(),
         curation=tuple(operator.without_numbers() for operator in plan.curation),

@@ -205,6 +205,7 @@ def places_of(form: Form, now: Columns) -> Places:
         form.synthetic.slots,
         form.width,
         in_order,
+        form.phases,
     )
 
 

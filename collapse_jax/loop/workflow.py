@@ -1,5 +1,6 @@
 """A loop: two streams of rows, and what of them each generation is fitted to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,8 @@ __all__ = [
     "Synthetic",
     "Workflow",
 ]
+
+_PHASES = ("real", "synthetic", "all")
 
 
 @dataclass(frozen=True)
@@ -96,17 +99,31 @@ class Fit:
             having the rest; a schedule. None gives every row the same weight.
         warm_start: whether the fit starts from the model before, where a task's fit starts from
             anywhere: one that is made of steps.
+        phases: which rows the steps of a fit learn from, one part of them after the other:
+            `("synthetic", "real")` learns from generated rows in the first half of all steps and
+            from real ones in the second. `"all"` is both; repeat a name for a longer part. While
+            there are rows of one stream only, as in generation 1, all steps learn from these.
 
     Raises:
-        ValueError: if a number is outside its range, or `with_replacement` is given without `n`.
+        ValueError: if a number is outside its range, `with_replacement` is given without `n`, or
+            `phases` with it.
     """
 
     n: Schedule | Literal["batch"] | None = None
     with_replacement: bool = False
     real_weight: Schedule | None = None
     warm_start: bool = False
+    phases: Annotated[Sequence[str], "{real,synthetic,all} ..."] = ()
 
     def __post_init__(self) -> None:
+        words = [self.phases] if isinstance(self.phases, str) else self.phases
+        named = tuple(checks.one_of("fit.phases", word, _PHASES) for word in words)
+        object.__setattr__(self, "phases", named)
+        if named and self.n is not None:
+            raise ValueError(
+                f"fit.phases must be () where rows are drawn for the fit (fit.n={self.n!r}), got "
+                f"{named!r}"
+            )
         if isinstance(self.n, str):
             checks.one_of("fit.n", self.n, ("batch",))
         elif self.n is not None:
@@ -146,6 +163,11 @@ class Workflow:
         if self.fit.real_weight is not None and not self.real.every and self.real.keep == 1:
             raise ValueError(
                 "fit.real_weight must be None where no real row is left after generation 1; keep "
+                "real rows with real.keep, or draw new ones with real.every"
+            )
+        if "real" in self.fit.phases and not self.real.every and self.real.keep == 1:
+            raise ValueError(
+                "fit.phases cannot have 'real' where no real row is left after generation 1; keep "
                 "real rows with real.keep, or draw new ones with real.every"
             )
 

@@ -1,5 +1,6 @@
 """Pictures of loops: streams, batches and fits over the generations, drawn from the plan alone."""
 
+import itertools
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from collapse_jax.report.streams import batches_of
 if TYPE_CHECKING:  # loaded when a figure is made, so that importing the package stays quick
     import matplotlib.figure
 
+_PHASES = {"real": "real rows", "synthetic": "generated rows", "all": "both"}
 _MOST = 12  # generations that are shown
 
 
@@ -104,6 +106,10 @@ def words_of(workflow: Workflow, plan: Plan) -> list[str]:
         how = "with" if fit.with_replacement else "without"
         what = f"random rows of those that are kept, {how} replacement"
     weighed = "" if fit.real_weight is None else "; real rows have a fixed weight together"
+    if fit.phases:
+        parts = [(_PHASES[name], len(list(same))) for name, same in itertools.groupby(fit.phases)]
+        phases = [f"from {rows} ({n}/{len(fit.phases)})" for rows, n in parts]
+        weighed += f"; its steps learn {', then '.join(phases)}"
     return [
         f"Real rows: {when}, {_kept(real.keep)}.",
         f"Generated rows: {makers}, {_kept(synthetic.keep)}.",

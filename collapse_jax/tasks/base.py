@@ -50,6 +50,9 @@ class AbstractTask(eqx.Module):
     takes_weights: ClassVar[bool] = True
     """Whether a fit heeds the weights of rows."""
 
+    takes_phases: ClassVar[bool] = False
+    """Whether a fit has steps that learn from one stream of rows and others from the other."""
+
     has_labels: ClassVar[bool] = False
     """Whether rows have labels that are right or wrong, as `is_right` says."""
 

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from collapse_jax.numerics.draws import to_integers, to_uniform, words
@@ -33,6 +34,8 @@ class Places(eqx.Module):
     width: int = eqx.field(static=True)
     in_order: bool = eqx.field(static=True)
     """Whether rows lie in the order of their numbers, from the first row of the pool."""
+    phases: tuple[str, ...] = eqx.field(static=True, default=())
+    """Which stream a fit's steps learn from, one part of them after the other; empty for both."""
 
     @property
     def total(self) -> Int[Array, ""]:
@@ -88,6 +91,20 @@ class Places(eqx.Module):
         each = shares * self.total / jnp.maximum(sizes, 1)
         return jnp.where(used, jnp.where(real, each[0], each[1]), 0.0).astype(jnp.float32)
 
+    def during(self, step: Int[Array, ""], n_steps: int) -> "Places":
+        """The rows with the weights that they have in one step, counted from 0, of so many."""
+        if not self.phases:
+            return self
+        every = self.real_weight
+        if every is None:
+            every = self.real_size / jnp.maximum(self.total, 1)
+        shares = jnp.stack(
+            [{"real": 1.0, "synthetic": 0.0}.get(name, every) for name in self.phases]
+        )
+        return self.of_two(
+            self.real_size, self.synthetic_size, shares[_part(step, n_steps, len(shares))]
+        )
+
     def draw(self, drawn: UInt32[Array, "2 n"], key: Key[Array, ""]) -> Int[Array, " n"]:
         """Places of rows drawn with replacement, each with a probability like its weight.
 
@@ -130,3 +147,9 @@ class Places(eqx.Module):
             (n_real, n_synthetic, real_weight),
             is_leaf=lambda x: x is None,
         )
+
+
+def _part(step: Int[Array, ""], n_steps: int, n_parts: int) -> Int[Array, ""]:
+    """In which of so many parts of about the same length a step is."""
+    first = np.ceil(np.arange(1, n_parts) * n_steps / n_parts).astype(np.int32)
+    return jnp.sum(step >= jnp.asarray(first), dtype=jnp.int32)

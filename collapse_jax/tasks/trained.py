@@ -67,6 +67,7 @@ class AbstractTrained(AbstractTask):
     """
 
     takes_start: ClassVar[bool] = True
+    takes_phases: ClassVar[bool] = True
     extrapolates: ClassVar[bool] = True
 
     steps: eqx.AbstractVar[int]
@@ -122,7 +123,8 @@ class AbstractTrained(AbstractTask):
 
         def body(step: Int[Array, ""], state: Training) -> Training:
             place, choice, own = jax.random.split(jax.random.fold_in(data.key, step), 3)
-            drawn = data.places.draw(words(place, (2, self.batch_size)), choice)
+            places = data.places.during(step, self.steps)
+            drawn = places.draw(words(place, (2, self.batch_size)), choice)
             batch = jax.tree.map(lambda x: x[drawn], rows)
 
             def loss(model: Model) -> Float[Array, ""]:
