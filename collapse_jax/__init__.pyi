@@ -55,7 +55,7 @@ from collapse_jax.tasks import (
     LogisticRegression,
     Variable,
 )
-from collapse_jax.trained import Autoencoder, Diffusion, Flow, Tabular
+from collapse_jax.trained import Autoencoder, Diffusion, Flow, GroupClassifier, Tabular
 
 __version__: str
 
@@ -82,6 +82,7 @@ __all__ = [
     "Flow",
     "Gaussian",
     "GaussianMixture",
+    "GroupClassifier",
     "Judged",
     "KernelDensity",
     "LanguageModel",

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "papers.md").read_text()
 CHEAP = "2505.13947"
 # Where the published procedure has a fault that we know, or a bound is too near to tell.
-DISAGREE = {"2404.05090": 1, "2410.16713": 1, "2410.22812": 1, "2412.14689": 1}
+DISAGREE = {"2308.04553": 1, "2404.05090": 1, "2410.16713": 1, "2410.22812": 1, "2412.14689": 1}
 CANNOT_TELL = {"2404.01413", "2412.17646"}
 
 

@@ -110,7 +110,7 @@ def test_words() -> None:
     loop = cj.Workflow(
         cj.Real(keep=None), fit=cj.Fit(phases=["synthetic", "synthetic", "synthetic", "real"])
     )
-    assert caption(loop) == "real.keep=None, fit.phases=[synthetic, synthetic, synthetic, real]"
+    assert caption(loop) == "real.keep=None, fit.phases=[3 synthetic, real]"
     assert rebuild_workflow(describe_workflow(loop, None)) == loop
     assert changed(loop, {"fit.phases": "real"}) == replace(loop, fit=cj.Fit(phases=("real",)))
     words = words_of(loop, loop.plan(3, 10))[-1]

@@ -109,7 +109,7 @@ def _as_numbers(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _place(index: Iterable[int]) -> str:
+def _place(index: Iterable[Any]) -> str:
     named = zip(("row", "column"), index, strict=False)
     where = ", ".join(f"{axis} {int(i)}" for axis, i in named)
     return f" at {where}" if where else ""

@@ -9,6 +9,7 @@ from collapse_jax.literature.presets import (
     doubling,
     fresh_share,
     growing,
+    in_phases,
     itself,
     rows_that_stay,
 )
@@ -74,6 +75,13 @@ PAPERS = (
             "synthetic augmentation": Workflow(Real(keep=None), Synthetic(temperature=0.8)),
             "fresh data": Workflow(Real(every=True), Synthetic(temperature=0.8)),
         },
+    ),
+    Paper(
+        "2308.04553",
+        "From Fake to Real: Pretraining on Balanced Synthetic Images to Prevent Spurious "
+        "Correlations in Image Recognition",
+        "Qraitem, Saenko & Plummer",
+        {"generated rows, then real ones": in_phases(39), "both at once": in_phases(0)},
     ),
     Paper(
         "2310.00429",

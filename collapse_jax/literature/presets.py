@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from collapse_jax.loop.ecosystems.description import Ecosystem
-from collapse_jax.loop.workflow import Mixed, Real, Synthetic, Workflow
+from collapse_jax.loop.workflow import Fit, Mixed, Real, Synthetic, Workflow
 
 
 def fresh_share(n: int, share: Callable[[int], float]) -> Workflow:
@@ -124,3 +124,20 @@ def all_of_all(workflow: Workflow, n_models: int) -> Ecosystem:
         ((0.5, 0.5), (0.5, 0.5))
     """
     return Ecosystem(workflow, [[1.0 / n_models] * n_models] * n_models)
+
+
+def in_phases(parts: int) -> Workflow:
+    """Steps on generated rows, and after them on the real ones; in all steps on both for 0 parts.
+
+    Args:
+        parts: how often as many steps as the real rows have.
+
+    Source:
+        Qraitem, Saenko & Plummer, arXiv 2308.04553.
+
+    Example:
+        >>> in_phases(2).fit.phases
+        ('synthetic', 'synthetic', 'real')
+    """
+    phases = (*("synthetic",) * parts, "real") if parts else ()
+    return Workflow(Real(keep=None), fit=Fit(phases=phases))

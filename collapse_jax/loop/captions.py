@@ -1,6 +1,7 @@
 """Workflows in a few words: a preset's name, or what differs from `Replace()`."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 from collapse_jax.basics.paths import import_path
@@ -67,6 +68,7 @@ def _text(value: Any) -> str:
         if len(distinct) == 1:
             return _text(distinct[0])
         if isinstance(distinct[0], str):
-            return f"[{', '.join(value)}]"
+            parts = [(word, len(list(same))) for word, same in itertools.groupby(value)]
+            return f"[{', '.join(f'{n} {word}' if n > 1 else word for word, n in parts)}]"
         return f"[{len(value)} numbers]" if len(value) > 3 else f"[{', '.join(map(_text, value))}]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

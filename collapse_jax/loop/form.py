@@ -185,7 +185,7 @@ def form_of(
         drawn_varies=plan.fit_rows is not None and (masked or len(np.unique(plan.fit_rows)) > 1),
         with_replacement=fit.with_replacement,
         weighted=weighted,
-        phases=fit.phases,
+        phases=tuple(fit.phases),
         tempered=plan.temperature is not None,
         source=plan.source.without_numbers(),
         curation=tuple(operator.without_numbers() for operator in plan.curation),

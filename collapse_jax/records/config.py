@@ -32,8 +32,7 @@ KNOWN: dict[str, type] = {
         tasks.KernelDensity,
         tasks.LinearRegression,
         tasks.LogisticRegression,
-        *trained.GENERATORS,
-        trained.Tabular,
+        *trained.TRAINED,
     )
 }
 _LANGUAGE = {
