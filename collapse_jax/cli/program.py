@@ -90,7 +90,7 @@ def _run(arguments: list[str]) -> int:
     if command == "simulate":
         _function("simulation:simulate_some")(following)
     elif command == "rerun":
-        settings = _function("tables:file_settings")()
+        settings = _function("options.tables:file_settings")()
         return 0 if _call(_function("lasting:run_again"), command, following, settings) else _FAILED
     elif command == "tokenizer":
         _train_tokenizer(following)
@@ -111,8 +111,8 @@ def _train_tokenizer(words: Sequence[str]) -> None:
     elif words[:1] != ["train"]:
         raise ValueError(f"train must follow tokenizer, got {(*words, '')[0]!r}")
     else:
-        train = _function("corpora:train_tokenizer")
-        settings = [*_function("corpora:corpus_settings")(), *settings_of(train)]
+        train = _function("options.corpora:train_tokenizer")
+        settings = [*_function("options.corpora:corpus_settings")(), *settings_of(train)]
         program = f"{PROGRAM} tokenizer train"
         train(**parse(words[1:], program, _first_line(train), {"options": settings}))
 
