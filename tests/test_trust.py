@@ -117,8 +117,11 @@ def test_faults_of_the_system_are_no_wrong_folders(code, tmp_path, monkeypatch):
     for place in ("mkstemp", "chmod", "fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(files.tempfile if place == "mkstemp" else files.os, place, fails)
-            with pytest.raises(OSError, match="it fails") as raised:
-                Checkpoint(tmp_path / place, CONFIG)
+            with (
+                pytest.raises(OSError, match="it fails") as raised,
+                Checkpoint(tmp_path / place, CONFIG),
+            ):
+                pass
             assert raised.value.errno == code
         assert restored(tmp_path / place) == ("[]", "")
     with monkeypatch.context() as patch:

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -12,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from collapse_jax.basics import checks
 
 Said = TypeVar("Said", bool, int)
+Found = TypeVar("Found")
 
 _PATIENCE = 30 * 24 * 3600  # seconds
 _MEETINGS = itertools.count()  # all processes make the same calls, and so count alike
@@ -98,6 +100,29 @@ def first_says(value: Said) -> Said:
     from jax.experimental import multihost_utils
 
     return type(value)(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
+def first_does(action: Callable[[], Found]) -> Found | None:
+    """Let process 0 do something that may fail, and wait for it.
+
+    Returns:
+        what it returns there; None in the others.
+
+    Raises:
+        OSError: in the others, where it fails; process 0 raises what the action does.
+    """
+    found, failed = None, None
+    if is_first():
+        try:
+            found = action()
+        except Exception as error:
+            failed = error
+    done = first_says(failed is None)
+    if failed is not None:
+        raise failed
+    if not done:
+        raise OSError("process 0 has failed, and says why")
+    return found
 
 
 def are_shared(tree: Any) -> bool:

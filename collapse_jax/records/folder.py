@@ -1,7 +1,9 @@
 """A folder says which run its chains are of, and takes no other."""
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +15,49 @@ CONFIG = "config.json"
 _MOST_SHOWN = 80  # characters of a value in an error
 
 
-def claim(folder: Path, config: dict[str, Any]) -> None:
-    """Make the folder that of this configuration, or check that it is."""
-    try:
+def check(folder: Path, config: dict[str, Any]) -> None:
+    """Check that the folder, which is made if need be, is that of this configuration, or empty.
+
+    Raises:
+        ValueError: for a folder that holds another run or other files, or cannot be used.
+    """
+    with usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / CONFIG
-        if path.exists():
-            kept = read_config(path)
-            if _compare(folder, kept, config):
-                _write_config(path, {**config, "n_generations": kept["n_generations"]})
-        elif any(not name.name.startswith(".") for name in folder.iterdir()):
-            raise ValueError(f"checkpoint must be a folder of its own, and {folder} is not empty")
-        else:
-            _write_config(path, config)
+        _changed(folder, config)
+
+
+def claim(folder: Path, config: dict[str, Any]) -> None:
+    """Make the folder that of this configuration, for who has its lock. Raises as `check` does."""
+    with usable(folder):
+        changed = _changed(folder, config)
+        if changed is not None:
+            text = sums.signed(changed)
+            files.write_atomically(folder / CONFIG, lambda name: Path(name).write_text(text))
+
+
+@contextlib.contextmanager
+def usable(folder: Path) -> Iterator[None]:
+    """Say of which folder the system's errors are, and which of them are its own faults."""
+    try:
+        yield
     except OSError as error:
-        raise files.refused(
-            f"checkpoint must be a folder to write to, not {folder}", error
-        ) from None
+        said = files.refused(f"checkpoint must be a folder to write to, not {folder}", error)
+        if isinstance(said, OSError):
+            reason = f"checkpoint {folder} could not be used: {error.strerror}"
+            said = OSError(error.errno, reason)
+        raise said from None
+
+
+def _changed(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """What the folder's configuration is to be, None where it is that already."""
+    path = folder / CONFIG
+    if path.exists():
+        kept = read_config(path)
+        goes_on = _compare(folder, kept, config)
+        return {**config, "n_generations": kept["n_generations"]} if goes_on else None
+    if any(not name.name.startswith(".") for name in folder.iterdir()):
+        raise ValueError(f"checkpoint must be a folder of its own, and {folder} is not empty")
+    return config
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -42,11 +70,6 @@ def read_config(path: Path) -> dict[str, Any]:
         return sums.unsigned(text)
     except (RecursionError, ValueError) as error:
         raise ValueError(f"checkpoint has a damaged {path}: {error}") from None
-
-
-def _write_config(path: Path, config: dict[str, Any]) -> None:
-    text = sums.signed(config)
-    files.write_atomically(path, lambda name: Path(name).write_text(text))
 
 
 def run_of(config: dict[str, Any]) -> str:

@@ -38,7 +38,9 @@ class Lock:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            owner = os.pread(handle, 1000, 0).decode(errors="replace")
+            owner = ""
+            with contextlib.suppress(OSError):
+                owner = os.pread(handle, 1000, 0).decode(errors="replace")
             os.close(handle)
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise ValueError(

@@ -68,10 +68,14 @@ class Midway:
             generation: the one that it must be of.
             like: a pytree of `jax.ShapeDtypeStruct` with the shardings that arrays are to have, or
                 of arrays of the host.
+
+        Raises:
+            OSError: where the system does not let it be read; nothing is lost then.
         """
         from orbax.checkpoint import args
 
-        step = hosts.first_says(self._whole(kind, seeds, generation))
+        found = hosts.first_does(lambda: self._whole(kind, seeds, generation))
+        step = hosts.first_says(-1 if found is None else found)
         if step < 0:
             return None
         path = self._folder_of(kind, seeds) / f"{generation}-{step}"
@@ -91,12 +95,10 @@ class Midway:
 
     def _whole(self, kind: Kind, seeds: np.ndarray, generation: int) -> int:
         """The last step in a generation of which there is a whole state, -1 where there is none."""
-        if not hosts.is_first():
-            return -1
         for step, path in states_within(self._folder_of(kind, seeds), generation):
             try:
                 sums.check_seal(path, _about(kind, seeds, path.name))
-            except (OSError, ValueError) as error:
+            except ValueError as error:
                 _not_used(path, error)
             else:
                 return step

@@ -15,14 +15,14 @@ from safetensors import SafetensorError, safe_open
 from collapse_jax.basics import files, sums
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.machines import hosts
-from collapse_jax.records.folder import FORMAT, claim, run_of
+from collapse_jax.records.folder import FORMAT, check, claim, run_of, usable
 from collapse_jax.records.lock import Lock
 from collapse_jax.records.saving import Saving
 
 _SUFFIX = ".safetensors"
 _METRIC, _POOL = "metric.", "pool."  # what the names of arrays begin with
 _KEPT = 2  # states per batch of chains
-_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)  # all that reading may raise
+_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError)  # all that a damaged file may raise
 
 
 class Reached(NamedTuple):
@@ -55,7 +55,7 @@ class Checkpoint:
     Each batch of chains has a folder in it, named after its seeds, with its last two states. A
     state is one file, which is there only when it is whole, and carries a fingerprint of its
     arrays. What is damaged all the same is set aside with a warning when it is read, and the state
-    before it is used.
+    before it is used. A fault of the system while reading is an error, and nothing is set aside.
 
     Files are written by a thread, so that chains go on meanwhile; leaving the context waits for it.
 
@@ -75,26 +75,28 @@ class Checkpoint:
     def __init__(self, folder: str | Path, config: dict[str, Any], seconds: float = 60.0):
         self.folder = Path(folder).absolute()
         self._saving = Saving(self.folder, seconds)
-        config = {"format": FORMAT, **json.loads(json.dumps(config, default=str))}
-        self._run = run_of(config)
-        claim(self.folder, config)
+        self._config = {"format": FORMAT, **json.loads(json.dumps(config, default=str))}
+        self._run = run_of(self._config)
+        check(self.folder, self._config)
         self.survey()
         self._lock = Lock(self.folder)
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
     def __enter__(self) -> "Checkpoint":
-        refused = ValueError(f"checkpoint must be in use by one run at a time: {self.folder}")
-        taken = True
-        if hosts.is_first():  # for all processes of the run, which must hear of it
-            try:
-                self._lock.take()
-            except (OSError, ValueError) as error:
-                refused, taken = error, False
-        if not hosts.first_says(taken):
-            raise refused
-        self.survey()
+        try:
+            hosts.first_does(self._take)  # for all processes of the run
+            self.survey()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
+
+    def _take(self) -> None:
+        """Lock the folder, and only then make it that of this run."""
+        with usable(self.folder):
+            self._lock.take()
+        claim(self.folder, self._config)
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -163,7 +165,8 @@ class Checkpoint:
             if not np.isin(missing, state.seeds).any():
                 continue
             try:
-                reached = _read(state, self._run, with_pool=state.step < n_generations)
+                with _reading(state.path):
+                    reached = _read(state, self._run, with_pool=state.step < n_generations)
             except _DAMAGE as error:
                 _set_aside(state.path, error)
                 continue
@@ -190,16 +193,38 @@ def _survey(folder: Path) -> list[_State]:
     states = []
     for path in (path for chains in folder.glob("chains-*") for path in _states_in(chains)):
         try:
-            with safe_open(path, framework="np") as file:
+            with _reading(path), safe_open(path, framework="np") as file:
                 about = sums.unsigned(file.metadata()["about"])
             seeds = np.asarray(about["seeds"], np.uint32)
             if path.parent.name != f"chains-{digest(seeds)}":
                 raise ValueError(f"it is of the seeds {about['seeds']}")
+        except FileNotFoundError:  # a run that has the folder now has removed it
+            continue
         except _DAMAGE as error:
             _set_aside(path, error)
         else:
             states.append(_State(path, int(path.stem), seeds, about))
     return states
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Open a state, which says what is wrong where a library does not; nothing is its damage then.
+
+    Raises:
+        OSError: where the system does not let it be read.
+    """
+    try:
+        with open(path, "rb"):
+            yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"checkpoint {path} could not be read, and nothing is lost; the same call goes on "
+            f"when it can be: {error.strerror or error}",
+        ) from error
 
 
 def _states_in(chains: Path) -> list[Path]:
