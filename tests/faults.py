@@ -33,7 +33,8 @@ CODES = {
     "write": (errno.EIO, errno.ENOSPC, SHORT),
 }
 """How each call may fail."""
-_active = None
+_active: list["Faults"] = []
+"""What counts, if anything."""
 
 
 class Faults:
@@ -48,59 +49,65 @@ class Faults:
     """
 
     def __init__(self, folder, place=None, code=None, kills=None):
-        self.folder, self.place, self.code, self.kills = str(folder), place, code, kills
+        self.folder, self.place, self.code = str(folder), place, code
+        self.kills = None if kills is None else Path(kills)
         self.calls = []
         self._lock, self._copies, self._within = threading.RLock(), {}, False
 
     def __enter__(self):
-        global _active
         _listen()
         self._real = {name: getattr(os, name) for name in ("fsync", "write", "pread")}
         self._open = builtins.open
         builtins.open = io.open = self._opened
         for name in self._real:
             setattr(os, name, getattr(self, f"_{name}"))
-        _active = self
+        _active.append(self)
         return self
 
     def __exit__(self, *_):
-        global _active
-        _active = None
+        _active.remove(self)
         builtins.open = io.open = self._open
         for name, function in self._real.items():
             setattr(os, name, function)
 
-    def reach(self, call, path):
+    def reach(self, call, place):
         """Count a call, let it fail or keep what is there; says whether it is to be short."""
-        if self._within or not self._inside(path):
+        path = self._inside(place)
+        if path is None or self._within:
             return False
         with self._lock:
             number = len(self.calls)
-            self.calls.append((call, os.path.relpath(str(path), self.folder)))
+            self.calls.append((call, os.path.relpath(path, self.folder)))
             if self.kills is not None:
                 self._copy()
-        if number == self.place and self.code in CODES[call]:
+        if number == self.place and self.code is not None and self.code in CODES[call]:
             if self.code == SHORT:
                 return True
-            raise OSError(self.code, os.strerror(self.code), str(path))
+            raise OSError(self.code, os.strerror(self.code), path)
         return False
 
-    def _inside(self, path):
-        if isinstance(path, int):
-            with contextlib.suppress(OSError):
-                path = os.readlink(f"/proc/self/fd/{path}")
-        with contextlib.suppress(TypeError):
+    def _inside(self, place):
+        """The path of what is called for, a path itself or an open file, if it is in the folder."""
+        path = place
+        with contextlib.suppress(OSError, TypeError):
+            if isinstance(place, int):
+                path = os.readlink(f"/proc/self/fd/{place}")
             path = os.path.abspath(os.fsdecode(path))
-            return path == self.folder or path.startswith(f"{self.folder}/")
-        return False
+            if path == self.folder or path.startswith(f"{self.folder}/"):
+                return path
+        return None
 
     def _copy(self):
         self._within = True
         try:
             kept = contents(self.folder)
-            if kept not in self._copies:
-                self._copies[kept] = path = Path(self.kills) / f"{len(self._copies)}"
-                shutil.copytree(self.folder, path) if os.path.exists(self.folder) else path.mkdir()
+            if self.kills is not None and kept not in self._copies:
+                self._copies[kept] = path = self.kills / f"{len(self._copies)}"
+                path.mkdir(parents=True)
+                with contextlib.suppress(
+                    shutil.Error, FileNotFoundError
+                ):  # of what has gone meanwhile
+                    shutil.copytree(self.folder, path, dirs_exist_ok=True)
         finally:
             self._within = False
 
@@ -108,7 +115,7 @@ class Faults:
         """Write, perhaps only half."""
         if self.reach("write", path):
             return really(data[: len(data) // 2])
-        if self.kills is None or not self._inside(path):
+        if self.kills is None or self._inside(path) is None:
             return really(data)
         written = really(data[: len(data) // 2])
         with self._lock:
@@ -137,7 +144,7 @@ class Faults:
         closefd=True,
         opener=None,
     ):
-        if isinstance(file, int) or not self._inside(file):
+        if isinstance(file, int) or self._inside(file) is None:
             return self._open(file, mode, buffering, encoding, errors, newline, closefd, opener)
         raw = _Raw(file, mode.replace("b", "").replace("t", ""), closefd, opener)
         kind = io.BufferedReader if mode.startswith("r") else io.BufferedWriter
@@ -149,7 +156,8 @@ class _Raw(io.FileIO):
     """A file whose reads and writes are counted."""
 
     def write(self, data):
-        return _active.write(self.name, data, super().write) if _active else super().write(data)
+        really = super().write
+        return _active[0].write(self.name, data, really) if _active else really(data)
 
     def readinto(self, buffer):
         _reach("read", self.name)
@@ -165,14 +173,14 @@ def contents(folder):
     found = hashlib.sha256()
     for path in sorted(Path(folder).rglob("*")):
         found.update(f"{path.relative_to(folder)}{path.is_file()}".encode())
-        if path.is_file():
+        with contextlib.suppress(OSError):  # a folder, or gone meanwhile
             found.update(path.read_bytes())
     return found.hexdigest()
 
 
 def _reach(call, path):
-    if _active is not None:
-        _active.reach(call, path)
+    if _active:
+        _active[0].reach(call, path)
 
 
 def _listen(state=[]):  # noqa: B006  once in a process: such hooks stay
@@ -181,5 +189,5 @@ def _listen(state=[]):  # noqa: B006  once in a process: such hooks stay
 
 
 def _hear(event, arguments):
-    if _active is not None and event in CODES:
+    if _active and event in CODES:
         _reach(event, arguments[0])

@@ -16,6 +16,9 @@ import pytest
 from faults import CODES, SHORT, Faults
 from tqdm import tqdm
 
+import collapse_jax as cj
+from collapse_jax.language.model.training import Optimizer
+from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.run.driver import Driver
 
@@ -30,18 +33,21 @@ class Toy:
         return {"x": np.asarray(chains, np.uint32), "n": np.zeros((), np.int32)}
 
     def advance(self, chains, pool, first, steps):
-        x = pool["x"] * np.uint32(1664525) + np.uint32(first)
-        return {"x": x, "n": np.asarray(pool["n"] + 1)}, {
-            "error": (x % 997).astype(np.float32)[:, None]
-        }
+        x, n = pool["x"] * np.uint32(1664525) + np.uint32(first), np.asarray(pool["n"] + 1)
+        return {"x": x, "n": n}, {"error": (x % 997).astype(np.float32)[:, None]}
 
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch):
-    """Saves after every generation; numbers are put where they are."""
+    """Saves after every generation."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it takes most of the time
     monkeypatch.setattr(Checkpoint, "due", lambda self: True)
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # what is slow, and not tried here
+
+
+@pytest.fixture
+def _of_numpy(monkeypatch):
+    """Toys have no devices."""
     monkeypatch.setattr("collapse_jax.run.driver._refill", _refill)
     monkeypatch.setattr("collapse_jax.machines.hosts.pieces_on_host", lambda leaf: [leaf])
 
@@ -82,6 +88,7 @@ LONG = pytest.mark.thorough
 KINDS = ["one batch", *(pytest.param(kind, marks=LONG) for kind in ("nothing", "some generations"))]
 
 
+@pytest.mark.usefixtures("_of_numpy")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_call_fails_once(kind, tmp_path):
     """What went well before is kept; the same call then gives the same chains."""
@@ -104,6 +111,7 @@ def test_every_call_fails_once(kind, tmp_path):
             failed += _disturbed(folder, whole, place, code)
             now = reached(folder) if (folder / "config.json").exists() else {}
             assert all(now.get(seed, 0) >= had[seed] for seed in had), (call, path, code)
+            assert not list(folder.rglob("damaged*")), (call, path, code)
             assert run(folder) == whole, (call, path, code)
             shutil.rmtree(folder)
     assert tried > 150
@@ -120,18 +128,26 @@ def _disturbed(folder, whole, place, code):
     """Whether the call ends in an error, which must be one of the system, and say where."""
     with Faults(folder, place, code) as faults, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            assert run(folder) == whole
-        except (OSError, ValueError) as error:
-            assert code != SHORT
-            assert isinstance(error, OSError) or code == errno.EACCES, repr(error)
-            assert str(folder) in str(error)
-            assert os.strerror(code) in str(error)
-            assert len(faults.calls) > place
-            return True
-    return False
+        error = _error_of(run, folder, whole)
+    assert len(faults.calls) > place
+    if error is None:
+        return False
+    assert code != SHORT
+    assert isinstance(error, OSError) or code == errno.EACCES, repr(error)
+    assert str(folder) in str(error)
+    assert os.strerror(code) in str(error)
+    return True
 
 
+def _error_of(run, folder, whole, *rest):
+    try:
+        assert run(folder, *rest) == whole
+    except (OSError, ValueError) as error:
+        return error
+    return None
+
+
+@pytest.mark.usefixtures("_of_numpy")
 @pytest.mark.parametrize("kind", ["nothing", "one batch", "some generations"])
 def test_a_kill_at_every_call(kind, tmp_path):
     """And within all that is written."""
@@ -145,3 +161,130 @@ def test_a_kill_at_every_call(kind, tmp_path):
         assert run(left) == whole, left
         assert not list(left.rglob("damaged*"))
         assert not list(left.glob("chains-*/.part-*"))
+
+
+@pytest.mark.usefixtures("_of_numpy")
+def test_files_that_are_damaged_or_exchanged(tmp_path):
+    """The same chains, or a refusal that names the file."""
+    run(tmp_path / "start", 2)
+    whole = run(None)
+    names = [path.relative_to(tmp_path / "start") for path in (tmp_path / "start").rglob("*.*")]
+    contents = {name: (tmp_path / "start" / name).read_bytes() for name in names}
+    assert len(names) == 6
+    refused = set()
+    for name, content in contents.items():
+        others = [other for key, other in contents.items() if key != name]
+        half = content[: len(content) // 2]
+        for number, damaged in enumerate((None, b"", half, content[::-1], content * 2, *others)):
+            folder = shutil.copytree(tmp_path / "start", tmp_path / f"{name.stem} {number}")
+            (folder / name).unlink()
+            if damaged is not None:
+                (folder / name).write_bytes(damaged)
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                error = _error_of(run, folder, whole)
+            if error is not None:
+                refused.add(name.name)
+                assert str(folder) in str(error)
+            elif name.stem == "2" and damaged is not None:  # the state that is used
+                assert str(folder / name) in str(said[0].message)
+            shutil.rmtree(folder)
+    assert refused == {"config.json"}
+
+
+LIKE = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.arange(4, dtype=np.int32)}
+
+
+def _midway(folder, step):
+    """Save a state within a generation; what is restored then."""
+    midway = Midway(folder, 0.0)
+    midway.save("training", SEEDS, 2, step, {**LIKE, "n": LIKE["n"] + np.int32(step)})
+    return _restored(folder)
+
+
+def _restored(folder):
+    with warnings.catch_warnings():  # of what is not whole
+        warnings.simplefilter("ignore")
+        step, tree = Midway(folder, 0.0).restore("training", SEEDS, 2, LIKE) or (0, LIKE)
+    np.testing.assert_array_equal(tree["n"], LIKE["n"] + step)
+    np.testing.assert_array_equal(tree["a"], LIKE["a"])
+    return step
+
+
+@pytest.mark.parametrize("one_in", [16, pytest.param(3, marks=LONG)])
+def test_calls_within_a_generation_fail_once(one_in, tmp_path):
+    """One state is there; whatever befalls the next one, one of both is restored."""
+    assert _midway(tmp_path / "start", 32) == 32
+    with Faults(tmp_path / "counted") as counted:
+        shutil.copytree(tmp_path / "start", tmp_path / "counted")
+        first = len(counted.calls)
+        _midway(tmp_path / "counted", 64)
+    calls = counted.calls[first:]
+    failed = 0
+    for place in range(0, len(calls), one_in):
+        call, path = calls[place]
+        code = CODES[call][place // one_in % len(CODES[call])]
+        folder = shutil.copytree(tmp_path / "start", tmp_path / f"{place}")
+        with Faults(folder, place, code), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            error = _error_of(_midway, folder, 64, 64)
+        failed += error is not None
+        assert error is None or str(folder) in str(error), (call, path, code, error)
+        assert _restored(folder) in (32, 64), (call, path, code)
+        assert _midway(folder, 64) == 64
+    assert failed > len(calls) // one_in // 2
+
+
+TINY = {"n_samples": 8, "steps": 40, "batch_size": 4, "width": 4, "depth": 1, "n_test": 10}
+
+
+def _language():
+    corpus = cj.corpus.Grammar(n_names=2, n_nouns=2, max_sentences=1)
+    optimizer = Optimizer(3e-2, batch_size=2, epochs=9)
+    return cj.LanguageModel(corpus, n_samples=8, n_test=4, sample_batch=8, optimizer=optimizer)
+
+
+TASKS = {
+    "classical": (lambda: cj.Categorical(3, 9), 14),
+    "trained": (lambda: cj.Flow("moons", layers=2, knots=3, **TINY), 7),
+    "language": (_language, 4),
+}
+"""Tasks, and how many places are tried."""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", TASKS)
+def test_calls_of_tasks_fail_once(name, tmp_path, monkeypatch):
+    """Runs in stages, with states within their generations."""
+    monkeypatch.setattr(Midway, "due", lambda self: True)
+    make, n = TASKS[name]
+    task = make()
+
+    def run(folder):
+        options = {"runner": "staged", "progress": False, "checkpoint_seconds": 0.0}
+        ds = cj.simulate(cj.Replace(), task, 2, 2, checkpoint=folder, **options)
+        return {name: values.values.tolist() for name, values in ds.items()}
+
+    whole = run(None)
+    with Faults(tmp_path / "counted", kills=tmp_path / "kills") as counted:
+        assert run(tmp_path / "counted") == whole
+    calls = counted.calls
+    for place in np.linspace(0, len(calls) - 1, n).astype(int):
+        call, path = calls[place]
+        code = CODES[call][place % len(CODES[call])]
+        folder = tmp_path / f"{place}"
+        with Faults(folder, place, code), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            error = _error_of(run, folder, whole)
+        assert error is None or str(folder) in str(error), (call, path, code, error)
+        assert _quietly(run, folder) == whole, (call, path, code)
+    kills = list((tmp_path / "kills").iterdir())
+    for left in kills[:: len(kills) // n]:
+        assert _quietly(run, left) == whole, left
+
+
+def _quietly(run, folder):
+    """A run whose warnings are of states that are not whole."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="checkpoint .* is damaged, and not used")
+        return run(folder)

@@ -4,6 +4,7 @@ They are for damage, not for malice: cryptographic ones would take most of the t
 """
 
 import json
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,13 @@ def _sum_of(entries: dict[str, Any]) -> int:
 
 def _files(folder: Path) -> dict[str, list[int]]:
     """Size and check sum of all files of a folder but its seal."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
+    walked = os.walk(folder, onerror=_raise)  # `Path.rglob` leaves out what it may not list
+    paths = (Path(place, name) for place, _, names in walked for name in names if name != _SEAL)
     return {str(path.relative_to(folder)): _file(path) for path in sorted(paths)}
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _file(path: Path) -> list[int]:

@@ -11,7 +11,7 @@ from collapse_jax.basics import files, sums
 
 FORMAT = 2
 """Of folders; those of 0.1.0 do not say theirs."""
-CONFIG = "config.json"
+CONFIG, SUFFIX = "config.json", ".safetensors"
 _MOST_SHOWN = 80  # characters of a value in an error
 
 
@@ -132,5 +132,16 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _reached(folder: Path) -> int:
     """The last generation of any chains there."""
-    names = (path.stem for path in folder.glob("chains-*/*.safetensors"))
-    return max((int(name) for name in names if name.isdigit()), default=0)
+    return max((int(path.stem) for path in states_of(folder)), default=0)
+
+
+def states_of(folder: Path) -> list[Path]:
+    """All states of chains. `OSError` is raised for what may not be listed: `glob` leaves it out."""
+    batches = sorted(path for path in folder.iterdir() if path.name.startswith("chains-"))
+    return [state for chains in batches for state in states_in(chains)]
+
+
+def states_in(chains: Path) -> list[Path]:
+    """The states of one batch of chains, the last one last."""
+    paths = (path for path in chains.iterdir() if path.suffix == SUFFIX and path.stem.isdigit())
+    return sorted(paths, key=lambda path: int(path.stem))

@@ -12,7 +12,7 @@ import numpy as np
 from collapse_jax.basics import sums
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.machines import hosts
-from collapse_jax.records.saving import Saving
+from collapse_jax.records.saving import Saving, reading
 
 Kind = Literal["training", "documents"]
 
@@ -80,8 +80,11 @@ class Midway:
             return None
         path = self._folder_of(kind, seeds) / f"{generation}-{step}"
         try:
-            found = _orbax().restore(path, args=args.StandardRestore(_numbered(like)))  # pyright: ignore
-        except Exception as error:  # what fails shows in many ways
+            with reading(path):
+                found = _orbax().restore(path, args=args.StandardRestore(_numbered(like)))  # pyright: ignore
+        except Exception as error:  # damage shows in many ways
+            if isinstance(error, OSError) and error.errno:
+                raise
             _not_used(path, error)
             return None
         leaves = [found[name] for name in sorted(found)]
@@ -97,7 +100,8 @@ class Midway:
         """The last step in a generation of which there is a whole state, -1 where there is none."""
         for step, path in states_within(self._folder_of(kind, seeds), generation):
             try:
-                sums.check_seal(path, _about(kind, seeds, path.name))
+                with reading(path):
+                    sums.check_seal(path, _about(kind, seeds, path.name))
             except ValueError as error:
                 _not_used(path, error)
             else:

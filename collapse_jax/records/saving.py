@@ -1,4 +1,4 @@
-"""When to save, and what to say where that fails: the same for all kinds of states."""
+"""When to save, and what to say where that or reading fails: the same for all kinds of states."""
 
 import contextlib
 import time
@@ -38,3 +38,25 @@ class Saving:
             ) from error
         took = time.monotonic() - started
         self._due = time.monotonic() + max(self._seconds, took / _SHARE)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Read a state inside, whatever library does; a fault of the system is no damage of the state.
+
+    Raises:
+        OSError: where the system does not let it be read.
+    """
+    try:
+        yield
+    except Exception as error:
+        fault: BaseException | None = error
+        while fault is not None and not (isinstance(fault, OSError) and fault.errno):
+            fault = fault.__cause__ or fault.__context__
+        if fault is None or isinstance(fault, FileNotFoundError):
+            raise
+        raise OSError(
+            fault.errno,
+            f"checkpoint {path} could not be read, and nothing is lost; the same call goes on "
+            f"when it can be: {fault.strerror or fault}",
+        ) from error

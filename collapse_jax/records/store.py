@@ -15,11 +15,19 @@ from safetensors import SafetensorError, safe_open
 from collapse_jax.basics import files, sums
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.machines import hosts
-from collapse_jax.records.folder import FORMAT, check, claim, run_of, usable
+from collapse_jax.records.folder import (
+    FORMAT,
+    SUFFIX,
+    check,
+    claim,
+    run_of,
+    states_in,
+    states_of,
+    usable,
+)
 from collapse_jax.records.lock import Lock
-from collapse_jax.records.saving import Saving
+from collapse_jax.records.saving import Saving, reading
 
-_SUFFIX = ".safetensors"
 _METRIC, _POOL = "metric.", "pool."  # what the names of arrays begin with
 _KEPT = 2  # states per batch of chains
 _DAMAGE = (SafetensorError, ValueError, KeyError, TypeError)  # all that a damaged file may raise
@@ -144,7 +152,7 @@ class Checkpoint:
             }
             about = _about(self._run, reached.done, reached.seeds)
             about |= {"sums": _fingerprints(arrays)}
-            path = self.folder / f"chains-{digest(reached.seeds)}" / f"{reached.done}{_SUFFIX}"
+            path = self.folder / f"chains-{digest(reached.seeds)}" / f"{reached.done}{SUFFIX}"
             path.parent.mkdir(exist_ok=True)
             for part in path.parent.glob(".part-*"):  # of a process that was killed
                 part.unlink()
@@ -152,7 +160,7 @@ class Checkpoint:
             files.write_atomically(
                 path, lambda name: files.write_safetensors(name, arrays, metadata)
             )
-            for old in _states_in(path.parent)[:-_KEPT]:
+            for old in states_in(path.parent)[:-_KEPT]:
                 old.unlink()
 
     def restore(self, seeds: np.ndarray, n_generations: int) -> Iterator[Reached]:
@@ -165,7 +173,7 @@ class Checkpoint:
             if not np.isin(missing, state.seeds).any():
                 continue
             try:
-                with _reading(state.path):
+                with reading(state.path):
                     reached = _read(state, self._run, with_pool=state.step < n_generations)
             except _DAMAGE as error:
                 _set_aside(state.path, error)
@@ -191,9 +199,11 @@ def _about(run: str, step: int, seeds: np.ndarray) -> dict[str, Any]:
 def _survey(folder: Path) -> list[_State]:
     """All states in the folder, apart from their arrays."""
     states = []
-    for path in (path for chains in folder.glob("chains-*") for path in _states_in(chains)):
+    with usable(folder):
+        paths = states_of(folder)
+    for path in paths:
         try:
-            with _reading(path), safe_open(path, framework="np") as file:
+            with reading(path), _opened(path) as file:
                 about = sums.unsigned(file.metadata()["about"])
             seeds = np.asarray(about["seeds"], np.uint32)
             if path.parent.name != f"chains-{digest(seeds)}":
@@ -208,36 +218,17 @@ def _survey(folder: Path) -> list[_State]:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Open a state, which says what is wrong where a library does not; nothing is its damage then.
-
-    Raises:
-        OSError: where the system does not let it be read.
-    """
-    try:
-        with open(path, "rb"):
-            yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"checkpoint {path} could not be read, and nothing is lost; the same call goes on "
-            f"when it can be: {error.strerror or error}",
-        ) from error
-
-
-def _states_in(chains: Path) -> list[Path]:
-    """The states of one batch of chains, the last one last."""
-    paths = (path for path in chains.glob(f"*{_SUFFIX}") if path.stem.isdigit())
-    return sorted(paths, key=lambda path: int(path.stem))
+def _opened(path: Path) -> Iterator[Any]:
+    """A state's arrays by name. The library calls all that it may not open missing."""
+    with open(path, "rb"), safe_open(path, framework="np") as file:
+        yield file
 
 
 def _read(state: _State, run: str, with_pool: bool) -> Reached:
     for name, value in _about(run, state.step, state.seeds).items():
         if state.about[name] != value:
             raise ValueError(f"its {name} is {state.about[name]} and not {value}")
-    with safe_open(state.path, framework="np") as file:
+    with _opened(state.path) as file:
         arrays = {
             name: file.get_tensor(name)
             for name in sorted(file.keys())
