@@ -136,7 +136,7 @@ def _reached(folder: Path) -> int:
 
 
 def states_of(folder: Path) -> list[Path]:
-    """All states of chains. `OSError` is raised for what may not be listed: `glob` leaves it out."""
+    """All states of chains. Raises `OSError` where it may not look, unlike `glob`."""
     batches = sorted(path for path in folder.iterdir() if path.name.startswith("chains-"))
     return [state for chains in batches for state in states_in(chains)]
 
