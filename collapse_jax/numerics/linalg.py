@@ -12,8 +12,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 _BASE = 8  # size at which recursion stops; 8 was the fastest of 8, 12, 16, 25 at d = 31 and 100
-
-
+MOST = 10_000
+"""Largest size: programs grow with it, and take minutes to compile beyond."""
 _DEAD = 1e-6  # share of a diagonal entry that is taken for the rounding errors of a Gram matrix
 
 

@@ -41,6 +41,7 @@ from collapse_jax.run.arguments import (
 )
 from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
+from collapse_jax.run.needs import check_arrays
 from collapse_jax.run.results import Labels, Results
 from collapse_jax.run.room import find_mesh, placed, width_of
 from collapse_jax.run.rounds import check_turns, run_until, run_whole
@@ -176,6 +177,9 @@ def simulate(
     )
     known = host_sizes(plan) if mask is None else included_sizes(mask, plan)
     sizes = {name: column for name, column in known.items() if name in names}
+
+    measured = tuple(name for name in names if name not in sizes)
+    check_arrays(task, form, measured, numbers.of(1), features, 2 * limit)
 
     # In a folder, which may see more generations, a function is never replaced by its values.
     config = {

@@ -18,6 +18,7 @@ from collapse_jax.tasks.sufficient import AbstractSufficient
 # A binomial draw costs about ten times as much as a label (measured on a CPU), and takes longer to
 # compile; far beyond that ratio it is worth both.
 _LABELS_PER_BINOMIAL = 50
+_MOST_OUTCOMES = 2**24  # whole numbers that float32 holds
 _MOST_LABELS = 2**31  # that whole numbers of 32 bits can count
 
 
@@ -92,7 +93,8 @@ class Categorical(AbstractSufficient):
             implied = len(names)
         else:
             if probabilities is None:
-                k = checks.whole_number("n_outcomes", 10 if n_outcomes is None else n_outcomes, 2)
+                k = 10 if n_outcomes is None else n_outcomes
+                k = checks.whole_number("n_outcomes", k, 2, maximum=_MOST_OUTCOMES)
                 probabilities = np.full(k, 1.0 / k)
             self.probabilities = _checked_probabilities(probabilities)
             self.n_samples = checks.whole_number(

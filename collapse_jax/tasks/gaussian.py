@@ -108,7 +108,8 @@ class Gaussian(AbstractSufficient):
         self.estimator = checks.one_of("estimator", estimator, ("mle", "unbiased"))
         self.test_fraction, self.split_seed = test_fraction, split_seed
         if data is None:
-            self.dim = checks.whole_number("dim", 1 if dim is None else dim)
+            dim = 1 if dim is None else dim
+            self.dim = checks.whole_number("dim", dim, maximum=linalg.MOST)
             self.n_samples = checks.whole_number(
                 "n_samples", 100 if n_samples is None else n_samples, minimum=2
             )

@@ -105,7 +105,8 @@ class LinearRegression(AbstractSufficient):
         self.fit_intercept = bool(fit_intercept)
         self.noise = 1.0 if noise is None else checks.positive_number("noise", noise)
         if data is None:
-            self.dim = checks.whole_number("dim", 10 if dim is None else dim)
+            dim = 10 if dim is None else dim
+            self.dim = checks.whole_number("dim", dim, maximum=linalg.MOST)
             self.n_samples = checks.whole_number(
                 "n_samples", 100 if n_samples is None else n_samples
             )

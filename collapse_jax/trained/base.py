@@ -33,6 +33,9 @@ LEARNING: dict[str, Variable] = {
 }
 """Metrics that all trained generators have."""
 
+MOST_LAYERS = 1000
+"""Each is traced and compiled by itself."""
+
 
 class RealWorld(NamedTuple):
     """What is fixed for a chain."""
@@ -82,7 +85,7 @@ class AbstractGenerator(AbstractTrained):
         self.batch_size = checks.whole_number("batch_size", batch_size)
         self.learning_rate = checks.positive_number("learning_rate", learning_rate)
         self.width = checks.whole_number("width", width)
-        self.depth = checks.whole_number("depth", depth)
+        self.depth = checks.whole_number("depth", depth, maximum=MOST_LAYERS)
 
     def _set_truth(self, dataset: str, n_samples: Any, noise: Any, n_test: int) -> None:
         self.dataset = checks.one_of("dataset", dataset, toys.DIMENSIONS)

@@ -16,7 +16,7 @@ from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics import draws
 from collapse_jax.tasks.base import Model, Variable
 from collapse_jax.trained import networks
-from collapse_jax.trained.base import LEARNING, AbstractGenerator, RealWorld
+from collapse_jax.trained.base import LEARNING, MOST_LAYERS, AbstractGenerator, RealWorld
 
 _REACH = 4.0  # standard deviations within which splines bend
 
@@ -95,7 +95,7 @@ class Flow(AbstractGenerator):
         self.dataset, self.noise, self.n_test = dataset, noise, n_test
         self.test_fraction, self.split_seed = test_fraction, split_seed
         self._set_training(steps, batch_size, learning_rate, width, depth)
-        self.layers = checks.whole_number("layers", layers)
+        self.layers = checks.whole_number("layers", layers, maximum=MOST_LAYERS)
         self.knots = checks.whole_number("knots", knots, 2)
         if data is None:
             self._set_truth(dataset, n_samples, noise, n_test)

@@ -17,7 +17,7 @@ from collapse_jax.tasks.parts.tables import sample_size, split
 from collapse_jax.tasks.trained import AbstractTrained
 from collapse_jax.trained import table_distances
 from collapse_jax.trained.autoregression import Autoregression, Net
-from collapse_jax.trained.base import LEARNING
+from collapse_jax.trained.base import LEARNING, MOST_LAYERS
 from collapse_jax.trained.columns import Columns, check_varied, read_columns
 
 _LONGEST = 1.0  # norm of a gradient; longer ones are made shorter
@@ -145,7 +145,7 @@ class Tabular(AbstractTrained):
         self.learning_rate = checks.positive_number("learning_rate", learning_rate)
         self.decay = checks.positive_number("decay", decay, zero_allowed=True)
         self.width = checks.whole_number("width", width)
-        self.depth = checks.whole_number("depth", depth, 0)
+        self.depth = checks.whole_number("depth", depth, 0, MOST_LAYERS)
         self.test_fraction, self.split_seed = test_fraction, split_seed
         self.categorical = (categorical,) if isinstance(categorical, str) else tuple(categorical)
         self.columns, rows = read_columns(data, self.categorical)

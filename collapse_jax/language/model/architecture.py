@@ -8,6 +8,8 @@ from collapse_jax.basics import checks
 Family = Literal["gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"]
 ACTIVATIONS = ("gelu", "gelu_tanh", "silu", "relu")
 
+_MOST_LAYERS = 1000  # each is traced and compiled by itself
+
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
@@ -126,8 +128,9 @@ class Architecture:
     scale_embedding: bool = False
 
     def __post_init__(self):
-        for name in ("vocab_size", "context", "width", "depth", "heads"):
+        for name in ("vocab_size", "context", "width", "heads"):
             checks.whole_number(name, getattr(self, name))
+        checks.whole_number("depth", self.depth, maximum=_MOST_LAYERS)
         if self.head_dim is None and self.width % self.heads:
             raise ValueError(
                 f"heads must divide the width of {self.width} where head_dim is not given, "
