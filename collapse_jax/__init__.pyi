@@ -28,6 +28,7 @@ from collapse_jax.machines import hosts
 from collapse_jax.machines.devices import use_all_cores
 from collapse_jax.numerics import distances
 from collapse_jax.records import config
+from collapse_jax.records.inspection import inspect_folder
 from collapse_jax.report.figures import plot
 from collapse_jax.report.page.writing import write_report
 from collapse_jax.report.paper import table
@@ -109,6 +110,7 @@ __all__ = [
     "distances",
     "ensemble",
     "hosts",
+    "inspect_folder",
     "papers",
     "plot",
     "plot_plan",

@@ -1,5 +1,7 @@
 """Absurd sizes end in one sentence that names the argument, before anything is compiled."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from collapse_jax.loop.form import columns_of, form_of
 from collapse_jax.run import compiled, needs, programs
 
 BILLION = 10**9
-SMALL = {"n_samples": 8, "n_test": 8, "batch_size": 4, "steps": 2}
+SMALL: dict[str, Any] = {"n_samples": 8, "n_test": 8, "batch_size": 4, "steps": 2}
 LONG = pytest.mark.thorough
 
 

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import warnings
 
+import jax
 import numpy as np
 import pytest
 
+import collapse_jax as cj
 from collapse_jax.basics import files
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.records.midway import Midway
@@ -130,6 +132,52 @@ def test_faults_of_the_system_are_no_wrong_folders(code, tmp_path, monkeypatch):
             files.check_writable("out", tmp_path / "a.nc", (".nc",))
 
 
+def test_a_folder_is_inspected_and_repaired(tmp_path, command):
+    other = SEEDS + 10
+    folder = filled(tmp_path / "run", SEEDS, other)
+    Midway(folder, 0.0).save("training", SEEDS, 6, 32, LIKE)
+    whole = cj.inspect_folder(folder)
+    assert (whole.problems, whole.in_use_by) == ((), None)
+    assert whole.seeds == dict.fromkeys([*SEEDS.tolist(), *other.tolist()], 5)
+    assert [state.kind for state in whole.states] == [*["chains"] * 4, "training"]
+    assert "jax" in whole.states[0].written_by
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    assert len(paths) > 10
+    for path in paths:
+        for _ in flips(path, 4):
+            (problem,) = cj.inspect_folder(folder).problems
+            assert str(path) in problem or path.name == "seal.json", problem
+    assert command(f"folder {folder}")[0] == 0
+    damaged = next(folder.glob("chains-*/5.*"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    (folder / "midway-1").mkdir()
+    (folder / "midway-1" / ".part-x").touch()
+    code, out, _ = command(f"folder {folder}")
+    assert code == 1
+    assert f"not whole: {damaged}" in out
+    assert "3 seeds at generation 4, 3 seeds at generation 5" in out
+    code, out, _ = command(f"folder {folder} --repair")
+    assert code == 0
+    assert f"repaired: {damaged} is damaged-5.safetensors now" in out
+    assert not (folder / "midway-1" / ".part-x").exists()
+    assert restored(folder, np.concatenate([SEEDS, other]))[1] == ""
+    with pytest.raises(ValueError, match=f"folder must be that of a run, and {tmp_path} has no"):
+        cj.inspect_folder(tmp_path)
+
+
+def test_other_flags_are_refused_by_name(tmp_path):
+    def run(seeds):
+        task = cj.Categorical(3, 9)
+        return cj.simulate(cj.Replace(), task, 2, seeds, progress=False, checkpoint=tmp_path)
+
+    run(2)
+    with (
+        jax.default_matmul_precision("bfloat16"),
+        pytest.raises(ValueError, match="matmul_precision is 'None' there and 'bfloat16' here"),
+    ):
+        run(3)
+
+
 HOLDER = """
 import sys, time
 from collapse_jax.records.store import Checkpoint
@@ -149,6 +197,9 @@ def test_one_run_at_a_time(tmp_path):
             Checkpoint(tmp_path, CONFIG),
         ):
             pass
+        assert f"process {holder.pid}" in str(cj.inspect_folder(tmp_path).in_use_by)
+        with pytest.raises(ValueError, match=f"is in use by process {holder.pid}"):
+            cj.inspect_folder(tmp_path, repair=True)
         holder.kill()  # as a cluster does
     filled(tmp_path)
     assert restored(tmp_path)[0] == repr([state(5)])

@@ -59,20 +59,29 @@ def check_seal(folder: Path, about: dict[str, Any]) -> None:
         ValueError: if it does not; names the file.
         OSError: if a file cannot be read.
     """
+    seal = _read_seal(folder)
+    if seal["about"] != about:
+        raise ValueError(f"{folder / _SEAL} is of {seal['about']} and not of {about}")
+    found = _files(folder)
+    for name in sorted({*found, *seal["files"]}):
+        if found.get(name) != seal["files"].get(name):
+            reason = "is missing" if name not in found else "is not what was written"
+            raise ValueError(f"{folder / name} {reason}")
+
+
+def sealed(folder: Path) -> dict[str, Any]:
+    """What a folder that was sealed says that it holds. Raises as `check_seal` does."""
+    return _read_seal(folder)["about"]
+
+
+def _read_seal(folder: Path) -> dict[str, Any]:
     path = folder / _SEAL
     if not path.exists():
         raise ValueError(f"{path} is missing, without which it is not whole")
     try:
-        sealed = unsigned(path.read_text(errors="replace"))
+        return unsigned(path.read_text(errors="replace"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
-    if sealed["about"] != about:
-        raise ValueError(f"{path} is of {sealed['about']} and not of {about}")
-    found = _files(folder)
-    for name in sorted({*found, *sealed["files"]}):
-        if found.get(name) != sealed["files"].get(name):
-            reason = "is missing" if name not in found else "is not what was written"
-            raise ValueError(f"{folder / name} {reason}")
 
 
 def _sum_of(entries: dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ from collapse_jax.basics import checks
 from collapse_jax.cli.options.parser import PROGRAM, HelpShown, list_entries, parse
 from collapse_jax.cli.options.settings import Setting, settings_of
 
-_NAMELESS = "file", "files", "paper"
+_NAMELESS = "file", "files", "folder", "paper"
 _BAD_INPUT, _FAILED, _INTERRUPTED, _UNREAD = 2, 1, 130, 141
 _DESCRIPTION = (
     "A laboratory for model collapse: generative models trained on data that models generated."
@@ -25,6 +25,7 @@ _COMMANDS = {
     "sweep": "run workflows over a grid of settings, as a file describes them",
     "show": "show saved datasets: tables, figures, comparisons, exponents, definitions",
     "rerun": "run a saved dataset again, and compare",
+    "folder": "show what the folder of a run holds; check and repair it",
     "papers": "list papers and their loops",
     "reproduce": "hold a paper's claims against our chains",
     "report": "write saved runs and sweeps as one page of HTML",
@@ -34,6 +35,7 @@ _FUNCTIONS = {
     "demo": "demo:run_demo",
     "sweep": "lasting:run_sweep",
     "show": "shown:show_runs",
+    "folder": "folders:show_folder",
     "papers": "papers:show_papers",
     "reproduce": "papers:show_cards",
     "report": "shown:write_page",
@@ -95,7 +97,8 @@ def _run(arguments: list[str]) -> int:
     elif command == "tokenizer":
         _train_tokenizer(following)
     else:
-        _call(_function(_FUNCTIONS[command]), command, following)
+        went = _call(_function(_FUNCTIONS[command]), command, following)
+        return _FAILED if went is False else 0
     return 0
 
 

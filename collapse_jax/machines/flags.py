@@ -1,9 +1,16 @@
-"""JAX's flags, on which no chain may depend."""
+"""JAX's flags: those on which no chain may depend, and those that stay the user's."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import jax
+
+_DECISIVE = "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable"
+
+
+def decisive_flags() -> dict[str, str]:
+    """The flags on which numbers depend and which the user may choose, as a folder keeps them."""
+    return {name: str(getattr(jax.config, name)) for name in _DECISIVE}
 
 
 @contextmanager

@@ -58,6 +58,24 @@ class Lock:
             os.ftruncate(handle, 0)
             os.write(handle, json.dumps(owner).encode())
 
+    def owner(self) -> str | None:
+        """Whose it is, None where it is free."""
+        import fcntl
+
+        try:
+            handle = os.open(self._path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                return None
+            return _named(os.pread(handle, 1000, 0).decode(errors="replace"))
+        finally:
+            os.close(handle)
+        return None
+
     def release(self) -> None:
         """Let others have it; its file stays, so that all of them lock the same one."""
         handle, self._handle = self._handle, None

@@ -1,8 +1,10 @@
 """When to save, and what to say where that or reading fails: the same for all kinds of states."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 _SHARE = 0.04  # most of the time that saving may take
@@ -60,3 +62,9 @@ def reading(path: Path) -> Iterator[None]:
             f"checkpoint {path} could not be read, and nothing is lost; the same call goes on "
             f"when it can be: {fault.strerror or fault}",
         ) from error
+
+
+@functools.cache
+def versions() -> str:
+    """What writes states, for people who read of them later."""
+    return ", ".join(f"{name} {version(name)}" for name in ("collapse_jax", "jax", "jaxlib"))

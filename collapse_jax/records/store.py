@@ -26,11 +26,12 @@ from collapse_jax.records.folder import (
     usable,
 )
 from collapse_jax.records.lock import Lock
-from collapse_jax.records.saving import Saving, reading
+from collapse_jax.records.saving import Saving, reading, versions
 
 _METRIC, _POOL = "metric.", "pool."  # what the names of arrays begin with
 _KEPT = 2  # states per batch of chains
-_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError)  # all that a damaged file may raise
+DAMAGE = (SafetensorError, ValueError, KeyError, TypeError)
+"""All that a damaged file may raise."""
 
 
 class Reached(NamedTuple):
@@ -151,7 +152,7 @@ class Checkpoint:
                 },
             }
             about = _about(self._run, reached.done, reached.seeds)
-            about |= {"sums": _fingerprints(arrays)}
+            about |= {"sums": _fingerprints(arrays), "by": versions()}
             path = self.folder / f"chains-{digest(reached.seeds)}" / f"{reached.done}{SUFFIX}"
             path.parent.mkdir(exist_ok=True)
             for part in path.parent.glob(".part-*"):  # of a process that was killed
@@ -175,7 +176,7 @@ class Checkpoint:
             try:
                 with reading(state.path):
                     reached = _read(state, self._run, with_pool=state.step < n_generations)
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 _set_aside(state.path, error)
                 continue
             yield reached.of(np.isin(reached.seeds, missing))
@@ -203,17 +204,14 @@ def _survey(folder: Path) -> list[_State]:
         paths = states_of(folder)
     for path in paths:
         try:
-            with reading(path), _opened(path) as file:
-                about = sums.unsigned(file.metadata()["about"])
-            seeds = np.asarray(about["seeds"], np.uint32)
-            if path.parent.name != f"chains-{digest(seeds)}":
-                raise ValueError(f"it is of the seeds {about['seeds']}")
+            said = said_by(path)
+            seeds = np.asarray(said["seeds"], np.uint32)
         except FileNotFoundError:  # a run that has the folder now has removed it
             continue
-        except _DAMAGE as error:
+        except DAMAGE as error:
             _set_aside(path, error)
         else:
-            states.append(_State(path, int(path.stem), seeds, about))
+            states.append(_State(path, int(path.stem), seeds, said))
     return states
 
 
@@ -222,6 +220,29 @@ def _opened(path: Path) -> Iterator[Any]:
     """A state's arrays by name. The library calls all that it may not open missing."""
     with open(path, "rb"), safe_open(path, framework="np") as file:
         yield file
+
+
+def said_by(path: Path) -> dict[str, Any]:
+    """What a state says of itself, without its arrays.
+
+    Raises:
+        OSError: where the system does not let it be read.
+        Exception: one of `DAMAGE`, where it is damaged, or in the place of another.
+    """
+    with reading(path), _opened(path) as file:
+        said = sums.unsigned(file.metadata()["about"])
+    if path.parent.name != f"chains-{digest(np.asarray(said['seeds'], np.uint32))}":
+        raise ValueError(f"it is of the seeds {said['seeds']}")
+    return said
+
+
+def checked(path: Path) -> dict[str, Any]:
+    """The same of a state all of whose bytes are those that were written."""
+    said = said_by(path)
+    state = _State(path, int(path.stem), np.asarray(said["seeds"], np.uint32), said)
+    with reading(path):
+        _read(state, said["run"], with_pool=True)
+    return said
 
 
 def _read(state: _State, run: str, with_pool: bool) -> Reached:

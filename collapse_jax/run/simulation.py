@@ -23,7 +23,7 @@ from collapse_jax.loop.inclusion.masks import Include, checked_mask, included_si
 from collapse_jax.loop.plan import CURATION, Plan, host_sizes
 from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import default_memory_limit
-from collapse_jax.machines.flags import usual_flags
+from collapse_jax.machines.flags import decisive_flags, usual_flags
 from collapse_jax.machines.programs import make_room_for_programs
 from collapse_jax.numerics.keys import STREAM_VERSION
 from collapse_jax.records.config import check_exact, describe
@@ -301,4 +301,5 @@ def _warn_of_failures(failed: np.ndarray | None, n: int, seeds: Sequence[int]) -
 def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
     """The folder of this run, which must be told apart from all others."""
     check_exact(config)
-    return Checkpoint(path, {"stream_version": STREAM_VERSION, **config}, seconds)
+    known = {"stream_version": STREAM_VERSION, "flags": decisive_flags()}
+    return Checkpoint(path, {**known, **config}, seconds)
