@@ -4,6 +4,8 @@ import errno
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import warnings
 
 import jax
@@ -200,6 +202,25 @@ def test_one_run_at_a_time(tmp_path):
         assert f"process {holder.pid}" in str(cj.inspect_folder(tmp_path).in_use_by)
         with pytest.raises(ValueError, match=f"is in use by process {holder.pid}"):
             cj.inspect_folder(tmp_path, repair=True)
-        holder.kill()  # as a cluster does
+        threading.Timer(1.0, holder.kill).start()  # as a cluster does
+        with Checkpoint(tmp_path, CONFIG, wait=60.0):
+            assert holder.poll() is not None
     filled(tmp_path)
     assert restored(tmp_path)[0] == repr([state(5)])
+    with Checkpoint(tmp_path, CONFIG):
+        stopped, started = threading.Event(), time.monotonic()
+        threading.Timer(0.5, stopped.set).start()  # as Ctrl-C does
+        with pytest.raises(KeyboardInterrupt), Checkpoint(tmp_path, CONFIG, 60.0, 60.0, stopped):
+            pass
+        assert time.monotonic() - started < 30.0
+
+
+def test_two_first_runs_of_one_folder(tmp_path):
+    """Each finds it empty; the second one is of another run, and is told so."""
+    changed = {**CONFIG, "task": {"n_samples": 8}}
+    first, second = Checkpoint(tmp_path, CONFIG), Checkpoint(tmp_path, changed)
+    with first:
+        first.save(state(5))
+    with pytest.raises(ValueError, match=r"task.n_samples is 9 there and 8 here"), second:
+        pass
+    assert restored(tmp_path) == (repr([state(5)]), "")

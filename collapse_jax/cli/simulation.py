@@ -60,6 +60,7 @@ def _run_chains(
     out: File | None = None,
     figure: File | None = None,
     checkpoint: Folder | None = None,
+    checkpoint_wait: Annotated[float, "SECONDS"] = 0.0,
     stop_when: Annotated[str | None, "RULE"] = None,
     distributed: bool = False,
     coordinator: Annotated[str | None, "ADDRESS"] = None,
@@ -80,6 +81,7 @@ def _run_chains(
         figure: save a figure (.png, .pdf or .svg).
         checkpoint: keep the chains in this folder while they run, and go on from there another
             time.
+        checkpoint_wait: how long to wait for another run that is in the folder.
         stop_when: stop after the first generation in which the mean over chains is beyond a bound,
             for instance 'test_error > 10', or the run so far is judged, for instance 'collapse'.
         distributed: be one of several processes, as found by JAX (Slurm, Open MPI, Cloud TPU).
@@ -117,6 +119,7 @@ def _run_chains(
             metrics=list(metrics) or None,
             mesh=mesh,
             checkpoint=checkpoint,
+            checkpoint_wait=checkpoint_wait,
             observe=_make_observer(language, task),
             stop_when=rule,
         )

@@ -117,6 +117,7 @@ def first_does(action: Callable[[], Found]) -> Found | None:
             found = action()
         except Exception as error:
             failed = error
+    wait_for_all()  # which has more patience
     done = first_says(failed is None)
     if failed is not None:
         raise failed

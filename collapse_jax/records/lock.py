@@ -5,11 +5,14 @@ import errno
 import json
 import os
 import socket
+import threading
 import time
 import warnings
 from pathlib import Path
 
 _NONE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # where there are no locks
+_TAKEN = {errno.EAGAIN, errno.EACCES}
+_PAUSE = 0.2  # seconds between two tries
 
 
 class Lock:
@@ -26,29 +29,36 @@ class Lock:
         self._path = folder / ".lock"
         self._handle: int | None = None
 
-    def take(self) -> None:
+    def take(self, wait: float = 0.0, stopped: threading.Event | None = None) -> None:
         """Take it.
+
+        Args:
+            wait: how many seconds to wait for who has it.
+            stopped: set when waiting is to end, as by Ctrl-C.
 
         Raises:
             ValueError: where another run has it; says which.
+            KeyboardInterrupt: where waiting was to end.
         """
-        import fcntl
-
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        stopped = threading.Event() if stopped is None else stopped
+        until = time.monotonic() + max(wait, _PAUSE)  # who only looks has it for a moment
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = ""
-            with contextlib.suppress(OSError):
-                owner = os.pread(handle, 1000, 0).decode(errors="replace")
+            while (error := _flock(handle)) is not None and error.errno in _TAKEN:
+                if time.monotonic() >= until:
+                    raise ValueError(
+                        "checkpoint must be in use by one run at a time, and "
+                        f"{self._path.parent} is in use by {_owner(handle)}"
+                    )
+                if stopped.wait(_PAUSE):
+                    raise KeyboardInterrupt
+            if error is not None and error.errno not in _NONE:
+                raise error
+        except BaseException:
             os.close(handle)
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise ValueError(
-                    f"checkpoint must be in use by one run at a time, and {self._path.parent} is "
-                    f"in use by {_named(owner)}"
-                ) from None
-            if error.errno not in _NONE:
-                raise
+            raise
+        if error is not None:
+            os.close(handle)
             warnings.warn(f"{self._path.parent} cannot be locked: {error}", stacklevel=2)
             return
         self._handle = handle
@@ -60,21 +70,15 @@ class Lock:
 
     def owner(self) -> str | None:
         """Whose it is, None where it is free."""
-        import fcntl
-
         try:
-            handle = os.open(self._path, os.O_RDONLY)
+            handle = os.open(self._path, os.O_RDWR)
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                return None
-            return _named(os.pread(handle, 1000, 0).decode(errors="replace"))
+            error = _flock(handle)
+            return None if error is None or error.errno not in _TAKEN else _owner(handle)
         finally:
             os.close(handle)
-        return None
 
     def release(self) -> None:
         """Let others have it; its file stays, so that all of them lock the same one."""
@@ -83,9 +87,19 @@ class Lock:
             os.close(handle)
 
 
-def _named(owner: str) -> str:
+def _flock(handle: int) -> OSError | None:
+    """Lock an open file, or say why not."""
+    import fcntl  # which is not everywhere
+
     try:
-        said = json.loads(owner)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error
+    return None
+
+
+def _owner(handle: int) -> str:
+    with contextlib.suppress(KeyError, OSError, TypeError, ValueError):
+        said = json.loads(os.pread(handle, 1000, 0))
         return f"process {said['pid']} on {said['host']} since {said['since']}"
-    except (KeyError, TypeError, ValueError):
-        return "another process"
+    return "another process"

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -76,19 +77,28 @@ class Checkpoint:
         config: the run's configuration. All of it must agree with that of the folder, except for
             `n_generations`.
         seconds: how often to save; see `Saving`.
+        wait: how many seconds to wait for another run that is in the folder.
+        stopped: set when waiting is to end, as by Ctrl-C.
 
     Raises:
         ValueError: for a folder that holds another run or other files, or cannot be used.
     """
 
-    def __init__(self, folder: str | Path, config: dict[str, Any], seconds: float = 60.0):
+    def __init__(
+        self,
+        folder: str | Path,
+        config: dict[str, Any],
+        seconds: float = 60.0,
+        wait: float = 0.0,
+        stopped: threading.Event | None = None,
+    ):
         self.folder = Path(folder).absolute()
         self._saving = Saving(self.folder, seconds)
         self._config = {"format": FORMAT, **json.loads(json.dumps(config, default=str))}
         self._run = run_of(self._config)
         check(self.folder, self._config)
         self.survey()
-        self._lock = Lock(self.folder)
+        self._lock, self._wait_for = Lock(self.folder), (wait, stopped)
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
@@ -104,7 +114,7 @@ class Checkpoint:
     def _take(self) -> None:
         """Lock the folder, and only then make it that of this run."""
         with usable(self.folder):
-            self._lock.take()
+            self._lock.take(*self._wait_for)
         claim(self.folder, self._config)
 
     def __exit__(self, *_: object) -> None:

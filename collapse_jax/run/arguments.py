@@ -96,13 +96,14 @@ def check_options(
     task: AbstractTask,
     metrics: Sequence[str] | None,
     storage: str,
-    checkpoint_seconds: float,
+    times: Mapping[str, float],
     features: Any,
     between: Mapping[str, Variable],
 ) -> None:
     check_features(task, metrics, features)
     checks.one_of("storage", storage, ("auto", "rows"))
-    checks.positive_number("checkpoint_seconds", checkpoint_seconds, zero_allowed=True)
+    for name, seconds in times.items():
+        checks.positive_number(name, seconds, zero_allowed=True)
     check_threefry()
     if metrics is None:
         return

@@ -71,6 +71,7 @@ def simulate(
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
+    checkpoint_wait: float = 0.0,
     observe: Callable[[Any], None] | None = None,
     runner: Literal["compiled", "staged"] | None = None,
     features: Features | None = None,
@@ -108,6 +109,8 @@ def simulate(
             interrupted one stopped, also with other seeds or more generations; Ctrl-C and SIGTERM
             save first.
         checkpoint_seconds: how often to save. What takes long is saved less often.
+        checkpoint_wait: how many seconds to wait for another run that is in the folder, before this
+            one is refused.
         observe: called after each generation with the models and what they generated, a
             `collapse_jax.run.staged.Generation`, once for each batch of chains, which then run
             stage by stage.
@@ -149,7 +152,8 @@ def simulate(
     """
     loop, between = checked_loop(workflow, task, runner, observe, mesh)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
-    check_options(loop, task, metrics, storage, checkpoint_seconds, features, between)
+    times = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_wait": checkpoint_wait}
+    check_options(loop, task, metrics, storage, times, features, between)
     names = metric_names(task, metrics, bool(loop.synthetic.curation), between)
     check_results(seeds, n_generations, len(names), getattr(workflow, "n_models", 1))
     seed_list = checked_seeds(seeds)
@@ -190,7 +194,9 @@ def simulate(
         "storage": storage,
     } | ({} if features is None else {"features": write_value("features", features)})
     config |= {} if mask is None else {"include": describe_mask(mask)}
-    kept = None if checkpoint is None else _folder(checkpoint, config, checkpoint_seconds)
+    interrupted, midway, kept = threading.Event(), None, None
+    if checkpoint is not None:
+        kept = _folder(checkpoint, config, *times.values(), interrupted)
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
     made = placed(compiled.traceable(task.prepared(), sizes=not by_rows), mesh)
@@ -228,7 +234,6 @@ def simulate(
         unit_scale=True,
         disable=(None if progress is None else not progress) if hosts.is_first() else True,
     )
-    interrupted, midway = threading.Event(), None
     if kept is not None and staged and (together or jax.process_count() == 1):
         midway = Midway(kept.folder, checkpoint_seconds)
     driver = Driver(
@@ -298,8 +303,8 @@ def _warn_of_failures(failed: np.ndarray | None, n: int, seeds: Sequence[int]) -
         )
 
 
-def _folder(path: str | Path, config: dict[str, Any], seconds: float) -> Checkpoint:
+def _folder(path: str | Path, config: dict[str, Any], *attending: Any) -> Checkpoint:
     """The folder of this run, which must be told apart from all others."""
     check_exact(config)
     known = {"stream_version": STREAM_VERSION, "flags": decisive_flags()}
-    return Checkpoint(path, {**known, **config}, seconds)
+    return Checkpoint(path, {**known, **config}, *attending)
