@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -35,7 +35,7 @@ class Array(NamedTuple):
 def check_arrays(
     task: AbstractTask,
     form: Form,
-    names: tuple[str, ...],
+    names: Sequence[str],
     first: Columns,
     features: Features | None,
     limit: int,
@@ -72,13 +72,13 @@ def check_arrays(
 def largest(
     task: AbstractTask,
     form: Form,
-    names: tuple[str, ...],
+    names: Sequence[str],
     first: Columns,
     features: Features | None = None,
 ) -> Array:
     """The largest array that one generation of one chain works on."""
 
-    def generation(task: AbstractTask, first: Columns, seed: jax.Array) -> Any:
+    def generation(task: AbstractTask, first: Columns, seed: Any) -> Any:
         key = chain_key(seed)
         world = make_world(task, form, key)
         pool = begin(task, form, world, key, first)

@@ -182,8 +182,9 @@ def simulate(
     known = host_sizes(plan) if mask is None else included_sizes(mask, plan)
     sizes = {name: column for name, column in known.items() if name in names}
 
-    measured = tuple(name for name in names if name not in sizes)
-    check_arrays(task, form, measured, numbers.of(1), features, 2 * limit)
+    check_arrays(
+        task, form, [n for n in names if n not in sizes], numbers.of(1), features, 2 * limit
+    )
 
     # In a folder, which may see more generations, a function is never replaced by its values.
     config = {
