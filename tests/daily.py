@@ -98,6 +98,7 @@ CASES: dict[str, int] = {
     "tests/test_kernel_density.py::test_sums_of_windows_are_those_of_their_rows": 1,
     "tests/test_kernel_density.py::test_ties_are_neither_lost_nor_made_up": 1,
     "tests/test_kernel_density.py::test_two_test_rows_are_enough_for_all_metrics": 2,
+    "tests/test_lapack.py::test_no_task_calls_it": 4,
     "tests/test_linear_regression.py::test_a_design_spreads_noise_as_the_pseudo_inverse_does": 1,
     "tests/test_linear_regression.py::test_agrees_with_theory": 1,
     "tests/test_logistic_regression.py::test_counts_and_rows_give_the_same_chains": 1,

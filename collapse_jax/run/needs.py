@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.lax import linalg
 
 from collapse_jax.loop.ecosystems.steps import begin, make_world, step
 from collapse_jax.loop.form import Columns, Form
@@ -18,6 +19,7 @@ from collapse_jax.tasks import AbstractTask
 from collapse_jax.tasks.parts.comparison import Features
 
 _LARGE = 2**14  # without a number above it there is no array that is too large
+_LAPACK = {getattr(linalg, name).name for name in dir(linalg) if name.endswith("_p")}
 _FREE = {"broadcast_in_dim", "iota"}  # never made, but where they are used
 
 
@@ -77,6 +79,30 @@ def largest(
     features: Features | None = None,
 ) -> Array:
     """The largest array that one generation of one chain works on."""
+    traced = _traced(task, form, names, first, features)
+    return max(_arrays(traced), key=lambda array: array.n_bytes)
+
+
+def calls_lapack(
+    task: AbstractTask,
+    form: Form,
+    names: Sequence[str],
+    first: Columns,
+    features: Features | None = None,
+) -> bool:
+    """Whether a generation factorises matrices by `jax.numpy.linalg` or `jax.scipy.linalg`."""
+    traced = _traced(task, form, names, first, features)
+    return any(equation.primitive.name in _LAPACK for equation in _equations(traced))
+
+
+def _traced(
+    task: AbstractTask,
+    form: Form,
+    names: Sequence[str],
+    first: Columns,
+    features: Features | None,
+) -> Any:
+    """One generation of one chain, as JAX traces it."""
 
     def generation(task: AbstractTask, first: Columns, seed: Any) -> Any:
         key = chain_key(seed)
@@ -89,8 +115,7 @@ def largest(
         return pool, found, task.sample(world, model, key, n, temperature=None)
 
     seed = np.zeros((), np.uint32)
-    traced, _, _ = eqx.filter_make_jaxpr(generation)(task, first, seed)
-    return max(_arrays(traced.jaxpr), key=lambda array: array.n_bytes)
+    return eqx.filter_make_jaxpr(generation)(task, first, seed)[0].jaxpr
 
 
 def _arrays(jaxpr: Any) -> Iterator[Array]:
@@ -98,13 +123,19 @@ def _arrays(jaxpr: Any) -> Iterator[Array]:
     yield Array((), jnp.dtype(jnp.float32))
     for variable in jaxpr.invars:
         yield from _array(variable)
-    for equation in jaxpr.eqns:
+    for equation in _equations(jaxpr):
         if equation.primitive.name not in _FREE:
             for variable in equation.outvars:
                 yield from _array(variable)
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """All operations of a traced function, those of the functions within it too."""
+    for equation in jaxpr.eqns:
+        yield equation
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_traced):
             if _is_traced(inner):
-                yield from _arrays(getattr(inner, "jaxpr", inner))
+                yield from _equations(getattr(inner, "jaxpr", inner))
 
 
 def _array(variable: Any) -> Iterator[Array]:

@@ -1,5 +1,6 @@
 """Where chains run, and how many of them at a time."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ from collapse_jax.loop.form import Columns, Form
 from collapse_jax.machines import model_mesh
 from collapse_jax.machines.devices import batch_width, seed_mesh
 from collapse_jax.run import compiled
+from collapse_jax.run.needs import calls_lapack
 from collapse_jax.tasks import AbstractTask
+from collapse_jax.tasks.parts.comparison import Features
 
 
 def placed(task: AbstractTask, mesh: Mesh) -> AbstractTask:
@@ -35,6 +38,36 @@ def find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | Non
     if devices is not None:
         raise ValueError("devices cannot be given together with a mesh, which has devices")
     return model_mesh.checked_mesh(mesh)
+
+
+def safe_mesh(
+    mesh: Mesh,
+    task: AbstractTask,
+    form: Form,
+    names: Sequence[str],
+    first: Columns,
+    features: Features | None,
+) -> Mesh:
+    """The mesh, or one device of it where the user's code calls LAPACK on several CPU devices.
+
+    It can hang there for ever (jaxlib 0.10). Chains are the same on one device. Code of this
+    package does not call it, and is not looked through.
+    """
+    devices = mesh.devices.ravel()
+    if len(devices) == 1 or devices[0].platform != "cpu" or model_mesh.splits_models(mesh):
+        return mesh
+    foreign = not type(task).__module__.startswith("collapse_jax.")
+    if not (foreign or form.curation or features is not None):
+        return mesh
+    if not calls_lapack(task, form, names, first, features):
+        return mesh
+    warnings.warn(
+        f"chains run on one of {len(devices)} CPU devices, since jax.numpy.linalg and "
+        "jax.scipy.linalg, which the task or a function of the loop calls, can hang for ever on "
+        "several",
+        stacklevel=4,
+    )
+    return seed_mesh(devices[:1].tolist())
 
 
 def width_of(

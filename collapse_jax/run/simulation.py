@@ -43,7 +43,7 @@ from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
 from collapse_jax.run.needs import check_arrays
 from collapse_jax.run.results import Labels, Results
-from collapse_jax.run.room import find_mesh, placed, width_of
+from collapse_jax.run.room import find_mesh, placed, safe_mesh, width_of
 from collapse_jax.run.rounds import check_turns, run_until, run_whole
 from collapse_jax.run.staged import StagedEngine
 from collapse_jax.run.stopping import Rule, check_rule, stop_attributes, text_of
@@ -167,24 +167,23 @@ def simulate(
     )
     plan = workflow.plan(n_generations, task.n_samples)
     check_loop(loop, task, plan)
-    several = isinstance(workflow, Ecosystem)
-    mask = checked_mask(include, plan, seed_list, task, several, staged)
+    mask = checked_mask(include, plan, seed_list, task, isinstance(workflow, Ecosystem), staged)
     form = extended(workflow, form_of(loop, task, plan, storage, masked=mask is not None))
 
     make_room_for_programs()
     numbers = columns_of(plan, form, task.population)
     own_seeds = seed_list if together else hosts.share(seed_list)
+    known = host_sizes(plan) if mask is None else included_sizes(mask, plan)
+    sizes = {name: column for name, column in known.items() if name in names}
+    wanted = dict.fromkeys((*names, *_checked_metrics(task, plan)))
+    computed = tuple(name for name in wanted if name not in sizes)
+    mesh = safe_mesh(mesh, task, form, computed, numbers.of(1), features)
     width = width_of(
         *(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit),
         scratch_bytes=compiled.scratch_bytes(task, form, names, features),
         mask_bytes=0 if mask is None else form.slots * min(_CHUNK, n_generations),
     )
-    known = host_sizes(plan) if mask is None else included_sizes(mask, plan)
-    sizes = {name: column for name, column in known.items() if name in names}
-
-    check_arrays(
-        task, form, [n for n in names if n not in sizes], numbers.of(1), features, 2 * limit
-    )
+    check_arrays(task, form, computed, numbers.of(1), features, 2 * limit)
 
     # In a folder, which may see more generations, a function is never replaced by its values.
     config = {
@@ -201,8 +200,6 @@ def simulate(
 
     by_rows = form.rows or form.synthetic.by_rows or task.population is not None
     made = placed(compiled.traceable(task.prepared(), sizes=not by_rows), mesh)
-    wanted = dict.fromkeys((*names, *_checked_metrics(task, plan)))
-    computed = tuple(name for name in wanted if name not in sizes)
 
     def chains(seeds: np.ndarray) -> compiled.Chains:
         return compiled.Chains(
