@@ -235,7 +235,7 @@ BAD = [
     ("few.txt", {}, "must leave at least 2 training and 2 test"),
     ("notes.docx", {}, "suffix of the corpus must be one of .*'.jsonl.gz', .* got '.docx'"),
     ("notes.gz", {}, "suffix of the corpus must be one of .* got '.gz'"),
-    ("c.json", {}, "suffix of the corpus .* got '.json'; did you mean '.jsonl'"),
+    ("c.jsn", {}, "suffix of the corpus .* got '.jsn'; did you mean '.json'"),
     ("none.txt", {}, "there is no file none.txt"),
     ("none.parquet", {}, "there is no file none.parquet"),
     ("plain.jsonl.gz", {}, "readable file; plain.jsonl.gz is not: Not a gzipped file"),
@@ -257,12 +257,6 @@ def test_refused(path, options, message):
     spoil()
     with pytest.raises(ValueError, match=message):
         Text(path, **options)
-
-
-def test_a_folder_is_no_corpus(tmp_path):
-    (tmp_path / "d.txt").mkdir()
-    with pytest.raises(ValueError, match=r"must be a readable file; d\.txt is not"):
-        Text("d.txt")
 
 
 def fake_datasets(monkeypatch, load):

@@ -14,6 +14,7 @@ _OF_TEXT = (
     "prompt",
     "response",
     "text",
+    "messages",
     "separator",
     "test_fraction",
     "split_seed",
@@ -33,13 +34,14 @@ def corpus_settings(default: str | None = None) -> list[Setting]:
 
     corpus = Setting(
         "corpus",
-        "documents: .txt, .jsonl, .jsonl.gz or .parquet, or a data set of the hub."
+        "documents: a .txt, .json, .jsonl, .ndjson or .parquet, also packed as .gz or .zst, a "
+        "folder or a pattern of these, or a data set of the hub."
         + ("" if default is None else f" Default {default}."),
         REQUIRED if default is None else None,
         metavar="FILE|hub:NAME",
         text=True,
     )
-    named = {"prompt": "NAME", "response": "NAME", "text": "NAME"}
+    named = {"prompt": "NAME", "response": "NAME", "text": "NAME", "messages": "NAME"}
     return [
         corpus,
         *(

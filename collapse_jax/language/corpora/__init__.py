@@ -1,7 +1,7 @@
 """Corpora of language models, their tokenizers, and documents as rows of tokens.
 
 - `Grammar`: the embedded language, of which everything is known exactly.
-- `Text`: documents from a file.
+- `Text`: documents from files.
 - `Hub`: documents from the hub of Hugging Face.
 - `ByteTokenizer`, `WordTokenizer`, `FileTokenizer`: from text to tokens; `train_bpe` trains one.
 - `encode_documents`, `decode_documents`: rows of tokens.
@@ -13,8 +13,9 @@ from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.chat import format_chat, is_chat, split_chat
 from collapse_jax.language.corpora.encoding import Encoded, decode_documents, encode_documents
 from collapse_jax.language.corpora.grammar import Grammar
+from collapse_jax.language.corpora.hub import Hub
 from collapse_jax.language.corpora.measures import distinct_documents
-from collapse_jax.language.corpora.text import AbstractText, Hub, Text
+from collapse_jax.language.corpora.text import AbstractText, Text
 from collapse_jax.language.tokenizers.base import (
     AbstractTokenizer,
     ByteTokenizer,

@@ -1,6 +1,29 @@
-"""The format of the published chat data: a prompt and a response in one document."""
+"""Chats as messages, and as documents in the format of the published chat data."""
+
+from typing import NamedTuple
 
 USER, ASSISTANT = "user: ", "assistant: "
+
+
+class Message(NamedTuple):
+    """What one side says at a time."""
+
+    role: str
+    content: str
+
+
+Chat = tuple[Message, ...]
+"""Messages in their order, of which the last is a response, by `assistant`."""
+
+
+def format_messages(chat: Chat) -> str:
+    r"""A chat as one document: of each message its role, a colon and the content, in lines.
+
+    Example:
+        >>> format_messages((Message("user", "Tea?"), Message("assistant", "Gladly.")))
+        'user: Tea?\nassistant: Gladly.'
+    """
+    return "\n".join(f"{role}: {content}" for role, content in chat)
 
 
 def format_chat(prompt: str, response: str) -> str:
@@ -16,9 +39,15 @@ def format_chat(prompt: str, response: str) -> str:
     return f"{USER}{prompt}\n{ASSISTANT}{response}"
 
 
-def is_chat(document: str) -> bool:
-    """Whether a generated document is kept: it starts with `user: ` and has one `assistant: `."""
-    return document.startswith(USER) and document.count(ASSISTANT) == 1
+def is_chat(document: str, most: int = 1, starts: tuple[str, ...] = (USER,)) -> bool:
+    """Whether a generated document is kept: it starts with `user: ` and has one `assistant: `.
+
+    Args:
+        document: its text.
+        most: how many times it may have `assistant: `, at least once.
+        starts: how it may start.
+    """
+    return document.startswith(starts) and 1 <= document.count(ASSISTANT) <= most
 
 
 def split_chat(document: str, published_strip: bool = False) -> tuple[str, str]:
