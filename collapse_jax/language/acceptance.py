@@ -1,25 +1,26 @@
 """Which of the documents that a model generates may become training data, on the host."""
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
 from collapse_jax.language.corpora.base import AbstractCorpus
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.corpora.encoding import decode_documents, encode_documents
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
-Accepted = tuple[Documents, Int[np.ndarray, " accepted"]]
+Accepted = tuple[AnyDocuments, Int[np.ndarray, " accepted"]]
 """Documents as they are to be learned, and their places among those drawn."""
 
 
-def finished_ones(drawn: Documents, finished: Bool[np.ndarray, " n"]) -> Accepted:
+def finished_ones(drawn: AnyDocuments, finished: Bool[np.ndarray, " n"]) -> Accepted:
     """Those that have ended."""
     places = np.flatnonzero(finished)
-    return Documents(drawn.tokens[places], drawn.lengths[places]), places
+    return jax.tree.map(lambda x: x[places], drawn), places
 
 
 def chats(
-    drawn: Documents,
+    drawn: AnyDocuments,
     finished: Bool[np.ndarray, " n"],
     corpus: AbstractCorpus,
     tokenizer: AbstractTokenizer,
@@ -34,4 +35,4 @@ def chats(
             # No longer than before, so that it fits.
             again = encode_documents([text], tokenizer, context)
             rows.tokens[i], rows.lengths[i] = again.tokens[0], again.lengths[0]
-    return Documents(rows.tokens[kept], rows.lengths[kept]), places[kept]
+    return jax.tree.map(lambda x: x[kept], rows), places[kept]

@@ -5,10 +5,10 @@ from typing import Any
 from collapse_jax.basics import checks
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.grammar import Grammar
-from collapse_jax.language.corpora.real import is_drawn
 from collapse_jax.language.model.architecture import Architecture, preset
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import Optimizer
+from collapse_jax.language.real import is_drawn
 from collapse_jax.language.tokenizers.base import AbstractTokenizer, WordTokenizer
 from collapse_jax.language.tokenizers.files import FileTokenizer, has_tokenizer
 from collapse_jax.language.weights import huggingface

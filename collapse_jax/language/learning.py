@@ -1,32 +1,43 @@
 """A decoder that learns from documents and writes others: training steps and sampling."""
 
+import functools
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.basics.fingerprints import digest
+from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder, Params
-from collapse_jax.language.model.sampling import Sampling, sample
+from collapse_jax.language.model.sampling import Sampling, joined, sample
 from collapse_jax.language.model.training import (
     Optimizer,
     TrainState,
     start_training,
     train_steps,
 )
+from collapse_jax.language.prompts import Prompts, in_turn
+from collapse_jax.language.reading import Reading
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
+from collapse_jax.language.weights import pretrained
+from collapse_jax.run.staged import Generation
 from collapse_jax.tasks.base import AbstractTask
 from collapse_jax.tasks.data import Data, Size, Steps
 
 
 class World(NamedTuple):
-    """What is fixed for one chain: the documents on which it is tested."""
+    """What is fixed for one chain."""
 
-    test: Documents
+    test: AnyDocuments
+    """The documents on which it is tested."""
+    prompts: AnyDocuments | None = None
+    """Beginnings of the first real documents, where others are generated from them."""
 
 
 class AbstractDecoding(AbstractTask):
@@ -48,6 +59,23 @@ class AbstractDecoding(AbstractTask):
     scan: eqx.AbstractVar[bool]
     graphdef: eqx.AbstractVar[Any]
     loaded: eqx.AbstractVar[Params | None]
+    base: eqx.AbstractVar[pretrained.Weights | None]
+    checkpoint: eqx.AbstractVar[str | None]
+    reading: eqx.AbstractVar[Reading]
+    generate_from: eqx.AbstractVar[str]
+    prompts: eqx.AbstractVar[Prompts | None]
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A short name of the checkpoint's weights, by which a run remembers where it started.
+
+        With a chat template it is one of both.
+        """
+        weights = None if self.base is None else self.base.fingerprint
+        if self.reading.template is None:
+            return weights
+        written = f"{weights} {sorted(self.reading.template.tokens.items())} "
+        return digest(np.frombuffer((written + self.reading.template.source).encode(), np.uint8))
 
     @property
     def starts_warm(self) -> bool:
@@ -119,22 +147,96 @@ class AbstractDecoding(AbstractTask):
 
     def sample(
         self, world: World, model: Params, key: Key[Array, ""], n: int, *, temperature: Any
-    ) -> Documents:
+    ) -> AnyDocuments:
         """`n` documents, of which some may not have ended."""
+        return self._generate(world, model, key, n, key, 0)
+
+    def sample_part(
+        self,
+        world: World,
+        model: Params,
+        key: Key[Array, ""],
+        part: Size,
+        n: int,
+        temperature: Any,
+    ) -> AnyDocuments:
+        own = jax.random.fold_in(key, part)
+        return self._generate(world, model, own, n, key, part * n)
+
+    def _generate(
+        self,
+        world: World,
+        model: Params,
+        key: Key[Array, ""],
+        n: int,
+        order: Key[Array, ""],
+        first: Any,
+    ) -> AnyDocuments:
+        """`n` documents; from prompts, the first and those after it in the order of a key."""
         if self.dtype != self.param_dtype:  # once, not at each token
             model = jax.tree.map(lambda p: p.astype(self.dtype), model)
         tokenizer = self.known_tokenizer
-        return sample(
+        draw = functools.partial(
+            sample,
             self.graphdef,
             model,
             key,
             n,
-            self.context,
             bos_id=tokenizer.bos_id,
             eos_id=tokenizer.eos_id,
             possible=tokenizer.possible(self.architecture.vocab_size),
             settings=self.sampling,
-        )[0]
+        )
+        if self.prompts is None or world.prompts is None:
+            return draw(self.context)[0]
+        chosen = in_turn(world.prompts, order, first, n)
+        if self.generate_from == "blocks":
+            return draw(self.context, prompts=chosen)[0]
+        most = self.context - self.prompts.shortest
+        following, _ = draw(most, prompts=chosen, whole=self.context)
+        return joined(chosen, following, self.context)
+
+    def logits(self, token_ids: Int[Any, "batch time"]) -> Float[Array, "batch time vocab"]:
+        """Scores of the base model for the token after each, in float32.
+
+        Args:
+            token_ids: rows of ids as the checkpoint's tokenizer makes them, BOS included where it
+                wants one. `[batch, time]`
+
+        Raises:
+            ValueError: for ids outside the vocabulary, and without a checkpoint.
+        """
+        vocab_size = self.architecture.vocab_size
+        return pretrained.logits(self.graphdef, self._base_params, token_ids, vocab_size)
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        params: Params | Generation | None = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        """Write a checkpoint that transformers, and `from_pretrained`, can read.
+
+        It has the tokenizer in use, and what else the checkpoint had that the model came from.
+
+        Args:
+            folder: where to; it may be the checkpoint itself, which is then replaced.
+            params: a generation, as `observe` of `simulate` receives it, or the parameters of one
+                model. Default those of the base model.
+            seed: which model of a generation. Default the only one.
+
+        Raises:
+            ValueError: for a generation of several models without a seed, and for a seed it lacks.
+        """
+        params = pretrained.one_model(self._base_params if params is None else params, seed)
+        pretrained.save(folder, self.architecture, params, self.tokenizer, self.checkpoint)
+
+    @property
+    def _base_params(self) -> Params:
+        if self.base is None:
+            raise ValueError("checkpoint must be given: the task has no base model without one")
+        return self.base.params
 
 
 @jax.jit

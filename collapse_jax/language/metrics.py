@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.measures import distinct_documents
 from collapse_jax.tasks.base import Variable
@@ -22,23 +22,23 @@ MEASURED_ON_GRAMMAR = {
 
 
 def of_loss(
-    loss: Float[Array, ""], test: Documents, grammar: Grammar | None
+    loss: Float[Array, ""], test: AnyDocuments, grammar: Grammar | None
 ) -> dict[str, Float[Array, ""]]:
     """The metrics of a model with this loss on test documents."""
     if grammar is None:
         return {"test_loss": loss}
-    truth = -jnp.sum(grammar.log_probabilities(*test)) / jnp.sum(test.lengths)
+    truth = -jnp.sum(grammar.log_probabilities(*test[:2])) / jnp.sum(test.lengths)
     return {"test_loss": loss, "excess_loss": loss - truth}
 
 
-def of_documents(documents: Documents, grammar: Grammar | None) -> dict[str, Float[Array, ""]]:
+def of_documents(documents: AnyDocuments, grammar: Grammar | None) -> dict[str, Float[Array, ""]]:
     """The metrics of generated documents."""
-    found = {"distinct_documents": distinct_documents(*documents).astype(jnp.float32)}
+    found = {"distinct_documents": distinct_documents(*documents[:2]).astype(jnp.float32)}
     if grammar is not None:
-        log_probabilities = grammar.log_probabilities(*documents)
+        log_probabilities = grammar.log_probabilities(*documents[:2])
         found |= {
             "malformed": jnp.mean(jnp.isneginf(log_probabilities)),
-            "tail_survival": grammar.tail_survival(*documents),
+            "tail_survival": grammar.tail_survival(*documents[:2]),
         }
     return found
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -12,10 +13,9 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.basics import checks
 from collapse_jax.language import acceptance, defaults, metrics
 from collapse_jax.language.corpora.base import AbstractCorpus
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.corpora.encoding import LONGER
 from collapse_jax.language.corpora.grammar import Grammar
-from collapse_jax.language.corpora.real import is_drawn, real_documents
 from collapse_jax.language.corpora.surveys import Survey
 from collapse_jax.language.learning import AbstractDecoding, World
 from collapse_jax.language.model.architecture import Architecture
@@ -23,9 +23,11 @@ from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
+from collapse_jax.language.prompts import Prompts, check_room
+from collapse_jax.language.reading import Reading, find_reading, lasting
+from collapse_jax.language.real import is_drawn, real_documents
 from collapse_jax.language.tokenizers.base import AbstractTokenizer, check_vocabulary
 from collapse_jax.language.weights import huggingface, pretrained
-from collapse_jax.run.staged import Generation
 from collapse_jax.tasks.base import Acceptance, Variable
 
 PRETRAINING = Optimizer(1e-2, schedule="cosine", warmup=0.05, batch_size=32, epochs=6)
@@ -69,6 +71,15 @@ class LanguageModel(AbstractDecoding):
         longer: what becomes of real documents that do not fit into the context: `"drop"`,
             `"truncate"`, or `"split"` into several, of which the last has an end.
         most_dropped: share of the documents that may be dropped before the run is refused.
+        template: what writes chats: `"own"` for the chat template of the checkpoint, with its
+            special tokens, or a file `.jinja`. Default the published format, as `corpus.Text` says.
+        loss_on: what models learn to write: `"all"` tokens, or only those of `"responses"`. Default
+            all.
+        generate_from: what models are given to begin with: `"bos"` for nothing, `"prompts"` for
+            those of the real chats, whose last responses they write, `"halves"` for the first
+            halves of real documents, or `"blocks"` for real documents, of which they write what
+            follows, as many tokens as `context`. Default prompts where there is a template or
+            the loss is on responses, else nothing.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type), for
@@ -104,6 +115,10 @@ class LanguageModel(AbstractDecoding):
     scan: bool = eqx.field(static=True)
     longer: str = eqx.field(static=True)
     most_dropped: float = eqx.field(static=True)
+    template: str | None = eqx.field(static=True)
+    loss_on: str = eqx.field(static=True)
+    generate_from: str = eqx.field(static=True)
+    reading: Reading = eqx.field(static=True)
     survey: Survey | None = eqx.field(static=True)
     """What became of the real documents; None where they are drawn from a grammar."""
     graphdef: Any = eqx.field(static=True)
@@ -112,8 +127,10 @@ class LanguageModel(AbstractDecoding):
     """The parameters of the checkpoint, from which fine-tuning starts."""
     loaded: Params | None
     """The same on the device, in a task that is `prepared`."""
-    train: Documents | None
-    test: Documents | None
+    train: AnyDocuments | None
+    test: AnyDocuments | None
+    prompts: Prompts | None
+    """Beginnings of the real documents, where others are generated from them."""
 
     def __init__(
         self,
@@ -137,6 +154,9 @@ class LanguageModel(AbstractDecoding):
         scan: bool | None = None,
         longer: Literal["drop", "truncate", "split"] = "drop",
         most_dropped: float = 0.5,
+        template: str | Path | None = None,
+        loss_on: Literal["all", "responses"] = "all",
+        generate_from: Literal["bos", "prompts", "halves", "blocks"] | None = None,
     ):
         if corpus is not None and not isinstance(corpus, AbstractCorpus):
             raise TypeError(
@@ -170,9 +190,15 @@ class LanguageModel(AbstractDecoding):
         self.max_attempts = checks.whole_number("max_attempts", max_attempts)
         self.longer = checks.one_of("longer", longer, LONGER)
         self.most_dropped = checks.positive_number("most_dropped", most_dropped, zero_allowed=True)
-        how = {"longer": self.longer, "most_dropped": self.most_dropped}
-        real = real_documents(self.corpus, self.tokenizer, self.context, n_samples, n_test, **how)
-        self.n_samples, self.n_test, self.train, self.test, self.survey = real
+        how = find_reading(template, loss_on, generate_from, self.tokenizer)
+        self.reading = how._replace(longer=self.longer, most_dropped=self.most_dropped)
+        self.template = None if template is None else lasting(template)
+        self.loss_on, self.generate_from = how.loss_on, how.generate_from
+        check_room(how.generate_from, self.context, self.architecture.context)
+        sizes = self.context, n_samples, n_test
+        real = real_documents(self.corpus, self.tokenizer, *sizes, self.reading)
+        self.n_samples, self.n_test, self.train, self.test, self.survey, lengths = real
+        self.prompts = None if lengths is None else Prompts(lengths)
         self.graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0))))[0]
         self.base = self.loaded = None
         if self.checkpoint is not None:
@@ -186,11 +212,6 @@ class LanguageModel(AbstractDecoding):
     ) -> "LanguageModel":
         """A task that starts from a checkpoint: `LanguageModel(corpus, checkpoint=checkpoint)`."""
         return cls(corpus, checkpoint=checkpoint, **options)
-
-    @property
-    def fingerprint(self) -> str | None:
-        """A short name of the checkpoint's weights, by which a run remembers where it started."""
-        return None if self.base is None else self.base.fingerprint
 
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -226,16 +247,16 @@ class LanguageModel(AbstractDecoding):
         return metrics.memory_of(n, held)
 
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> World:
-        if self.test is not None:
-            return World(self.test)
-        return World(self._known_grammar.draw(key, self.n_test))
+        if self.test is None or self.train is None:
+            return World(self._known_grammar.draw(key, self.n_test))
+        return World(self.test, self.prompts and self.prompts.of(self.train, index))
 
     def real(
         self, world: World, key: Key[Array, ""], n: int, *, size: Any, index: Any
-    ) -> Documents:
+    ) -> AnyDocuments:
         if self.train is None:
             return self._known_grammar.draw(key, n)
-        return Documents(self.train.tokens[index], self.train.lengths[index])
+        return jax.tree.map(lambda x: x[index], self.train)
 
     def measure(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
         """The loss of trained parameters on held-out real documents."""
@@ -244,7 +265,7 @@ class LanguageModel(AbstractDecoding):
         return metrics.of_loss(loss, world.test, self._grammar)
 
     def measure_rows(
-        self, world: World, rows: Documents, *, valid: Any
+        self, world: World, rows: AnyDocuments, *, valid: Any
     ) -> dict[str, Float[Array, ""]]:
         """The metrics of generated documents, of which all count."""
         return metrics.of_documents(rows, self._grammar)
@@ -266,10 +287,11 @@ class LanguageModel(AbstractDecoding):
             return self
         return eqx.tree_at(lambda t: t.loaded, self, self.base.params, is_leaf=lambda x: x is None)
 
-    def acceptable(self, drawn: Documents) -> tuple[Documents, Int[np.ndarray, " accepted"]]:
+    def acceptable(self, drawn: AnyDocuments) -> tuple[AnyDocuments, Int[np.ndarray, " accepted"]]:
         """Which of the documents drawn may become training data, on the host.
 
-        Those that have ended, and where the corpus is a chat, have its form.
+        Those that have ended, and where the corpus is a chat, have its form; of what goes on from
+        plain text all.
 
         Returns:
             the acceptable ones as they are to be learned, and their places.
@@ -277,7 +299,9 @@ class LanguageModel(AbstractDecoding):
         tokenizer = self.known_tokenizer
         tokens, lengths = np.asarray(drawn.tokens), np.asarray(drawn.lengths)
         finished = tokens[np.arange(len(lengths)), lengths - 1] == tokenizer.eos_id
-        if self.corpus is None or not self.corpus.is_chat:
+        if self.generate_from in ("halves", "blocks"):
+            finished[:] = True
+        if self.corpus is None or not self.corpus.is_chat or self.reading.template is not None:
             return acceptance.finished_ones(drawn, finished)
         return acceptance.chats(drawn, finished, self.corpus, tokenizer, self.context)
 
@@ -286,45 +310,3 @@ class LanguageModel(AbstractDecoding):
         if self._grammar is None:
             raise ValueError("corpus must be given to simulate a checkpoint's generations")
         return self._grammar
-
-    def logits(self, token_ids: Int[Any, "batch time"]) -> Float[Array, "batch time vocab"]:
-        """Scores of the base model for the token after each, in float32.
-
-        Args:
-            token_ids: rows of ids as the checkpoint's tokenizer makes them, BOS included where it
-                wants one. `[batch, time]`
-
-        Raises:
-            ValueError: for ids outside the vocabulary, and without a checkpoint.
-        """
-        vocab_size = self.architecture.vocab_size
-        return pretrained.logits(self.graphdef, self._base_params, token_ids, vocab_size)
-
-    def save_pretrained(
-        self,
-        folder: str | Path,
-        params: Params | Generation | None = None,
-        *,
-        seed: int | None = None,
-    ) -> None:
-        """Write a checkpoint that transformers, and `from_pretrained`, can read.
-
-        It has the tokenizer in use, and what else the checkpoint had that the model came from.
-
-        Args:
-            folder: where to; it may be the checkpoint itself, which is then replaced.
-            params: a generation, as `observe` of `simulate` receives it, or the parameters of one
-                model. Default those of the base model.
-            seed: which model of a generation. Default the only one.
-
-        Raises:
-            ValueError: for a generation of several models without a seed, and for a seed it lacks.
-        """
-        params = pretrained.one_model(self._base_params if params is None else params, seed)
-        pretrained.save(folder, self.architecture, params, self.tokenizer, self.checkpoint)
-
-    @property
-    def _base_params(self) -> Params:
-        if self.base is None:
-            raise ValueError("checkpoint must be given: the task has no base model without one")
-        return self.base.params

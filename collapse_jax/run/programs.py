@@ -98,10 +98,10 @@ def _generate(chains, world, key, pool, model, data, now):
 
 def _sample(chains, world, key, _, model, part, now):
     task, form = chains.task, chains.form
-    key = jax.random.fold_in(stream(key, now.generation, Role.SAMPLE), part)
+    key = stream(key, now.generation, Role.SAMPLE)
     temperature = now.temperature if form.tempered else None
     n = min(task.acceptance.batch, form.synthetic.width)
-    return task.sample(world, model, key, n, temperature=temperature)
+    return task.sample_part(world, model, key, part, n, temperature)
 
 
 def _retain(chains, world, _, pool, rows, now):

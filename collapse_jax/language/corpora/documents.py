@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from jaxtyping import Array, Int
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 
 class Documents(NamedTuple):
@@ -14,3 +15,42 @@ class Documents(NamedTuple):
 
     tokens: Int[Array, "n time"]
     lengths: Int[Array, " n"]
+
+    @property
+    def learned(self) -> None:
+        """All tokens are."""
+        return None
+
+
+class Masked(NamedTuple):
+    """Documents of which models learn to write some tokens only, such as those of responses."""
+
+    tokens: Int[Array, "n time"]
+    lengths: Int[Array, " n"]
+    learned: Bool[Array, "n time"]
+    """Which tokens. The others are read."""
+
+
+AnyDocuments = Documents | Masked
+
+
+def documents_of(
+    tokens: Int[Array, "n time"],
+    lengths: Int[Array, " n"],
+    learned: Bool[Array, "n time"] | None = None,
+) -> AnyDocuments:
+    """Documents of which these tokens are learned; None for all."""
+    rows = Documents(tokens, lengths)
+    return rows if learned is None else Masked(*rows, learned)
+
+
+def counted(documents: AnyDocuments) -> Bool[Array, "n time"]:
+    """Which tokens are in the loss."""
+    within = jnp.arange(documents.tokens.shape[1]) < documents.lengths[:, None]
+    return within if documents.learned is None else within & documents.learned
+
+
+def n_counted(documents: AnyDocuments) -> Float[Array, ""]:
+    """How many tokens are in the loss."""
+    counts = documents.lengths if documents.learned is None else counted(documents)
+    return jnp.sum(counts, dtype=jnp.float32)

@@ -24,6 +24,8 @@ class Survey(NamedTuple):
     """Training documents that are the same as an earlier one."""
     leaked: int
     """Training documents that are among those for tests."""
+    special: int = 0
+    """Chats that hold the text of a special token, which a chat template cannot write."""
 
     def __str__(self) -> str:
         parts = {
@@ -31,6 +33,7 @@ class Survey(NamedTuple):
             "longer than the context": self.longer,
             "the same as an earlier one": self.duplicated,
             "among the test documents too": self.leaked,
+            "with the text of a special token, left out": self.special,
         }
         told = [f"{number:,} {what}" for what, number in parts.items() if number]
         return f"Documents: {self.documents:,}" + "".join(f"; {part}" for part in told) + "."

@@ -3,6 +3,8 @@
 Query heads are kept as `[kv_head, group]`: the queries of a group share a key and a value.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +12,25 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from collapse_jax.language.model.architecture import RopeScaling
+from collapse_jax.machines.model_mesh import DATA, MODEL, constrain
 
 Rotation = tuple[Float[Array, "... half"], Float[Array, "... half"]]
+
+
+class Place(NamedTuple):
+    """Where in its row, and in the cache, a token is.
+
+    The column is the same for all rows, so that the cache is written in one place. Where prompts
+    are of different lengths, positions are not, and columns between the end of a prompt and what
+    follows it hold nothing.
+    """
+
+    column: Int[Array, ""]
+    position: Int[Array, "*batch"]
+    """In the row, counted from BOS; a single one where all rows are at the same."""
+    filled: Int[Array, "batch columns"] | None = None
+    """The position of what is in each column, beyond any where it holds nothing; None where
+    columns are positions."""
 
 
 def frequencies(
@@ -67,7 +86,9 @@ def soft_cap(scores: Float[Array, "*shape"], cap: float | None) -> Float[Array, 
 
 
 def visible(
-    query: Int[Array, "*queries"], key: Int[Array, " keys"], window: int | Int[Array, ""] | None
+    query: Int[Array, "*queries"],
+    key: Int[Array, "*#queries keys"],
+    window: int | Int[Array, ""] | None,
 ) -> Bool[Array, "*queries keys"]:
     """Which positions a query sees: its own and earlier ones, the latest `window` of them."""
     distance = query[..., None] - key
@@ -112,6 +133,13 @@ def write_cache(
     return lax.dynamic_update_slice(cache, new, start)
 
 
+def as_cache(
+    part: Float[Array, "*layers batch time kv_heads head_dim"],
+) -> Float[Array, "*layers batch kv_heads time head_dim"]:
+    """Keys or values of whole sequences as a cache that is full."""
+    return constrain(jnp.swapaxes(part, -3, -2), *(None,) * (part.ndim - 4), DATA, MODEL)
+
+
 def read_cache(
     cache: Float[Array, "*layers batch kv_heads time head_dim"], layer: Int[Array, ""] | None
 ) -> Float[Array, "batch kv_heads time head_dim"]:
@@ -123,15 +151,18 @@ def attend_cached(
     queries: Float[Array, "batch kv_heads groups head_dim"],
     keys: Float[Array, "batch kv_heads time head_dim"],
     values: Float[Array, "batch kv_heads time head_dim"],
-    position: Int[Array, ""],
+    place: Place,
     *,
     scale: float,
     cap: float | None,
     window: int | Int[Array, ""] | None,
 ) -> Float[Array, "batch kv_heads groups head_dim"]:
-    """Attention of the token at `position` to a cache, whose later entries are ignored."""
+    """Attention of the token at a place to a cache, whose later entries are ignored."""
     scores = _product("bkgd,bksd->bkgs", queries, keys)
-    seen = visible(position, jnp.arange(keys.shape[2]), window)
+    if place.filled is None:
+        seen = visible(place.position, jnp.arange(keys.shape[2]), window)
+    else:
+        seen = visible(place.position, place.filled, window)[:, None, None]
     weights = _softmax(scores, scale, cap, seen)
     return jnp.einsum("bkgs,bksd->bkgd", weights.astype(values.dtype), values)
 

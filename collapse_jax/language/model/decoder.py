@@ -148,28 +148,58 @@ class Decoder(nnx.Module):
         empty = constrain(jnp.zeros(shape, self.dtype), *axes)
         return ((empty, empty),) * (1 if self.scan else arch.depth)
 
+    def read(self, tokens: Int[Array, "batch time"]) -> Cache:
+        """The cache after whole sequences: keys and values of all their tokens.
+
+        Raises:
+            ValueError: for sequences longer than the context.
+        """
+        self._check_length("tokens must have at most as many columns as", tokens.shape[1])
+        positions = jnp.arange(tokens.shape[1])
+        x, rotations = self._embed(tokens, positions), self._rotations(positions)
+        if not self.scan:
+            kept = []
+            for layer, window in zip(self.layers, self.architecture.windows, strict=True):
+                x, own = layer.read(x, self._pick(rotations, window is not None), window)
+                kept.append(jax.tree.map(attention.as_cache, own))
+            return tuple(kept)
+
+        graphdef, stacked = nnx.split(self.layers)
+
+        def body(x: Array, scanned: tuple[Any, Any, Any]) -> tuple[Array, tuple[Array, Array]]:
+            state, window, local = scanned
+            return nnx.merge(graphdef, state).read(x, self._pick(rotations, local), window)
+
+        _, kept = lax.scan(body, x, (stacked, *self._scanned_windows()))
+        return (jax.tree.map(attention.as_cache, kept),)
+
     def step(
-        self, token: Int[Array, " batch"], position: Int[Array, ""], cache: Cache
+        self,
+        token: Int[Array, " batch"],
+        place: attention.Place | Int[Array, ""],
+        cache: Cache,
     ) -> tuple[Float[Array, "batch vocab"], Cache]:
         """Read one token of each row and score the next one.
 
         Args:
-            token: the tokens at `position`.
-            position: the same for all rows, so that the cache is written in one place. It must be
-                within the cache; `grow_cache` makes room.
+            token: the tokens at the place.
+            place: in the rows and in the cache; a position where all rows are at the same. It must
+                be within the cache; `grow_cache` makes room.
             cache: keys and values of all positions before.
 
         Returns:
-            logits in float32, and the cache with `position` filled.
+            logits in float32, and the cache with the place filled.
         """
-        x, rotations = self._embed(token, position), self._rotations(position)
+        if not isinstance(place, attention.Place):
+            place = attention.Place(place, place)
+        x, rotations = self._embed(token, place.position), self._rotations(place.position)
         if not self.scan:
             filled = []
             for layer, window, kept in zip(
                 self.layers, self.architecture.windows, cache, strict=True
             ):
                 rotation = self._pick(rotations, window is not None)
-                x, grown = layer.step(x, rotation, window, position, kept)
+                x, grown = layer.step(x, rotation, window, place, kept)
                 filled.append(grown)
             return self.logits(self.norm(x)), tuple(filled)
 
@@ -183,7 +213,7 @@ class Decoder(nnx.Module):
             state, window, local, index = scanned
             layer = nnx.merge(graphdef, state)
             rotation = self._pick(rotations, local)
-            return layer.step(x, rotation, window, position, kept, index), None
+            return layer.step(x, rotation, window, place, kept, index), None
 
         index = jnp.arange(self.architecture.depth)
         scanned = (stacked, *self._scanned_windows(), index)

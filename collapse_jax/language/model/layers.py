@@ -137,18 +137,27 @@ class Attention(nnx.Module):
         rotation: attention.Rotation | None,
         window: Window,
     ) -> Float[Array, "batch time width"]:
+        return self.read(x, rotation, window)[0]
+
+    def read(
+        self,
+        x: Float[Array, "batch time width"],
+        rotation: attention.Rotation | None,
+        window: Window,
+    ) -> tuple[Float[Array, "batch time width"], tuple[Array, Array]]:
+        """Attention of whole sequences, and their keys and values, as a cache."""
         queries, keys, values = self._project(x, rotation)
         mixed = attention.attend(
             queries, keys, values, scale=self.scale, cap=self.cap, window=window
         )
-        return self.out(mixed)
+        return self.out(mixed), (keys, values)
 
     def step(
         self,
         x: Float[Array, "batch width"],
         rotation: attention.Rotation | None,
         window: Window,
-        position: Int[Array, ""],
+        place: attention.Place,
         cache: tuple[Array, Array],
         index: Int[Array, ""] | None = None,
     ) -> tuple[Float[Array, "batch width"], tuple[Array, Array]]:
@@ -157,13 +166,13 @@ class Attention(nnx.Module):
         With `index` the cache has a leading axis of layers, and this is the layer to use.
         """
         queries, key, value = self._project(x, rotation)
-        keys = attention.write_cache(cache[0], key, position, index)
-        values = attention.write_cache(cache[1], value, position, index)
+        keys = attention.write_cache(cache[0], key, place.column, index)
+        values = attention.write_cache(cache[1], value, place.column, index)
         mixed = attention.attend_cached(
             queries,
             attention.read_cache(keys, index),
             attention.read_cache(values, index),
-            position,
+            place,
             scale=self.scale,
             cap=self.cap,
             window=window,
@@ -242,18 +251,28 @@ class Layer(nnx.Module):
     ) -> Float[Array, "batch time width"]:
         return self._finish(x, self.attention(self.attention_norm(x), rotation, window))
 
+    def read(
+        self,
+        x: Float[Array, "batch time width"],
+        rotation: attention.Rotation | None,
+        window: Window,
+    ) -> tuple[Float[Array, "batch time width"], tuple[Array, Array]]:
+        """The layer applied to whole sequences; see `Attention.read`."""
+        mixed, kept = self.attention.read(self.attention_norm(x), rotation, window)
+        return self._finish(x, mixed), kept
+
     def step(
         self,
         x: Float[Array, "batch width"],
         rotation: attention.Rotation | None,
         window: Window,
-        position: Int[Array, ""],
+        place: attention.Place,
         cache: tuple[Array, Array],
         index: Int[Array, ""] | None = None,
     ) -> tuple[Float[Array, "batch width"], tuple[Array, Array]]:
         """The layer applied to one token; see `Attention.step`."""
         normed = self.attention_norm(x)
-        mixed, cache = self.attention.step(normed, rotation, window, position, cache, index)
+        mixed, cache = self.attention.step(normed, rotation, window, place, cache, index)
         return self._finish(x, mixed), cache
 
     def _finish(self, x: Residual, mixed: Residual) -> Residual:

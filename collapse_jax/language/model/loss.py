@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from collapse_jax.basics import checks
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.documents import AnyDocuments, counted, n_counted
 from collapse_jax.language.model.decoder import Decoder, Params
 
 # Where not told otherwise, logits are made in parts of at most so many entries: 64 MiB in float32.
@@ -24,11 +24,12 @@ class Loss(NamedTuple):
 
 
 def document_loss(
-    graphdef: Any, params: Params, documents: Documents, *, bos_id: int, chunk: int | None = None
+    graphdef: Any, params: Params, documents: AnyDocuments, *, bos_id: int, chunk: int | None = None
 ) -> Loss:
     """The cross-entropy of documents, each from BOS to its EOS. Pure, differentiable.
 
-    What lies beyond a row's length has no influence whatever, whether it is a valid token or not.
+    What lies beyond a row's length has no influence whatever, whether it is a valid token or not;
+    what is not to be `learned` is read, but has no part in the sum.
     Logits are made for some columns at a time, and made again for the gradient, so that those of a
     large vocabulary never exist whole.
 
@@ -40,7 +41,7 @@ def document_loss(
         chunk: columns per part. Default as many as make 2**24 logits.
 
     Returns:
-        the sum in nats, and the number of tokens, EOS included.
+        the sum in nats, and the number of tokens that are in it, EOS included.
 
     Raises:
         ValueError: for rows longer than the context.
@@ -50,13 +51,14 @@ def document_loss(
     most = max(1, _ENTRIES // (batch * model.architecture.vocab_size))
     width = min(time, most if chunk is None else checks.whole_number("chunk", chunk))
 
-    counted = jnp.arange(time) < documents.lengths[:, None]
-    labels = jnp.where(counted, documents.tokens, 0)
+    within = jnp.arange(time) < documents.lengths[:, None]
+    wanted = counted(documents)
+    labels = jnp.where(within, documents.tokens, 0)
     inputs = jnp.pad(labels[:, :-1], [(0, 0), (1, 0)], constant_values=bos_id)
     hidden = model.hidden(inputs)
-    total = jnp.sum(counted, dtype=jnp.float32)
+    total = n_counted(documents)
     if width == time:
-        return Loss(_cross_entropy(model, hidden, labels, counted), total)
+        return Loss(_cross_entropy(model, hidden, labels, wanted), total)
 
     _, head = nnx.split(model)
 
@@ -71,7 +73,7 @@ def document_loss(
     def add(nats: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, None]:
         return nats + part(head, inputs), None
 
-    nats, _ = lax.scan(add, jnp.zeros(()), (parts(hidden), parts(labels), parts(counted)))
+    nats, _ = lax.scan(add, jnp.zeros(()), (parts(hidden), parts(labels), parts(wanted)))
     return Loss(nats, total)
 
 
@@ -91,7 +93,7 @@ def _cross_entropy(
 def evaluate(
     graphdef: Any,
     params: Params,
-    documents: Documents,
+    documents: AnyDocuments,
     *,
     bos_id: int,
     batch_size: int = 64,
@@ -119,7 +121,7 @@ def evaluate(
         x = jnp.pad(x, [(0, -x.shape[0] % batch_size)] + [(0, 0)] * (x.ndim - 1))
         return x.reshape(-1, batch_size, *x.shape[1:])
 
-    def loss(batch: Documents) -> Loss:
+    def loss(batch: AnyDocuments) -> Loss:
         return document_loss(graphdef, params, batch, bos_id=bos_id, chunk=chunk)
 
     nats, tokens = lax.map(loss, jax.tree.map(batches, documents))

@@ -12,12 +12,18 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.documents import (
+    AnyDocuments,
+    Documents,
+    documents_of,
+)
+from collapse_jax.language.model.attention import Place
 from collapse_jax.language.model.decoder import Cache, Decoder, Params, grow_cache
 from collapse_jax.numerics.draws import to_uniform, words
 
 # The cache's first length. It doubles from there, so that a step reads at most twice what it needs.
 _SHORTEST_CACHE = 16
+_NOWHERE = 2**30  # a position that no token sees
 
 
 class Sampling(eqx.Module):
@@ -73,9 +79,9 @@ class Sampling(eqx.Module):
 
 
 class _Progress(NamedTuple):
-    """Where the rows are. All are at the same position, which is a number and no array of them."""
+    """Where the rows are. All have made as many steps, a number and no array of them."""
 
-    position: Int[Array, ""]
+    steps: Int[Array, ""]
     token: Int[Array, " n"]
     tokens: Int[Array, "length n"]
     lengths: Int[Array, " n"]
@@ -94,25 +100,32 @@ def sample(
     eos_id: int,
     possible: Bool[np.ndarray, " vocab"] | None = None,
     settings: Sampling | None = None,
+    prompts: AnyDocuments | None = None,
+    whole: int | None = None,
 ) -> tuple[Documents, Bool[Array, " n"]]:
     """`n` independent documents, each from BOS to EOS. Pure; can be vmapped over replicates.
 
-    Stops when all rows have finished, under vmap those of all replicates.
+    Stops when all rows have finished, under vmap those of all replicates. Prompts are read in one
+    pass, whatever their lengths, and what follows them is drawn.
 
     Args:
         graphdef: a `Decoder`, split.
         params: a `Decoder`, split.
         key: the key of the draws; rows and positions have numbers of their own.
         n: number of documents.
-        length: tokens of the longest document, EOS included, at most the decoder's context.
+        length: tokens of the longest document, or of what follows its prompt, EOS included; at most
+            the decoder's context.
         bos_id: the token in front of a document.
         eos_id: the token at its end.
         possible: which entries of the vocabulary are tokens; others are never drawn. Default all.
         settings: from which law tokens are drawn. Default the model's.
+        prompts: `n` beginnings of documents, without EOS. Default there are none.
+        whole: the most tokens of a prompt and what follows it. Default the decoder's context.
 
     Returns:
-        the documents, zeros beyond their ends, and which of them have ended. The others
-        have reached `length` without EOS; they are no draws from the model's law of documents.
+        the documents, or what follows their prompts, zeros beyond their ends, and which of
+        them have ended. The others have reached `length`, or `whole`, without EOS; they are no
+        draws from the model's law of documents.
 
     Raises:
         ValueError: for a length beyond the context.
@@ -124,19 +137,24 @@ def sample(
     if length > (context := model.architecture.context):
         raise ValueError(f"length must be at most the context of {context}, got {length}")
     uniforms = to_uniform(words(key, (length, 2, n)))
+    most = min(context, context if whole is None else checks.whole_number("whole", whole))
+    start = _Start(jnp.full(n, bos_id, jnp.int32), 0, (), None)
+    start = start if prompts is None else _after(model, prompts, bos_id)
 
     def step(state: _Progress) -> _Progress:
-        scores, cache = model.step(state.token, state.position, state.cache)
+        place = start.place(state)
+        scores, cache = model.step(state.token, place, state.cache)
         scores = scores if possible is None else jnp.where(possible, scores, -jnp.inf)
-        uniform = lax.dynamic_index_in_dim(uniforms, state.position, keepdims=False)
+        uniform = lax.dynamic_index_in_dim(uniforms, state.steps, keepdims=False)
         drawn = draw_index(settings.weights(scores), uniform)
         token = jnp.where(state.finished, 0, drawn)
+        finished = state.finished | (drawn == eos_id)
         return _Progress(
-            state.position + 1,
+            state.steps + 1,
             token,
-            lax.dynamic_update_index_in_dim(state.tokens, token, state.position, 0),
+            lax.dynamic_update_index_in_dim(state.tokens, token, state.steps, 0),
             state.lengths + ~state.finished,
-            state.finished | (drawn == eos_id),
+            finished if prompts is None else finished | (place.position + 1 >= most),
             cache,
         )
 
@@ -145,20 +163,75 @@ def sample(
         boundaries.append(min(2 * boundaries[-1], length))
     state = _Progress(
         jnp.zeros((), jnp.int32),
-        jnp.full(n, bos_id, jnp.int32),
+        start.token,
         jnp.zeros((length, n), jnp.int32),
         jnp.zeros(n, jnp.int32),
         jnp.zeros(n, bool),
-        model.init_cache(n, boundaries[0]),
+        start.cache or model.init_cache(n, boundaries[0]),
     )
     for boundary in boundaries:
-        state = state._replace(cache=grow_cache(state.cache, boundary))
+        state = state._replace(cache=grow_cache(state.cache, start.columns + boundary))
 
         def goes_on(state: _Progress, boundary: int = boundary) -> Array:
-            return (state.position < boundary) & _any_anywhere(~state.finished)
+            return (state.steps < boundary) & _any_anywhere(~state.finished)
 
         state = lax.while_loop(goes_on, step, state)
-    return Documents(state.tokens.T, state.lengths), state.finished
+    documents = Documents(state.tokens.T, state.lengths)
+    if prompts is None:
+        return documents, state.finished
+    last = jnp.take_along_axis(documents.tokens, state.lengths[:, None] - 1, axis=1)[:, 0]
+    return documents, last == eos_id
+
+
+class _Start(NamedTuple):
+    """What is there before the first step."""
+
+    token: Int[Array, " n"]
+    """The last one, which the first step reads."""
+    columns: int
+    """How many columns of the cache prompts take."""
+    cache: Cache
+    """Theirs; empty where there are none."""
+    position: Int[Array, " n"] | None
+    """Where the token is; None for the beginning of all rows."""
+
+    def place(self, state: _Progress) -> Place:
+        """Where the token is that a step reads."""
+        if self.position is None:
+            return Place(state.steps, state.steps)
+        columns = jnp.arange(jax.tree.leaves(state.cache)[0].shape[-2])
+        last = self.position[:, None]
+        filled = jnp.where(columns < last, columns, _NOWHERE)
+        filled = jnp.where(columns < self.columns, filled, last + columns - self.columns)
+        return Place(self.columns + state.steps, self.position + state.steps, filled)
+
+
+def _after(model: Decoder, prompts: AnyDocuments, bos_id: int) -> _Start:
+    """What is there after BOS and prompts have been read, all but their last token.
+
+    A prompt fills columns from the first; those behind it, up to the longest, hold nothing.
+    """
+    tokens = jnp.pad(prompts.tokens, [(0, 0), (1, 0)], constant_values=bos_id)
+    last = jnp.take_along_axis(tokens, prompts.lengths[:, None], axis=1)[:, 0]
+    columns = tokens.shape[1] - 1
+    return _Start(last, columns, model.read(tokens[:, :columns]), prompts.lengths)
+
+
+def joined(prompts: AnyDocuments, following: Documents, time: int) -> AnyDocuments:
+    """Prompts and what follows them, as rows of so many tokens; of these all are learned."""
+    columns, first = jnp.arange(time), prompts.lengths[:, None]
+
+    def along(x: Array, places: Array) -> Array:
+        return jnp.take_along_axis(x, jnp.clip(places, 0, x.shape[1] - 1), axis=1)
+
+    own = columns < first
+    prompt = along(prompts.tokens, jnp.broadcast_to(columns, (len(first), time)))
+    lengths = prompts.lengths + following.lengths
+    tokens = jnp.where(own, prompt, along(following.tokens, columns - first))
+    learned = prompts.learned
+    if learned is not None:
+        learned = ~own | along(learned, jnp.broadcast_to(columns, (len(first), time)))
+    return documents_of(jnp.where(columns < lengths[:, None], tokens, 0), lengths, learned)
 
 
 def draw_index(weights: Float[Array, "n vocab"], uniforms: Float[Array, "2 n"]) -> Int[Array, " n"]:

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.documents import AnyDocuments, n_counted
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.loss import document_loss
 from collapse_jax.numerics.subsets import permuted
@@ -159,7 +159,7 @@ def train_steps(
     graphdef: Any,
     settings: Optimizer,
     state: TrainState,
-    documents: Documents,
+    documents: AnyDocuments,
     n_train: Int[Array, ""] | int,
     key: Key[Array, ""],
     steps: Int[Array, ""] | int,
@@ -215,33 +215,33 @@ def train_steps(
 
 def _batch(
     settings: Optimizer,
-    documents: Documents,
+    documents: AnyDocuments,
     n_train: Int[Array, ""],
     key: Key[Array, ""],
     step: Int[Array, ""],
-) -> Documents:
+) -> AnyDocuments:
     """The documents of a step; in an incomplete batch the last rows are of length 0."""
     per_epoch = settings.steps_per_epoch(n_train)
     epoch, first = step // per_epoch, step % per_epoch * settings.batch_size
     place = first + jnp.arange(settings.batch_size)
     epoch_key = jax.random.fold_in(key, epoch)
     rows = permuted(epoch_key, n_train, jnp.minimum(place, n_train - 1))
-    lengths = jnp.where(place < n_train, documents.lengths[rows], 0)
-    return Documents(documents.tokens[rows], lengths)
+    batch = jax.tree.map(lambda x: x[rows], documents)
+    return batch._replace(lengths=jnp.where(place < n_train, batch.lengths, 0))
 
 
 def _gradient(
     graphdef: Any,
     settings: Optimizer,
     params: Params,
-    batch: Documents,
+    batch: AnyDocuments,
     bos_id: int,
     chunk: int | None,
 ) -> tuple[Array, Array, Params]:
     """Summed loss and number of tokens of a batch, and the gradient of the mean loss."""
-    total = jnp.sum(batch.lengths, dtype=jnp.float32)
+    total = n_counted(batch)
 
-    def mean(params: Params, part: Documents) -> tuple[Array, Array]:
+    def mean(params: Params, part: AnyDocuments) -> tuple[Array, Array]:
         loss = document_loss(graphdef, params, part, bos_id=bos_id, chunk=chunk)
         return loss.nats / total, loss.nats
 
@@ -250,7 +250,7 @@ def _gradient(
         found, nats = gradient(params, batch)
         return nats, total, found
 
-    def add(carry: tuple[Params, Array], part: Documents) -> tuple[tuple[Params, Array], None]:
+    def add(carry: tuple[Params, Array], part: AnyDocuments) -> tuple[tuple[Params, Array], None]:
         found, nats = gradient(params, part)
         return (jax.tree.map(jnp.add, carry[0], _float32(found)), carry[1] + nats), None
 

@@ -4,11 +4,20 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
 from collapse_jax.basics import checks
+
+
+class Located(NamedTuple):
+    """Ids, and the places in the text that they stand for."""
+
+    ids: list[int]
+    places: list[tuple[int, int]]
+    """First character, and the one after the last."""
 
 
 class AbstractTokenizer(ABC):
@@ -55,6 +64,19 @@ class AbstractTokenizer(ABC):
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts."""
         return [self.encode(text) for text in texts]
+
+    def locate(self, text: str) -> Located:
+        """The ids of a text, and which part of it each stands for.
+
+        Here by reading them again, one more each time.
+        """
+        ids = self.encode(text)
+        ends = [len(self.decode(ids[: i + 1])) for i in range(len(ids))]
+        return Located(ids, list(zip([0, *ends], ends, strict=False)))
+
+    def locate_all(self, texts: Sequence[str]) -> list[Located]:
+        """The same of many texts."""
+        return [self.locate(text) for text in texts]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +149,10 @@ class ByteTokenizer(AbstractTokenizer):
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
+
+    def locate(self, text: str) -> Located:
+        places = [(i, i + 1) for i, character in enumerate(text) for _ in character.encode()]
+        return Located(self.encode(text), places)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; bytes that are no UTF-8 become U+FFFD, the end of a document nothing."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from collapse_jax.language.tokenizers.base import AbstractTokenizer
+from collapse_jax.language.tokenizers.base import AbstractTokenizer, Located
 from collapse_jax.language.tokenizers.special import find_special, read_optional
 
 _WHOLE, _VOCABULARY, _MERGES = "tokenizer.json", "vocab.json", "merges.txt"
@@ -106,6 +106,29 @@ class FileTokenizer(AbstractTokenizer):
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    def locate(self, text: str) -> Located:
+        return self.locate_all([text])[0]
+
+    def locate_all(self, texts: Sequence[str], *, special: bool = False) -> list[Located]:
+        """The ids of texts, and which part of its text each stands for.
+
+        Args:
+            texts: what to read.
+            special: whether special tokens in them are read as such.
+        """
+        self._tokenizer.encode_special_tokens = not special
+        try:
+            found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        finally:
+            self._tokenizer.encode_special_tokens = True
+        return [Located(encoding.ids, encoding.offsets) for encoding in found]
+
+    @property
+    def special(self) -> tuple[str, ...]:
+        """The special tokens."""
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        return tuple(token.content for token in added if token.special)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, without special tokens."""

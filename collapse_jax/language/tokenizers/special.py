@@ -50,12 +50,25 @@ def find_special(
 
 def _named(name: str, folder: Path) -> str | None:
     """The token that the files of a tokenizer name."""
+    return read_tokens(folder).get(f"{name}_token")
+
+
+def read_tokens(folder: Path) -> dict[str, str]:
+    """The special tokens that the files of a tokenizer name, by their names, such as `eos_token`.
+
+    Raises:
+        ValueError: for files that are not JSON in UTF-8.
+    """
     config = read_optional(folder / "tokenizer_config.json")
     named = config
     if "added_tokens_decoder" not in config:
         named = config | read_optional(folder / "special_tokens_map.json")
-    token = named.get(f"{name}_token")
-    return token.get("content") if isinstance(token, dict) else token
+    tokens = {
+        name: token.get("content") if isinstance(token, dict) else token
+        for name, token in named.items()
+        if name.endswith("_token")
+    }
+    return {name: token for name, token in tokens.items() if isinstance(token, str)}
 
 
 def _numbered(name: str, folder: Path) -> Iterator[int]:

@@ -2,15 +2,18 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from collapse_jax.basics import checks
 from collapse_jax.language.corpora.base import AbstractCorpus
-from collapse_jax.language.corpora.documents import Documents
-from collapse_jax.language.corpora.encoding import encode_documents
+from collapse_jax.language.corpora.documents import AnyDocuments, documents_of
+from collapse_jax.language.corpora.encoding import Encoded
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.surveys import Survey, check_accepted, check_dropped, survey
 from collapse_jax.language.corpora.text import AbstractText
+from collapse_jax.language.reading import Reading, Rows, chats_of, read_rows
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
 _DEFAULT_SAMPLES, _DEFAULT_TEST = 1024, 512
@@ -22,10 +25,12 @@ class RealDocuments(NamedTuple):
 
     n_samples: int
     n_test: int
-    train: Documents | None
-    test: Documents | None
+    train: AnyDocuments | None
+    test: AnyDocuments | None
     survey: Survey | None
     """What became of documents that are not drawn."""
+    prompts: Int[Array, " n"] | None = None
+    """Of how many tokens at its beginning the prompt of each is made, where there are prompts."""
 
 
 def is_drawn(corpus: AbstractCorpus | None, tokenizer: AbstractTokenizer | None) -> bool:
@@ -39,9 +44,7 @@ def real_documents(
     context: int,
     n_samples: int | None,
     n_test: int | None,
-    *,
-    longer: str = "drop",
-    most_dropped: float = 1.0,
+    how: Reading,
 ) -> RealDocuments:
     """The real documents as token ids.
 
@@ -52,11 +55,13 @@ def real_documents(
         ValueError: where fewer documents fit into the context than are asked for, where too many
             would be dropped, and where most would not be accepted if a model made them.
     """
-    for name, size in (("n_samples", n_samples), ("n_test", n_test)):
-        if size is not None:
-            checks.whole_number(name, size)
+    _check_size("n_samples", n_samples)
+    _check_size("n_test", n_test)
+    if corpus is not None and tokenizer is not None:
+        how.check(corpus)
     if isinstance(corpus, AbstractText) and tokenizer is not None:
         train_texts, test_texts = corpus.train, corpus.test
+        chats = corpus.train_chats, corpus.test_chats
     else:
         n_samples = _DEFAULT_SAMPLES if n_samples is None else n_samples
         n_test = _DEFAULT_TEST if n_test is None else n_test
@@ -68,16 +73,20 @@ def real_documents(
                     f"context must be at least the {corpus.max_length} tokens of the grammar's "
                     f"longest document, got {context}"
                 )
-            return RealDocuments(n_samples, n_test, None, None, None)
+            if how.generate_from == "bos":
+                return RealDocuments(n_samples, n_test, None, None, None)
         train_texts = corpus.sample(_RESERVE * n_samples, seed=0)
         test_texts = corpus.sample(n_test, seed=1)
-    train = encode_documents(train_texts, tokenizer, context, longer=longer)
-    test = encode_documents(test_texts, tokenizer, context, longer=longer)
+        chats = [chats_of(texts) if corpus.is_chat else () for texts in (train_texts, test_texts)]
+    train = read_rows(train_texts, chats[0], tokenizer, context, how)
+    test = read_rows(test_texts, chats[1], tokenizer, context, how)
     skipped = corpus.skipped if isinstance(corpus, AbstractText) else 0
     found = survey(train_texts, test_texts, skipped, train.longer + test.longer)
-    if longer == "drop":
-        check_dropped(found, most_dropped, context)
-    check_accepted(train, corpus, tokenizer)
+    found = found._replace(special=train.special + test.special)
+    if how.longer == "drop":
+        check_dropped(found, how.most_dropped, context)
+    if how.template is None:
+        check_accepted(Encoded(train.tokens, train.lengths, 0), corpus, tokenizer)
     available = len(train.lengths)
     n_samples = available if n_samples is None else n_samples
     n_test = len(test.lengths) if n_test is None else n_test
@@ -94,7 +103,18 @@ def real_documents(
     return RealDocuments(
         n_samples,
         n_test,
-        Documents(jnp.asarray(train.tokens), jnp.asarray(train.lengths)),
-        Documents(jnp.asarray(test.tokens[:n_test]), jnp.asarray(test.lengths[:n_test])),
+        _on_device(train),
+        jax.tree.map(lambda x: x[:n_test], _on_device(test)),
         found,
+        None if train.prompts is None else jnp.asarray(train.prompts),
     )
+
+
+def _check_size(name: str, size: int | None) -> None:
+    if size is not None:
+        checks.whole_number(name, size)
+
+
+def _on_device(rows: Rows) -> AnyDocuments:
+    learned = None if rows.learned is None else jnp.asarray(rows.learned)
+    return documents_of(jnp.asarray(rows.tokens), jnp.asarray(rows.lengths), learned)

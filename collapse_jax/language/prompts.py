@@ -1,0 +1,60 @@
+"""Beginnings of real documents, from which models go on."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key
+
+from collapse_jax.language.corpora.documents import AnyDocuments
+from collapse_jax.numerics.subsets import permuted
+
+_ORDER = 2**32 - 1  # what sets the key of the order apart from those of draws
+
+
+class Prompts(eqx.Module):
+    """How many tokens at the beginning of each real document are its prompt."""
+
+    lengths: Int[Array, " n"]
+    shortest: int = eqx.field(static=True)
+    longest: int = eqx.field(static=True)
+
+    def __init__(self, lengths: Int[Array, " n"]):
+        self.lengths = lengths
+        counts = np.asarray(lengths)
+        self.shortest, self.longest = int(counts.min()), max(1, int(counts.max()))
+
+    def of(self, documents: AnyDocuments, index: Int[Array, " m"] | None) -> AnyDocuments:
+        """The prompts of some of the documents."""
+        rows = jax.tree.map(lambda x: x if index is None else x[index], documents)
+        lengths = self.lengths if index is None else self.lengths[index]
+        prompts = rows._replace(tokens=rows.tokens[:, : self.longest], lengths=lengths)
+        if rows.learned is None:
+            return prompts
+        return prompts._replace(learned=rows.learned[:, : self.longest])
+
+
+def in_turn(prompts: AnyDocuments, key: Key[Array, ""], first: Any, n: int) -> AnyDocuments:
+    """`n` of the prompts, the one at a place and those after it, in an order that the key decides.
+
+    After the last one comes the first again.
+    """
+    total = len(prompts.lengths)
+    places = (first + jnp.arange(n)) % total
+    chosen = permuted(jax.random.fold_in(key, _ORDER), total, places)
+    return jax.tree.map(lambda x: x[chosen], prompts)
+
+
+def check_room(generate_from: str, context: int, most: int) -> None:
+    """Check that a model can read what it is to go on from, and write what follows.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    if generate_from == "blocks" and 2 * context > most:
+        raise ValueError(
+            f"context must be at most {most // 2}, half of the model's, where models go on from "
+            f"whole blocks, got {context}"
+        )
