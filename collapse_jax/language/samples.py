@@ -20,18 +20,22 @@ class SampleWriter:
     Args:
         folder: where to; it is made if need be.
         tokenizer: of the task.
+        special: whether special tokens are written too, as is needed to read chats that a template
+            wrote; of tokenizers from files.
 
     Raises:
         ValueError: where `folder` is a file.
     """
 
-    def __init__(self, folder: str | Path, tokenizer: AbstractTokenizer):
+    def __init__(self, folder: str | Path, tokenizer: AbstractTokenizer, *, special: bool = False):
         self.folder, self.tokenizer = make_folder("samples", folder), tokenizer
+        self.how = {"special": True} if special else {}
 
     def __call__(self, made: Any) -> None:
         documents = [np.asarray(x) for x in made.documents]
         for chain, seed in enumerate(made.seeds):
-            texts = decode_documents(documents[0][chain], documents[1][chain], self.tokenizer)
+            rows = documents[0][chain], documents[1][chain]
+            texts = decode_documents(*rows, self.tokenizer, **self.how)
             lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
             path = self.folder / f"seed-{seed}-generation-{made.generation}.jsonl"
             content = "\n".join(lines) + "\n"

@@ -195,12 +195,6 @@ def test_prompts_come_in_turn():
 
 GRAMMAR = cj.corpus.Grammar(n_names=3, n_nouns=2, max_sentences=1, chat=True)
 QUICK = Optimizer(1e-2, batch_size=8, epochs=2)
-WORKFLOWS = [
-    cj.Replace(),
-    cj.Accumulate(),
-    cj.AccumulateSubsample(),
-    cj.Workflow(cj.Real(every=True), cj.Synthetic()),
-]
 
 
 def of_grammar(**options):
@@ -230,33 +224,31 @@ def check_prompts(task, seed, generations):
 
 
 @pytest.mark.thorough
-def test_models_answer_real_prompts():
-    made = []
-    task = of_grammar()
+def test_models_answer_real_prompts(tmp_path):
+    """And go on where they were."""
+    made, task = [], of_grammar()
     ds = run(cj.Accumulate(), task, 2, [3], observe=made.append)
     check_prompts(task, 3, [generation.documents.tokens[0] for generation in made])
     assert not ds.to_array().isnull().any()
     assert "excess_loss" in ds
     texts = decode_documents(*(np.asarray(x)[0] for x in made[0].documents), task.tokenizer)
     assert all(GRAMMAR.accepts(text) for text in texts)
+    run(cj.Accumulate(), task, 1, [3], checkpoint=tmp_path)
+    resumed = run(cj.Accumulate(), task, 2, [3], checkpoint=tmp_path)
+    for name in ds:
+        np.testing.assert_array_equal(ds[name], resumed[name], err_msg=name)
 
 
 @pytest.mark.thorough
-def test_every_workflow_answers_prompts_and_goes_on_where_it_was(tmp_path):
-    made = []
-    for workflow in WORKFLOWS:
-        made.append(seen := [])
-        task = of_grammar(max_attempts=100)
-        whole = run(workflow, task, 3, [3, 5], observe=seen.append)
-        check_prompts(task, 5, [generation.documents.tokens[1] for generation in seen])
-        folder = tmp_path / str(len(made))
-        run(workflow, task, 1, [3, 5], checkpoint=folder)
-        resumed = run(workflow, task, 3, [3, 5], checkpoint=folder)
-        for name in whole:
-            np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
-    first = [seen[0].documents.tokens for seen in made]
-    for other in first[1:]:
-        np.testing.assert_array_equal(first[0], other)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "workflow",
+    [cj.Replace(), cj.AccumulateSubsample(), cj.Workflow(cj.Real(every=True), cj.Synthetic())],
+)
+def test_every_workflow_answers_real_prompts(workflow):
+    made, task = [], of_grammar(max_attempts=100)
+    run(workflow, task, 2, [3, 5], observe=made.append)
+    check_prompts(task, 5, [generation.documents.tokens[1] for generation in made])
 
 
 def texts_file(n=24):

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jaxtyping
 import numpy as np
@@ -13,6 +14,7 @@ import collapse_jax as cj
 from collapse_jax.language.corpora.chat import Message
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.reading import Reading, read_rows
+from collapse_jax.language.samples import SampleWriter
 from collapse_jax.language.tokenizers import templates
 from collapse_jax.language.tokenizers.files import FileTokenizer
 from collapse_jax.language.tokenizers.templates import Template, find_template
@@ -318,6 +320,11 @@ def test_a_task_with_the_template_of_its_tokenizer():
     assert "1 with the text of a special token, left out" in str(task.survey)
     text = tokenizer.decode(np.asarray(task.train.tokens[0, : task.train.lengths[0]]).tolist())
     assert text.startswith("system\nBe helpful.\nuser\nask ")
+    rows = [np.asarray(x)[None, :1] for x in task.train]
+    made = SimpleNamespace(documents=rows, seeds=[0], generation=1)
+    SampleWriter("out", tokenizer, special=True)(made)
+    shown = json.loads(Path("out/seed-0-generation-1.jsonl").read_text(encoding="utf-8"))["text"]
+    assert shown.startswith("<|im_start|>system\nBe helpful.<|im_end|>\n<|im_start|>user\nask ")
     again = cj.config.rebuild(cj.config.describe(task))
     np.testing.assert_array_equal(again.train.tokens, task.train.tokens)
     Path("model/chat_template.jinja").write_text(MARKED)

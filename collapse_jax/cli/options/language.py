@@ -171,8 +171,9 @@ def make_mesh(mesh: str) -> "Mesh":
 def make_observer(given: Mapping[str, str], task: Any) -> Callable[[Any], None] | None:
     """What writes documents and models into folders, where options ask for it."""
     writers: list[Callable[[Any], None]] = []
+    templated = getattr(task, "template", None) is not None
     if "samples" in given:
-        writers.append(SampleWriter(given["samples"], task.tokenizer))
+        writers.append(SampleWriter(given["samples"], task.tokenizer, special=templated))
     if "save_models" in given:
         writers.append(ModelWriter(given["save_models"], task))
 

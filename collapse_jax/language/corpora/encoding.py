@@ -1,7 +1,7 @@
 """Documents as fixed-length rows of token ids, and back."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -85,6 +85,7 @@ def decode_documents(
     tokens: Int[np.ndarray, "n context"],
     lengths: Int[np.ndarray, " n"],
     tokenizer: AbstractTokenizer,
+    **how: Any,
 ) -> list[str]:
     """The texts of rows of token ids, with or without EOS at the end.
 
@@ -92,9 +93,11 @@ def decode_documents(
         tokens: rows of ids.
         lengths: number of ids of each row, EOS included where there is one.
         tokenizer: what made the ids.
+        how: what else its `decode` is to know.
     """
     texts = []
     for row, length in zip(tokens, lengths, strict=True):
         ids = row[:length].tolist()
-        texts.append(tokenizer.decode(ids[:-1] if ids[-1:] == [tokenizer.eos_id] else ids))
+        ids = ids[:-1] if ids[-1:] == [tokenizer.eos_id] else ids
+        texts.append(tokenizer.decode(ids, **how))
     return texts

@@ -130,9 +130,9 @@ class FileTokenizer(AbstractTokenizer):
         added = self._tokenizer.get_added_tokens_decoder().values()
         return tuple(token.content for token in added if token.special)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, without special tokens."""
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+    def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
+        """The text of ids, without special tokens unless these are asked for."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=not special)
 
 
 def has_tokenizer(folder: Path) -> bool:
