@@ -18,7 +18,7 @@ import rich.console
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax.cli import language as options
+from collapse_jax.cli.options import language as options
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.model.architecture import preset
 from collapse_jax.language.model.loss import evaluate
