@@ -1,7 +1,6 @@
 """Going on from real prompts: against whole passes and transformers, and as part of a loop."""
 
 import functools
-import itertools
 import json
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import pytest
 from flax import nnx
 
 import collapse_jax as cj
+from collapse_jax.language.corpora import FileTokenizer, train_bpe
+from collapse_jax.language.corpora.chat import Message, format_messages
 from collapse_jax.language.corpora.documents import Documents, Masked
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.model.architecture import Architecture, RopeScaling
@@ -21,6 +22,7 @@ from collapse_jax.language.model.loss import document_loss
 from collapse_jax.language.model.sampling import Sampling, draw_index, joined, sample
 from collapse_jax.language.model.training import Optimizer
 from collapse_jax.language.prompts import in_turn
+from collapse_jax.language.reading import Reading, read_rows
 from collapse_jax.language.weights import huggingface
 from collapse_jax.loop.batches import first_rows
 from collapse_jax.numerics.draws import to_uniform, words
@@ -186,11 +188,14 @@ def test_prompts_and_what_follows_are_joined():
 def test_prompts_come_in_turn():
     """Each once, in another order for each key, and then again."""
     prompts = padded([[i] for i in range(7)])
-    parts = [in_turn(prompts, jax.random.key(1), first, 2) for first in range(0, 14, 2)]
-    order = list(itertools.chain.from_iterable(part.tokens[:, 0].tolist() for part in parts))
-    assert sorted(order[:7]) == list(range(7)) != order[:7]
-    assert order[7:] == order[:7]
-    assert in_turn(prompts, jax.random.key(2), 0, 7).tokens[:, 0].tolist() != order[:7]
+    draw = jax.jit(
+        lambda seed, first: in_turn(prompts, jax.random.key(seed), first, 7).tokens[:, 0]
+    )
+    order = draw(1, 0).tolist()
+    assert sorted(order) == list(range(7)) != order
+    assert draw(1, 5).tolist() == order[5:] + order[:5]
+    assert draw(1, 14).tolist() == order
+    assert draw(2, 0).tolist() != order
 
 
 GRAMMAR = cj.corpus.Grammar(n_names=3, n_nouns=2, max_sentences=1, chat=True)
@@ -371,6 +376,21 @@ def test_responses_alone_are_learned():
         assert learned[length - 1]
         assert prompt.startswith(b"user: a")
         assert learned.sum() - (64 - length) > 2
+
+
+def test_a_token_that_is_partly_prompt_is_of_the_response():
+    """As the space before a word is: or the model would be asked from half of a token."""
+    chats = [(Message("user", f"ask {i}"), Message("assistant", f"told {i}")) for i in range(20)]
+    texts = [format_messages(chat) for chat in chats]
+    train_bpe(texts, 300, "bpe.json")
+    tokenizer = FileTokenizer("bpe.json")
+    assert len(tokenizer.encode(" told")) == 1
+    rows = read_rows(texts, chats, tokenizer, 40, Reading(None, "responses", "prompts"))
+    for i, (row, learned, prompt) in enumerate(
+        zip(rows.tokens, rows.learned, rows.prompts, strict=True)
+    ):
+        assert tokenizer.decode(row[:prompt].tolist()) == f"user: ask {i}\nassistant:"
+        assert tokenizer.decode(row[learned].tolist()) == f" told {i}"
 
 
 def test_long_chats_are_cut_within_their_responses():

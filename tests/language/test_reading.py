@@ -9,7 +9,6 @@ import jaxtyping
 import pandas as pd
 import pytest
 
-import collapse_jax as cj
 from collapse_jax.language.corpora import Hub, Text
 from collapse_jax.language.corpora.chat import format_messages
 from collapse_jax.language.corpora.reading.messages import read_messages
@@ -235,9 +234,3 @@ def test_half_characters_in_messages_are_refused():
             Text("c.jsonl", messages="m", **other)
         with pytest.raises(ValueError, match="messages cannot be given together with"):
             Hub("a/b", messages="m", **other)
-
-
-def test_a_model_learns_from_messages():
-    write("c.json", json.dumps([{"messages": single(i)} for i in range(20)]))
-    task = cj.LanguageModel(Text("c.json", messages="messages"), context=64)
-    assert task.n_samples == 18
