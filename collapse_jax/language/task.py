@@ -177,9 +177,8 @@ class LanguageModel(AbstractDecoding):
         self.tokenizer = defaults.find_tokenizer(tokenizer, self.corpus, self.checkpoint)
         context = defaults.find_context(context, self.corpus, self.tokenizer)
         self.model = model
-        self.architecture = defaults.find_architecture(
-            model, self.checkpoint, self.tokenizer, context
-        )
+        most = 2 * context if generate_from == "blocks" else context
+        self.architecture = defaults.find_architecture(model, self.checkpoint, self.tokenizer, most)
         self.context = min(context, self.architecture.context)
         self.scan = self.architecture.depth >= 12 if scan is None else bool(scan)
         if self.tokenizer is not None:

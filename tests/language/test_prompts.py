@@ -325,6 +325,11 @@ def test_blocks_are_followed_by_as_many_tokens():
         assert length == 16 or row[length - 1] == 256
 
 
+def test_a_preset_has_room_for_a_block_and_what_follows_it():
+    task = of_text("blocks", model=None, context=48)
+    assert (task.context, task.architecture.context) == (48, 96)
+
+
 def chats_file(n=12):
     rows = [
         {"messages": [
