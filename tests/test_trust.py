@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -213,6 +214,49 @@ def test_one_run_at_a_time(tmp_path):
         with pytest.raises(KeyboardInterrupt), Checkpoint(tmp_path, CONFIG, 60.0, 60.0, stopped):
             pass
         assert time.monotonic() - started < 30.0
+
+
+SHARED = """
+import sys
+import jax, collapse_jax as cj
+from collapse_jax.machines import hosts
+hosts._SILENCE = 5
+hosts.connect(sys.argv[1], 2, int(sys.argv[2]))
+print("connected", flush=True)
+cj.simulate(cj.AccumulateSubsample(), cj.Categorical(3, 9), 20_000, 4, progress=False,
+    metrics=["entropy"], checkpoint=sys.argv[3], checkpoint_seconds=0.1)
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("killed", [0, 1])
+def test_one_of_two_processes_is_killed(killed, tmp_path):
+    """The other one ends and says so; one process then goes on with all chains."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-c", SHARED, address]
+    both = [
+        subprocess.Popen([*command, str(i), tmp_path], stderr=subprocess.PIPE, text=True)
+        for i in (0, 1)
+    ]
+    until = time.monotonic() + 120
+    while len(list(tmp_path.glob("chains-*/*.safetensors"))) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    both[killed].kill()
+    said = both[1 - killed].communicate(timeout=60)[1]
+    assert both[1 - killed].returncode != 0
+    assert "another process of the run has ended" in said or "another task died" in said
+    both[killed].communicate()
+    assert 0 < min(cj.inspect_folder(tmp_path).seeds.values()) < 20_000
+
+    def run(folder):
+        task, names = cj.Categorical(3, 9), ["entropy"]
+        options = {"metrics": names, "progress": False, "checkpoint": folder}
+        return cj.simulate(cj.AccumulateSubsample(), task, 20_000, 4, **options).entropy
+
+    assert run(tmp_path).equals(run(None))
 
 
 def test_two_first_runs_of_one_folder(tmp_path):

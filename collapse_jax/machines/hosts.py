@@ -16,6 +16,7 @@ Said = TypeVar("Said", bool, int)
 Found = TypeVar("Found")
 
 _PATIENCE = 30 * 24 * 3600  # seconds
+_SILENCE = 60  # seconds without a word from a process, after which it is taken for dead
 _MEETINGS = itertools.count()  # all processes make the same calls, and so count alike
 
 
@@ -52,7 +53,11 @@ def connect(
         checks.whole_number("num_processes", num_processes)
         checks.whole_number("process_id", process_id, minimum=0, maximum=(num_processes or 1) - 1)
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
+        jax.distributed.initialize(
+            *(coordinator, num_processes, process_id),
+            heartbeat_timeout_seconds=_SILENCE,
+            shutdown_timeout_seconds=_SILENCE,
+        )
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"coordinator must be reachable or found by JAX: {error}") from None
 
@@ -83,6 +88,9 @@ def wait_for_all() -> None:
     """Wait until all processes have come here, however long that takes.
 
     JAX's collectives give up within a minute, and one share of the seeds may take hours longer.
+
+    Raises:
+        OSError: where one of them has died. JAX then ends all others within `_SILENCE` seconds.
     """
     if jax.process_count() == 1:
         return
@@ -90,7 +98,14 @@ def wait_for_all() -> None:
 
     name = f"collapse_jax {next(_MEETINGS)}"
     everyone = set(range(jax.process_count()))
-    multihost.sync_global_processes(name, timeout=_PATIENCE, processes=everyone)
+    try:
+        multihost.sync_global_processes(name, timeout=_PATIENCE, processes=everyone)
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise OSError(
+            "another process of the run has ended; what was saved is whole, and the same call goes "
+            f"on from there, also in another number of processes: {reason}"
+        ) from None
 
 
 def first_says(value: Said) -> Said:
