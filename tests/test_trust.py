@@ -229,7 +229,7 @@ cj.simulate(cj.AccumulateSubsample(), cj.Categorical(3, 9), 20_000, 4, progress=
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.exhaustive)])
 def test_one_of_two_processes_is_killed(killed, tmp_path):
     """The other one ends and says so; one process then goes on with all chains."""
     with socket.socket() as free:
@@ -241,7 +241,7 @@ def test_one_of_two_processes_is_killed(killed, tmp_path):
         for i in (0, 1)
     ]
     until = time.monotonic() + 120
-    while len(list(tmp_path.glob("chains-*/*.safetensors"))) < 3:
+    while len({path.parent for path in tmp_path.glob("chains-*/*.safetensors")}) < 2:
         assert time.monotonic() < until
         time.sleep(0.1)
     both[killed].kill()
