@@ -78,8 +78,7 @@ PAPERS = (
     ),
     Paper(
         "2308.04553",
-        "From Fake to Real: Pretraining on Balanced Synthetic Images to Prevent Spurious "
-        "Correlations in Image Recognition",
+        "From Fake to Real",
         "Qraitem, Saenko & Plummer",
         {"generated rows, then real ones": in_phases(39), "both at once": in_phases(0)},
     ),
