@@ -160,6 +160,7 @@ class AbstractDecoding(AbstractTask):
         n: int,
         temperature: Any,
     ) -> AnyDocuments:
+        """`n` documents of one of several draws, which go through prompts in turn."""
         own = jax.random.fold_in(key, part)
         return self._generate(world, model, own, n, key, part * n)
 

@@ -17,6 +17,7 @@ from collapse_jax.loop.batches import Batch
 from collapse_jax.machines import model_mesh
 from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.run.compiled import SPLIT, WHOLE, Chains, split
+from collapse_jax.tasks.contract import SamplesInParts
 
 
 class Stage(NamedTuple):
@@ -101,7 +102,9 @@ def _sample(chains, world, key, _, model, part, now):
     key = stream(key, now.generation, Role.SAMPLE)
     temperature = now.temperature if form.tempered else None
     n = min(task.acceptance.batch, form.synthetic.width)
-    return task.sample_part(world, model, key, part, n, temperature)
+    if isinstance(task, SamplesInParts):
+        return task.sample_part(world, model, key, part, n, temperature)
+    return task.sample(world, model, jax.random.fold_in(key, part), n, temperature=temperature)
 
 
 def _retain(chains, world, _, pool, rows, now):

@@ -26,6 +26,17 @@ class Acceptance:
     """What to do where there are too few."""
 
 
+@runtime_checkable
+class SamplesInParts(Protocol):
+    """A task to which it matters which of several draws in a row one is, on the way to enough."""
+
+    def sample_part(
+        self, world: Any, model: Model, key: Any, part: Any, n: int, temperature: Any
+    ) -> Rows:
+        """`n` rows of one of the draws, whose keys are parts of this one."""
+        ...
+
+
 class Laws(NamedTuple):
     """Whether the statistic of a batch is drawn from its own law, so that no row need exist."""
 
