@@ -21,14 +21,30 @@ def import_path(thing: Any) -> str | None:
     return f"{module}:{name}" if _find(module, name) is thing else None
 
 
-def imported(path: str) -> Any:
-    """The function or class of this path, in a module that is imported already.
+def imported(path: str, kind: type = object) -> Any:
+    """The function or class that a file names by its path, in a module that is imported already.
 
-    Nothing is imported here, so that a file which somebody else wrote cannot run code.
+    Nothing is imported here, and nothing of Python's own library is found but `math`, so that a
+    file which somebody else wrote cannot run code: `os:system` is imported in every process.
+
+    Args:
+        path: what `import_path` says of it.
+        kind: the class that it must be derived from, where it must be a class.
 
     Raises:
-        ValueError: if the module is not imported, or has no such thing.
+        ValueError: if the module is not imported, or has no such thing, or one of another kind.
     """
+    found = found_at(path)
+    module = path.partition(":")[0].partition(".")[0]
+    if import_path(found) != path or module in sys.stdlib_module_names - {"math"}:
+        raise ValueError(f"{path} must be a function or class of yours, at its own place")
+    if kind is not object and not (isinstance(found, type) and issubclass(found, kind)):
+        raise ValueError(f"{path} must be a class that is derived from {kind.__name__}")
+    return found
+
+
+def found_at(path: str) -> Any:
+    """What is found under a path that the user wrote, whatever it is. Raises as `imported` does."""
     module, _, name = path.partition(":")
     if module not in sys.modules:
         raise ValueError(f"{path} must be imported first: write `import {module}`, and try again")

@@ -299,7 +299,7 @@ def known_class(name: str) -> Any:
     if name in KNOWN:
         return KNOWN[name]
     if ":" in name:
-        return imported(name)
+        return imported(name, eqx.Module)
     if name not in _LANGUAGE:
         raise ValueError(f"type must be one of {', '.join((*KNOWN, *_LANGUAGE))}, got {name!r}")
     return getattr(importlib.import_module(f"collapse_jax.{_LANGUAGE[name]}"), name)

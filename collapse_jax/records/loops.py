@@ -108,7 +108,7 @@ def _read(value: Any) -> Any:
     name = value["type"]
     if "class" in value:
         read_value(value["class"])  # which says why not
-    cls: Any = _parts()[name] if name in _parts() else imported(name)
+    cls: Any = _parts()[name] if name in _parts() else imported(name, Numbered)
     given = {key: inner for key, inner in value.items() if key != "type"}
     return cls(
         **{

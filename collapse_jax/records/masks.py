@@ -22,12 +22,17 @@ def rebuild_mask(
     """What `include` was, for some seeds of the run, or for all as one where they do not differ.
 
     Raises:
-        ValueError: if it was too large to be kept.
+        ValueError: if it was too large to be kept, or is not what was written.
     """
     if written is None:
         return None
-    mask = read_value(written["mask"])
-    if written["seeds"] is None:
-        return mask
-    place = {seed: row for row, seed in enumerate(written["seeds"])}
-    return mask[[place[seed] for seed in (written["seeds"] if seeds is None else seeds)]]
+    try:
+        mask, of = read_value(written["mask"]), written["seeds"]
+        if of is None:
+            return mask
+        place = {seed: row for row, seed in enumerate(of)}
+        return mask[[place[seed] for seed in (of if seeds is None else seeds)]]
+    except (IndexError, KeyError, TypeError):
+        raise ValueError(
+            f"include must be a mask of the run's seeds, got {written!r:.80}"
+        ) from None

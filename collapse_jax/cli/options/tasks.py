@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collapse_jax.basics import checks
-from collapse_jax.basics.paths import imported
+from collapse_jax.basics.paths import found_at
 from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.cli.options.tables import kind_of, with_data, with_files
 
@@ -104,7 +104,7 @@ def imported_here(path: str) -> Any:
         raise ValueError(
             f"task must be of a module that can be imported from here, got {path}: {error}"
         ) from None
-    return imported(path)
+    return found_at(path)
 
 
 def _kind_of(cls: type) -> Kind:

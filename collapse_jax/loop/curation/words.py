@@ -5,7 +5,7 @@ import inspect
 from typing import Any
 
 from collapse_jax.basics import checks
-from collapse_jax.basics.paths import imported
+from collapse_jax.basics.paths import found_at
 from collapse_jax.loop.curation import operators
 from collapse_jax.loop.curation.operators import AbstractOperator, function_fields
 
@@ -73,7 +73,7 @@ def read_operator(words: str) -> AbstractOperator:
                 f"synthetic.curation must have the function {field.name} of {name} as module:name, "
                 f"got {words!r}"
             )
-        arguments[field.name] = imported(":".join(rest[:2]))
+        arguments[field.name] = found_at(":".join(rest[:2]))
         rest = rest[2:]
     missing = [
         field.name
