@@ -9,6 +9,7 @@ from collapse_jax.analysis.times import collapse_time
 from collapse_jax.analysis.verdicts import verdict
 from collapse_jax.language import corpora as corpus
 from collapse_jax.language.grids import real_synthetic_grid
+from collapse_jax.language.saved_models import models
 from collapse_jax.language.task import LanguageModel
 from collapse_jax.literature.registry import papers, reproduce
 from collapse_jax.loop.curation.operators import (
@@ -111,6 +112,7 @@ __all__ = [
     "ensemble",
     "hosts",
     "inspect_folder",
+    "models",
     "papers",
     "plot",
     "plot_plan",

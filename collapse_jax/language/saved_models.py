@@ -1,13 +1,68 @@
 """Trained models as checkpoints on disk."""
 
+import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from collapse_jax.basics.files import make_folder
+from collapse_jax.language.model.architecture import Architecture
+from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.task import LanguageModel
+from collapse_jax.language.weights import huggingface
+
+_NAME = re.compile(r"seed-(\d+)-generation-(\d+)")
+
+
+class SavedModel(NamedTuple):
+    """A model that a run has kept."""
+
+    seed: int
+    generation: int
+    folder: Path
+    """Its checkpoint, as transformers reads it."""
+    architecture: Architecture
+    params: Params
+    """Arrays on the host."""
+
+
+def models(folder: str | Path, *, param_dtype: Any = "float32") -> dict[int, SavedModel]:
+    """The newest model of each seed that a run has kept, with `--save-models` or `ModelWriter`.
+
+    Args:
+        folder: where the run kept them.
+        param_dtype: type of the parameters: float32, bfloat16 or float16.
+
+    Returns:
+        models by seed, in ascending order.
+
+    Raises:
+        ValueError: if the folder is not there or has no models, and for damaged checkpoints.
+
+    Example:
+        >>> import collapse_jax as cj
+        >>> kept = cj.models("models")  # doctest: +SKIP
+        >>> kept[0].generation, kept[0].params  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"folder must be one in which a run has kept models, got {str(folder)!r}")
+    newest: dict[int, tuple[int, Path]] = {}
+    for path in folder.iterdir():
+        if (name := _NAME.fullmatch(path.name)) and path.is_dir():
+            seed, generation = int(name[1]), int(name[2])
+            if (path / "config.json").exists():  # which is written last
+                newest[seed] = max(newest.get(seed, (0, path)), (generation, path))
+    if not newest:
+        raise ValueError(
+            f"folder must hold models, seed-0-generation-3 and so on, got {str(folder)!r}"
+        )
+    return {
+        seed: SavedModel(seed, generation, path, *huggingface.load(path, param_dtype=param_dtype))
+        for seed, (generation, path) in sorted(newest.items())
+    }
 
 
 class ModelWriter:

@@ -148,6 +148,20 @@ def test_the_newest_model_of_each_seed_is_kept():
     assert names == {"seed-1-generation-2", "seed-10-generation-2"}
     loaded = cj.LanguageModel.from_pretrained("models/seed-10-generation-2", GRAMMAR)
     assert all(np.all(leaf == 5.0) for leaf in jax.tree.leaves(loaded.base.params))
+    # A half-written one, and what else lies there, are not models.
+    Path("models/seed-10-generation-3").mkdir()
+    Path("models/seed-1-generation-9").write_text("")
+    kept = cj.models("models")
+    assert [(seed, found.seed, found.generation) for seed, found in kept.items()] == [
+        (1, 1, 2),
+        (10, 10, 2),
+    ]
+    for found, value in zip(kept.values(), (3.0, 5.0), strict=True):
+        assert found.architecture == made.architecture
+        assert all(np.all(leaf == value) for leaf in jax.tree.leaves(found.params))
+    for name in ("nowhere", "models/seed-10-generation-3"):
+        with pytest.raises(ValueError, match="folder must"):
+            cj.models(name)
     with pytest.raises(ValueError, match=r"models must be a folder, and c.txt is a file"):
         ModelWriter("c.txt", made)
 
