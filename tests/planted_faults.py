@@ -214,4 +214,16 @@ FAULTS = [
         "np.arange(len(finished))",
         "language/test_text.py",
     ),
+    Fault(
+        "tasks/places.py",
+        "np.ceil(np.arange(1, n_parts) * n_steps / n_parts)",
+        "np.floor(np.arange(1, n_parts) * n_steps / n_parts) - 1",
+        "test_phases.py",
+    ),
+    Fault(
+        "trained/group_classifier.py",
+        "(weight[:, None] * apart) / jnp.maximum(size - n, 1.0)",
+        "(weight[:, None] * apart) / jnp.maximum(size, 1.0)",
+        "test_group_classifier.py",
+    ),
 ]
