@@ -217,7 +217,7 @@ FAULTS = [
     Fault(
         "tasks/places.py",
         "np.ceil(np.arange(1, n_parts) * n_steps / n_parts)",
-        "np.floor(np.arange(1, n_parts) * n_steps / n_parts) - 1",
+        "np.ceil(np.arange(1, n_parts) * n_steps / n_parts - 1.0)",
         "test_phases.py",
     ),
     Fault(
