@@ -28,11 +28,11 @@ CASES = [
     ("n_test", lambda: simulate(cj.KernelDensity("moons", n_samples=10, n_test=BILLION))),
     ("dim", lambda: simulate(cj.LogisticRegression(10**6, 100))),
     ("batch_size", lambda: simulate(cj.LanguageModel(optimizer=Optimizer(batch_size=BILLION)))),
-    ("n_test", lambda: simulate(cj.LanguageModel(n_test=BILLION))),
     ("latent_dim", lambda: simulate(cj.Autoencoder("moons", latent_dim=10**8, **SMALL))),
     *(
         pytest.param(*case, marks=LONG)
         for case in (
+            ("n_test", lambda: simulate(cj.LanguageModel(n_test=BILLION))),
             ("n_test", lambda: simulate(cj.GaussianMixture(n_samples=10, n_test=BILLION))),
             ("n_test", lambda: simulate(cj.Flow("moons", layers=1, n_test=BILLION))),
             ("batch_size", lambda: simulate(cj.Diffusion("ring", batch_size=BILLION))),
@@ -80,5 +80,6 @@ def test_the_largest_array_is_found():
         assert least <= np.prod(found.shape) <= most, found
 
 
+@pytest.mark.thorough
 def test_large_numbers_that_make_no_array_run():
     assert simulate(cj.Categorical(3, 2**31 - 1)).n_train.values.max() == 2**31 - 1

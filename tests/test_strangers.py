@@ -71,7 +71,8 @@ def test_datasets_import_nothing(name, run, command):
     code, _, said = command("rerun run.nc")
     assert code == 2, said
     assert said.count("\n") == 1
-    assert command("show run.nc")[0] in (0, 2)
+    if name == "function":
+        assert command("show run.nc")[0] in (0, 2)
 
 
 @pytest.mark.parametrize("tag", TAGS)

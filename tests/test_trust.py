@@ -18,6 +18,7 @@ from collapse_jax.basics import files
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint, Reached
+from collapse_jax.run import compiled
 
 CONFIG = {"stream_version": 2, "task": {"n_samples": 9}, "n_generations": 8}
 SEEDS = np.arange(3, dtype=np.uint32)
@@ -168,17 +169,22 @@ def test_a_folder_is_inspected_and_repaired(tmp_path, command):
         cj.inspect_folder(tmp_path)
 
 
-def test_other_flags_are_refused_by_name(tmp_path):
-    def run(seeds):
-        task = cj.Categorical(3, 9)
-        return cj.simulate(cj.Replace(), task, 2, seeds, progress=False, checkpoint=tmp_path)
+def test_other_flags_are_refused_by_name(tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
 
-    run(2)
+    def run():
+        task = cj.Categorical(3, 9)
+        return cj.simulate(cj.Replace(), task, 2, 2, progress=False, checkpoint=tmp_path)
+
+    monkeypatch.setattr(compiled, "start", stopped)  # which comes after the folder is claimed
+    with pytest.raises(KeyboardInterrupt):
+        run()
     with (
         jax.default_matmul_precision("bfloat16"),
         pytest.raises(ValueError, match="matmul_precision is 'None' there and 'bfloat16' here"),
     ):
-        run(3)
+        run()
 
 
 HOLDER = """
