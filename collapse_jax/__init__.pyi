@@ -55,6 +55,7 @@ from collapse_jax.tasks import (
     KernelDensity,
     LinearRegression,
     LogisticRegression,
+    NGram,
     Variable,
 )
 from collapse_jax.trained import Autoencoder, Diffusion, Flow, GroupClassifier, Tabular
@@ -92,6 +93,7 @@ __all__ = [
     "LinearRegression",
     "LogisticRegression",
     "Mixed",
+    "NGram",
     "Nearest",
     "Past",
     "Real",

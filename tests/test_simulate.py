@@ -27,6 +27,7 @@ TASKS = [
     cj.ExponentialFamily("geometric", n_samples=10),
     cj.LogisticRegression(dim=2, n_samples=10),
     cj.GaussianMixture("ring", 2, 10, covariance="diag", n_test=10),
+    cj.NGram(2, 3, 10, length=5),
 ]
 ids = {"ids": lambda x: name_of(x) if isinstance(x, cj.Workflow) else type(x).__name__}
 every_workflow = pytest.mark.parametrize("workflow", WORKFLOWS, **ids)

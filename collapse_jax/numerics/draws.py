@@ -29,8 +29,10 @@ def to_uniform(words: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
     return ((words >> 9).astype(jnp.int32).astype(jnp.float32) + 0.5) * jnp.float32(2.0**-23)
 
 
-def to_integers(words: UInt32[Array, "2 m"], bound: Int[Array, ""] | int) -> Int[Array, " m"]:
-    """Map pairs of random words to whole numbers in `range(bound)`.
+def to_integers(
+    words: UInt32[Array, "2 m"], bound: Int[Array, ""] | Int[Array, " m"] | int
+) -> Int[Array, " m"]:
+    """Map pairs of random words to whole numbers in `range(bound)`, one bound for all or for each.
 
     The pair is a 64-bit fraction, of whose product with the bound the whole part is taken: each
     number has its share of the fractions up to one in 2**64, and no division is needed.
@@ -42,7 +44,7 @@ def to_integers(words: UInt32[Array, "2 m"], bound: Int[Array, ""] | int) -> Int
     return (_high_product(high, bound) + carry).astype(jnp.int32)
 
 
-def _high_product(a: UInt32[Array, " m"], b: UInt32[Array, ""]) -> UInt32[Array, " m"]:
+def _high_product(a: UInt32[Array, " m"], b: UInt32[Array, "..."]) -> UInt32[Array, " m"]:
     """The upper 32 bits of the products."""
     a_high, a_low, b_high, b_low = a >> 16, a & 0xFFFF, b >> 16, b & 0xFFFF
     middle = a_high * b_low + (a_low * b_low >> 16)

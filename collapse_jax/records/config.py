@@ -32,6 +32,7 @@ KNOWN: dict[str, type] = {
         tasks.KernelDensity,
         tasks.LinearRegression,
         tasks.LogisticRegression,
+        tasks.NGram,
         *trained.TRAINED,
     )
 }
@@ -128,8 +129,7 @@ def _fingerprint(module: Any) -> dict[str, str]:
 
 def _describe_foreign(module: Any) -> dict[str, Any]:
     """The same for a class of the user's own, which may keep its arguments or not."""
-    cls = type(module)
-    path = import_path(cls)
+    cls, path = type(module), import_path(type(module))
     written: dict[str, Any] = {"type": f"{cls.__module__}:{cls.__qualname__}"}
     if path is None:
         written["class"] = unknown(

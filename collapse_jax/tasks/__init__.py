@@ -8,6 +8,7 @@ from collapse_jax.tasks.gaussian_mixture import GaussianMixture
 from collapse_jax.tasks.kernel_density import KernelDensity
 from collapse_jax.tasks.linear_regression import LinearRegression
 from collapse_jax.tasks.logistic_regression import LogisticRegression
+from collapse_jax.tasks.ngram import NGram
 from collapse_jax.tasks.parts.tables import Table, read_table
 from collapse_jax.tasks.sufficient import AbstractSufficient
 from collapse_jax.tasks.trained import AbstractTrained
@@ -25,6 +26,7 @@ __all__ = [
     "Laws",
     "LinearRegression",
     "LogisticRegression",
+    "NGram",
     "Table",
     "Variable",
     "read_table",

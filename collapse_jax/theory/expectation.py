@@ -15,7 +15,12 @@ from collapse_jax.theory.curation.foresight import (
     predict_extrapolated,
 )
 from collapse_jax.theory.ecosystems import predict_ecosystem
-from collapse_jax.theory.families import predict_family, predict_logistic, predict_mixture
+from collapse_jax.theory.families import (
+    predict_family,
+    predict_logistic,
+    predict_mixture,
+    predict_ngrams,
+)
 from collapse_jax.theory.plans import is_plain, plan_of
 from collapse_jax.theory.predictions import (
     Prediction,
@@ -179,6 +184,21 @@ def categorical_theory(task: Any, workflow: Any, n_generations: int) -> Predicti
     )
 
 
+def ngram_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
+    """Theory of `NGram` tasks; see `families.predict_ngrams`."""
+    plan = plan_of(workflow, n_generations, int(task.n_samples))
+    if plan is None or task.smooths:
+        return {}
+    truth = np.asarray(task.truth, np.float64).ravel()
+    return predict_ngrams(
+        plan,
+        probabilities=truth / truth.sum(),
+        order=task.order,
+        length=task.length,
+        population=task.population,
+    )
+
+
 def family_theory(task: Any, workflow: Any, n_generations: int) -> Predictions:
     """Theory of `ExponentialFamily` tasks; see `families.predict_family`."""
     plan = plan_of(workflow, n_generations, int(task.n_samples))
@@ -263,6 +283,7 @@ def _built_in() -> dict[tuple[type, bool], Theory]:
         (tasks.Gaussian, False): gaussian_theory,
         (tasks.LinearRegression, False): regression_theory,
         (tasks.Categorical, False): categorical_theory,
+        (tasks.NGram, False): ngram_theory,
         (tasks.ExponentialFamily, False): family_theory,
         (tasks.LogisticRegression, False): logistic_theory,
         (tasks.GaussianMixture, False): mixture_theory,

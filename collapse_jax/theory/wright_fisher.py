@@ -239,6 +239,38 @@ def n_extinct(probabilities: Numbers, n_samples: int, n_generations: int) -> Flo
     return (1 - np.outer(survival, values)) ** n @ copies.astype(np.float64)
 
 
+def missing_mass(probabilities: Numbers, n_samples: int, n_generations: int) -> FloatArray:
+    """Approximate true probability of all outcomes that have died out, under Replace.
+
+    sum_i p_i (1 - p_i g_t)^n: exact in generation 1, an upper bound in all, and sharp where most of
+    it is that of rare outcomes. If the outcome of rank i has a probability like i^-b, it grows like
+    (n g_t)^-(1 - 1/b), about (t/n)^(1 - 1/b).
+
+    Args:
+        probabilities: `[outcome]`, the truth.
+        n_samples: draws n per generation.
+        n_generations: number of generations T.
+
+    Returns:
+        `[generation]`.
+
+    Raises:
+        ValueError: if the probabilities or sizes are not valid.
+
+    Source:
+        As `n_extinct`; the exponent is that of Hutter, arXiv 2102.04074, and of "A tale of tails",
+        arXiv 2402.07043.
+
+    Example:
+        >>> print(missing_mass([0.9, 0.05, 0.05], 20, 3).round(4))
+        [0.0358 0.0526 0.0623]
+    """
+    values, copies = np.unique(check_probabilities(probabilities), return_counts=True)
+    n = check_count("n_samples", n_samples)
+    survival = branching_survival(n_generations)
+    return (1 - np.outer(survival, values)) ** n @ (copies * values)
+
+
 def _transition(n: int) -> FloatArray:
     counts = np.arange(n + 1)
     return np.asarray(scipy.stats.binom.pmf(counts, n, counts[:, None] / n))

@@ -18,6 +18,7 @@ _CLASSES = {
     "linear-regression": "LinearRegression",
     "logistic-regression": "LogisticRegression",
     "categorical": "Categorical",
+    "ngram": "NGram",
     "exponential-family": "ExponentialFamily",
     "flow": "Flow",
     "diffusion": "Diffusion",
