@@ -14,6 +14,7 @@ from collapse_jax.language.task import LanguageModel
 from collapse_jax.literature.registry import papers, reproduce
 from collapse_jax.loop.curation.operators import (
     AbstractOperator,
+    Accept,
     BestOf,
     Filter,
     Nearest,
@@ -68,6 +69,7 @@ __all__ = [
     "AbstractSufficient",
     "AbstractTask",
     "AbstractTrained",
+    "Accept",
     "Accumulate",
     "AccumulateSubsample",
     "Autoencoder",

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ImportError) as error:
         return _complain(error, _FAILED)
     except RuntimeError as error:
-        from collapse_jax.run.staged import GivenUp
+        from collapse_jax.run.monitor import GivenUp
 
         if not isinstance(error, GivenUp):
             raise

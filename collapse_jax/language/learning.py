@@ -1,6 +1,7 @@
 """A decoder that learns from documents and writes others: training steps and sampling."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.language.corpora.documents import AnyDocuments
+from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder, Params
 from collapse_jax.language.model.sampling import Sampling, joined, sample
@@ -106,6 +108,14 @@ class AbstractDecoding(AbstractTask):
     def initialise(self, key: Key[Array, ""]) -> Params:
         """Parameters of a fresh start. Pure."""
         return nnx.split(self.decoder(nnx.Rngs(params=key)))[1]
+
+    def each(
+        self, function: Callable[[str], Any], world: Any, rows: AnyDocuments
+    ) -> Float[np.ndarray, " n"]:
+        """A function of the text of each document, in Python."""
+        tokens, lengths = np.asarray(rows.tokens), np.asarray(rows.lengths)
+        texts = decode_documents(tokens, lengths, self.known_tokenizer)
+        return np.array([function(text) for text in texts], np.float32)
 
     def n_steps(self, n_train: Size) -> Size:
         return self.optimizer.n_steps(n_train)

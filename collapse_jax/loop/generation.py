@@ -322,7 +322,8 @@ def metric_names(
 ) -> tuple[str, ...]:
     """The variables to compute, in the order of the task; for None all but those on request."""
     distances = comparison.distances_among(task, [*comparison.DISTANCES])
-    known = (*SIZES, *(CURATION if curated else ()), *task.variables, *between, *distances)
+    curation = [name for name in CURATION if curated and name not in task.variables]
+    known = (*SIZES, *curation, *task.variables, *between, *distances)
     usual = set(known) - {*task.on_request, *distances}
     wanted = usual if metrics is None else set(metrics)
     return tuple(name for name in known if name in wanted)

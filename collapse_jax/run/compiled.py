@@ -51,8 +51,13 @@ class Chains(eqx.Module):
     """Which batches count; None also where its part is handed over."""
 
     def without_numbers(self) -> "Chains":
-        """The same, whose numbers are handed over apart, so that others do not recompile."""
-        return dataclasses.replace(self, numbers=None, mask=None)
+        """The same, whose numbers are handed over apart, so that others do not recompile.
+
+        Nor does another curation, where that is none of the program's affair.
+        """
+        on_host = self.task.acceptance is not None
+        form = self.form._replace(curation=()) if on_host else self.form
+        return dataclasses.replace(self, form=form, numbers=None, mask=None)
 
     def part(self, first: int, steps: int) -> Columns:
         """The numbers of `steps` generations from `first` on."""

@@ -1,4 +1,4 @@
-"""What attends long work: a progress bar, states on disk, and the wish to stop."""
+"""What attends long work: a progress bar, states on disk, and reasons to stop."""
 
 import threading
 from collections.abc import Callable
@@ -9,6 +9,18 @@ import numpy as np
 
 from collapse_jax.machines import hosts
 from collapse_jax.records.midway import Kind, Midway
+
+
+class GivenUp(RuntimeError):
+    """A run that cannot go on with these settings."""
+
+
+class Diverged(GivenUp):
+    """Training has made numbers that are not finite."""
+
+
+class TooFewRows(GivenUp):
+    """A model generates next to no rows that are acceptable."""
 
 
 @dataclass(frozen=True)

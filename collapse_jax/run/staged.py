@@ -19,24 +19,12 @@ from collapse_jax.loop.pool import Pool
 from collapse_jax.machines import hosts
 from collapse_jax.run import compiled, programs
 from collapse_jax.run.compiled import Chains
-from collapse_jax.run.monitor import Monitor
+from collapse_jax.run.curated import check_enough, choose
+from collapse_jax.run.monitor import Diverged, Monitor
 from collapse_jax.tasks.base import Acceptance, Data, Model, Rows, State, Steps
 
 _STEPS = 32  # training steps between two reports
-_SURELY = 40  # times the draws per accepted row: with none among them, exp(-40) that it is chance
 _NOBODY = Monitor()
-
-
-class GivenUp(RuntimeError):
-    """A run that cannot go on with these settings."""
-
-
-class Diverged(GivenUp):
-    """Training has made numbers that are not finite."""
-
-
-class TooFewRows(GivenUp):
-    """A model generates next to no rows that are acceptable."""
 
 
 class Generation(NamedTuple):
@@ -97,7 +85,8 @@ class StagedEngine:
 
     def _generation(self, chains: Chains, pool: Pool, t: int) -> tuple[Pool, dict[str, Any]]:
         """Receive, start, learn, finish, generate, retain."""
-        now = chains.of(t)
+        whole = chains.of(t)
+        now = whole if chains.task.acceptance is None else whole._replace(curation=())
         n = int(now.synthetic_rows)
         pool, data, n_real = programs.run(programs.RECEIVE, chains, (now,), pool)
         state = fit(chains, data, pool, now, self.monitor)
@@ -108,8 +97,9 @@ class StagedEngine:
             pool, made, rows = programs.run(programs.GENERATE, chains, kept, pool)
             rows = jax.tree.map(lambda x: x[:, :n], rows)
         else:
-            rows, rate = generate(chains, chains.task.acceptance, model, now, n, self.monitor)
-            found |= {"acceptance_rate": rate}
+            make = choose if chains.form.curation else generate
+            rows, judged = make(chains, chains.task.acceptance, model, whole, n, self.monitor)
+            found |= judged
             rows = programs.everywhere(jax.tree.map(jnp.asarray, rows), chains.mesh)
             pool, made = programs.run(programs.RETAIN, chains, (rows, now), pool)
         if self.observe is not None:
@@ -184,15 +174,15 @@ def generate(
     now: Columns,
     n: int,
     monitor: Monitor = _NOBODY,
-) -> tuple[Rows, np.ndarray]:
+) -> tuple[Rows, dict[str, np.ndarray]]:
     """Sample until every chain has `n` acceptable rows.
 
     A chain takes its first acceptable ones, in the order in which they are drawn, so that it does
     not matter how long others need.
 
     Returns:
-        the rows `[seed, n, ...]`, on the host, and the share that was accepted of those
-        drawn, `[seed]`.
+        the rows `[seed, n, ...]`, on the host, and by its name the share that was accepted of
+        those drawn, `[seed]`.
 
     Raises:
         TooFewRows: after `acceptance.most` times as many draws as are needed, or sooner, where none
@@ -216,7 +206,7 @@ def generate(
         _accept(chains, acceptance, found, jax.tree.map(np.asarray, draw(part)), n=n, t=t)
         part += 1
         monitor.between_steps("documents", chains.seeds, t, part, found)
-    return found.rows, found.accepted / found.drawn
+    return found.rows, {"acceptance_rate": found.accepted / found.drawn}
 
 
 def _accept(
@@ -236,13 +226,4 @@ def _accept(
 
         jax.tree.map(put, found.rows, rows)
         found.accepted[chain] += count
-    worst = found.accepted.argmin()
-    enough = acceptance.most * n
-    if not found.accepted[worst]:  # where one of `most` is acceptable, some of so many surely are
-        enough = min(enough, _SURELY * acceptance.most)
-    if found.accepted[worst] < n and found.drawn[worst] >= enough:
-        raise TooFewRows(
-            f"n_samples: {n} acceptable {acceptance.noun} are needed, and in generation {t} the "
-            f"model of seed {chains.seeds[worst]} made {found.accepted[worst]} in "
-            f"{found.drawn[worst]} draws. {acceptance.advice}"
-        )
+    check_enough(chains, acceptance, found, int(found.accepted.argmin()), n=n, t=t)

@@ -1,8 +1,10 @@
 """What every task provides. Adding a task is writing one such class; see CONTRIBUTING.md."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import (
     TYPE_CHECKING,
+    Any,
     ClassVar,
     Literal,
 )
@@ -240,6 +242,11 @@ class AbstractTask(eqx.Module):
     def shown(self, world: World, rows: Rows) -> Rows:
         """Rows as the user knows them, in the user's units; a pair with the labels if there are."""
         return self.spaced(rows)
+
+    def each(self, function: Callable[..., Any], world: World, rows: Rows) -> Any:
+        """A function of each row, as the user knows it; of a row and its label if there are."""
+        shown = self.shown(world, rows)
+        return jax.vmap(function)(*shown) if type(shown) is tuple else jax.vmap(function)(shown)
 
     def summarise(
         self, world: World, rows: Rows, valid: Bool[Array, " n"] | None, *, size: Size

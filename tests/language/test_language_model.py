@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,7 +30,7 @@ from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.records.config import run_arguments
 from collapse_jax.report.tables import summary
 from collapse_jax.run import compiled, programs, staged
-from collapse_jax.run.staged import Diverged, TooFewRows
+from collapse_jax.run.monitor import Diverged, TooFewRows
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "gpt2"
 QUICK = Optimizer(1e-2, batch_size=8, epochs=2)
@@ -217,6 +218,59 @@ def test_documents_of_a_chat_are_accepted_by_their_form():
         assert all(
             corpus.accepts(text) for text in decode_documents(tokens, lengths, task.tokenizer)
         )
+
+
+def short(text):
+    return len(text.split()) < 10
+
+
+def brevity(text):
+    return -len(text.split())
+
+
+@pytest.mark.thorough
+def test_curations_of_texts_take_what_a_plain_loop_takes_of_the_same_documents():
+    """Those of model 1, which a run without a curation draws in the same order."""
+    task, made = small(), []
+    run(cj.Workflow(synthetic=cj.Synthetic(n=96)), task, 1, [4, 2], observe=made.append)
+
+    def texts(generation, chain):
+        return decode_documents(
+            *(np.asarray(x)[chain] for x in generation.documents), task.tokenizer
+        )
+
+    for curation in (cj.Filter(brevity, 1 / 3), (cj.Accept(short), Every())):
+        chosen = []
+        loop = cj.Workflow(cj.Real(), cj.Synthetic(n=16, curation=curation))
+        ds = run(loop, task, 1, [4, 2], observe=chosen.append)
+        for chain in (0, 1):
+            candidates = texts(made[0], chain)
+            if isinstance(curation, cj.Filter):
+                least = sorted(map(brevity, candidates[:48]))[-16]
+                above = [text for text in candidates[:48] if brevity(text) >= least]
+                equal = 16 - sum(brevity(text) > least for text in above)
+                expected = []
+                for text in above:
+                    equal -= brevity(text) == least
+                    if brevity(text) > least or equal >= 0:
+                        expected.append(text)
+            else:
+                expected = [text for text in candidates if short(text)][::2]
+            assert texts(chosen[0], chain) == expected[:16]
+        assert np.all(ds.acceptance_rate < 1.0)
+        assert list(ds.mean_reward.dims) == ["seed", "generation"]
+
+
+@dataclass(frozen=True)
+class Every(cj.AbstractOperator):
+    """Every second candidate."""
+
+    def curate(self, draw, judge, key, n):
+        made = draw(key, 2 * n)
+        return made._replace(rows=jax.tree.map(lambda x: x[::2], made.rows))
+
+    def value(self, judge, rows):
+        return judge.of(brevity, rows)
 
 
 def test_training_that_is_not_finite_names_seed_generation_and_step(monkeypatch):

@@ -1,18 +1,25 @@
-"""Rows to choose from, and two ways to choose: the best of many, and one by one."""
+"""Rows to choose from, and two ways to choose: the best of many, and one by one.
+
+Both are loops of a compiled program, or, where nothing is traced, loops in Python: then making
+candidates, and judging them, may leave the program.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
+from collapse_jax.basics.checks import is_traced
 from collapse_jax.numerics.subsets import largest
 from collapse_jax.tasks.base import Rows
 
 ROUNDS = 1000
 """How many times as many rows as are wanted are looked at, at the most."""
+_SURELY = 40  # times these for one row: if one in so many is accepted, exp(-40) that it takes more
 
 
 class Candidates(NamedTuple):
@@ -54,6 +61,13 @@ def best_of_many(
         key: the key of the draws.
         n: how many rows are wanted.
     """
+    if not is_traced(key):
+        many = n - round(n * (1.0 - 1.0 / float(keep)))
+        made = draw(jax.random.fold_in(key, 0), many)
+        scores = np.asarray(score(made.rows), np.float32)
+        best = np.sort(np.argsort(-scores, kind="stable")[:n])
+        rows = jax.tree.map(lambda x: x[best], made.rows)
+        return made._replace(rows=rows, finite=made.finite & bool(np.all(np.isfinite(scores))))
     times = jnp.ceil(1.0 / keep).astype(jnp.int32)
     left = jnp.round(n * (1.0 / keep - (times - 1).astype(jnp.float32)))  # in the last draw
 
@@ -79,6 +93,7 @@ def first_accepted(
     accept: Callable[[Key[Array, ""], Rows], tuple[Bool[Array, " n"], Bool[Array, ""]]],
     key: Key[Array, ""],
     n: int,
+    most: int = ROUNDS,
 ) -> Candidates:
     """The first `n` rows that are accepted; not full where too few are.
 
@@ -87,11 +102,14 @@ def first_accepted(
         accept: whether each of some rows is accepted, and whether what this rests on is finite.
         key: the key of the draws.
         n: how many rows are wanted.
+        most: how many rows are looked at for each of them, before that is given up.
     """
+    if not is_traced(key):
+        return _in_python(draw, accept, key, n, most)
 
     def goes_on(state: tuple[Array, Array, Candidates]) -> Array:
         i, there, found = state
-        return (i < ROUNDS) & (there < n) & found.full
+        return (i < most) & (there < n) & found.full
 
     def add(state: tuple[Array, Array, Candidates]) -> tuple[Array, Array, Candidates]:
         i, there, found = state
@@ -111,6 +129,31 @@ def first_accepted(
     zero = jnp.zeros((), jnp.int32)
     _, there, found = lax.while_loop(goes_on, add, (zero, zero, _nothing(draw, key, n)))
     return found._replace(full=found.full & (there >= n))
+
+
+def _in_python(
+    draw: Draw, accept: Callable[..., Any], key: Key[Array, ""], n: int, most: int
+) -> Candidates:
+    """The same as a loop in Python, which draws little more than is missing.
+
+    Numbers of rows are on a coarse scale, as each is compiled for.
+    """
+    parts: list[Rows] = []
+    there, looked_at, taken, finite, i = 0, 0, 0.0, True, 0
+    while there < n:
+        own = jax.random.fold_in(key, i)
+        made = draw(jax.random.fold_in(own, 0), min(n, 2 ** (n - there - 1).bit_length()))
+        accepted, known = accept(jax.random.fold_in(own, 1), made.rows)
+        places = np.flatnonzero(np.asarray(accepted))[: n - there]
+        parts.append(jax.tree.map(lambda x, places=places: np.asarray(x)[places], made.rows))
+        there, finite, i = there + len(places), finite and bool(made.finite & known), i + 1
+        share = 1.0 if there < n else (places[-1] + 1) / len(accepted)
+        looked_at, taken = looked_at + len(accepted), taken + float(made.taken) * share
+        enough = most * n if there else min(most * n, _SURELY * most)
+        if not made.full or (there < n and looked_at >= enough):
+            return made._replace(full=jnp.asarray(False))
+    rows = jax.tree.map(lambda *parts: np.concatenate(parts), *parts)
+    return Candidates(rows, jnp.float32(taken), jnp.asarray(finite), jnp.asarray(True))
 
 
 def _nothing(draw: Draw, key: Key[Array, ""], n: int) -> Candidates:

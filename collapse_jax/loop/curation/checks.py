@@ -1,6 +1,7 @@
 """Checks of a curation: before a run on real rows, and after each chunk of it on its metrics."""
 
 import math
+import numbers
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -40,8 +41,6 @@ def check_curation(curation: tuple[AbstractOperator, ...], task: "AbstractTask")
             points, or a function returns anything but one finite number for a row.
     """
     name = type(task).__name__
-    if task.acceptance is not None:
-        raise ValueError(f"synthetic.curation must be () with a {name}, got {curation!r}")
     for operator in curation:
         kind = type(operator).__name__
         if operator.needs_labels and not task.has_labels:
@@ -70,7 +69,7 @@ def _check_rows(curation: tuple[AbstractOperator, ...], task: "AbstractTask") ->
                 f"whose rows are no points, got {operator!r}"
             )
         for field, function in operator.functions.items():
-            _check_function(f"{type(operator).__name__}.{field}", function, shown)
+            _check_function(task, f"{type(operator).__name__}.{field}", function, shown)
 
 
 def _real_rows(task: "AbstractTask") -> Any:
@@ -91,7 +90,9 @@ def _are_points(shown: Any) -> bool:
     return all(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(shown))
 
 
-def _check_function(name: str, function: Any, shown: Any) -> None:
+def _check_function(task: "AbstractTask", name: str, function: Any, shown: Any) -> None:
+    if task.acceptance is not None:
+        return _check_on_texts(task, name, function, shown)
     rows = shown if type(shown) is tuple else (shown,)
     first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
     try:
@@ -110,6 +111,25 @@ def _check_function(name: str, function: Any, shown: Any) -> None:
     if len(bad):
         row = ", ".join(str(np.asarray(x)[bad[0]].tolist()) for x in jax.tree.leaves(rows))
         raise ValueError(f"{name} must be finite, got {values[bad[0]]} for the row {row}")
+
+
+def _check_on_texts(task: "AbstractTask", name: str, function: Any, rows: Any) -> None:
+    """Check a function in Python of what the task shows of a row."""
+
+    def checked(shown: Any) -> Any:
+        try:
+            value = function(shown)
+        except Exception as error:
+            raise ValueError(f"{name} must be a function of a text, and fails: {error}") from error
+        known = isinstance(value, numbers.Real | np.bool_)
+        if not known or not math.isfinite(float(value)):
+            raise ValueError(
+                f"{name} must return a finite number, or True or False, for a text, got {value!r} "
+                f"for {str(shown)[:80]!r}"
+            )
+        return value
+
+    task.each(checked, (), rows)
 
 
 def check_choices(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from collapse_jax.loop.curation.candidates import ROUNDS
 from collapse_jax.numerics.kernels import squared_distances
 from collapse_jax.tasks.base import AbstractTask, Rows, World
 
@@ -23,11 +24,12 @@ class Judge(NamedTuple):
     """Rows in the coordinates of the chain, in those of the task."""
     real: Callable[[], tuple[Rows, Bool[Array, " m"] | None]]
     """The first real batch, in the coordinates of the task, and which rows of it count."""
+    most: int = ROUNDS
+    """How many rows are looked at for each that is accepted, before that is given up."""
 
     def of(self, function: Callable[..., Any], rows: Rows) -> Float[Array, " n"]:
         """A function of each row, as the user knows it; of a row and its label where it has one."""
-        shown = self._shown(self.place(rows))
-        found = jax.vmap(function)(*shown) if type(shown) is tuple else jax.vmap(function)(shown)
+        found = self.task.each(function, self.world, self.place(rows))
         return jnp.asarray(found, jnp.float32)
 
     def right(self, rows: Rows) -> Bool[Array, " n"]:
@@ -51,10 +53,7 @@ class Judge(NamedTuple):
         start = jnp.full(len(new), jnp.inf, jnp.float32)
         return jnp.sqrt(lax.scan(nearer, start, (known, valid))[0])
 
-    def _shown(self, rows: Rows) -> Any:
-        return self.task.shown(self.world, rows)
-
     def _flat(self, rows: Rows) -> Float[Array, "n d"]:
-        leaves = jax.tree.leaves(self._shown(rows))
+        leaves = jax.tree.leaves(self.task.shown(self.world, rows))
         parts = [jnp.asarray(x, jnp.float32).reshape(len(x), -1) for x in leaves]
         return jnp.concatenate(parts, axis=1)

@@ -41,6 +41,11 @@ class AbstractOperator(Numbered, ABC):
     needs_distances: ClassVar[bool] = False
     """Whether rows must be points."""
 
+    @property
+    def multiple(self) -> float:
+        """About how many candidates a row takes in one generation, as far as that is known."""
+        return 1.0
+
     def __post_init__(self) -> None:
         self.check_numbers(type(self).__name__)
         for name, function in self.functions.items():
@@ -94,7 +99,7 @@ class BestOf(AbstractOperator):
 
     Args:
         reward: a JAX function of one row, as the user knows it, that returns a number; of a row and
-            its label where rows have labels.
+            its label where rows have labels. Of language models a Python function of a text.
         k: number of candidates, at least 1.
 
     Raises:
@@ -117,6 +122,10 @@ class BestOf(AbstractOperator):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.whole_number("BestOf.k", self.k)
+
+    @property
+    def multiple(self) -> float:
+        return float(self.k)
 
     def curate(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Candidates:
         made = draw(jax.random.fold_in(key, 0), n * self.k)
@@ -151,6 +160,10 @@ class Filter(AbstractOperator):
     keep: Schedule
     numbers: ClassVar = {"keep": _SOME}
 
+    @property
+    def multiple(self) -> float:
+        return 1.0 / float(self.keep)  # pyright: ignore
+
     def curate(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Candidates:
         return best_of_many(draw, lambda rows: self.value(judge, rows), _f32(self.keep), key, n)
 
@@ -183,10 +196,38 @@ class Threshold(AbstractOperator):
             scores = self.value(judge, rows)
             return scores >= _f32(self.least), jnp.all(jnp.isfinite(scores))
 
-        return first_accepted(draw, accept, key, n)
+        return first_accepted(draw, accept, key, n, judge.most)
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return judge.of(self.score, rows)
+
+
+@dataclass(frozen=True)
+class Accept(AbstractOperator):
+    """Candidates for which a rule says True; `mean_reward` is 1.
+
+    Args:
+        rule: a function as for `BestOf` that returns True or False.
+
+    Example:
+        >>> import collapse_jax as cj
+        >>> loop = cj.Workflow(synthetic=cj.Synthetic(curation=cj.Accept(lambda x: x > 0)))
+        >>> ds = cj.simulate(loop, cj.Categorical(4, 50), 2, seeds=9, progress=False)
+        >>> bool((ds.n_extinct[:, 1] >= 1).all())
+        True
+    """
+
+    rule: Callable[..., Any]
+
+    def curate(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Candidates:
+        def accept(key, rows):
+            said = self.value(judge, rows)
+            return said > 0.5, jnp.all((said == 0.0) | (said == 1.0))
+
+        return first_accepted(draw, accept, key, n, judge.most)
+
+    def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
+        return judge.of(self.rule, rows)
 
 
 @dataclass(frozen=True)
@@ -245,7 +286,7 @@ class Verify(AbstractOperator):
             chance = jnp.where(judge.right(rows), _f32(self.right), _f32(self.wrong))
             return jax.random.uniform(key, (n,)) < chance, jnp.asarray(True)
 
-        return first_accepted(draw, accept, key, n)
+        return first_accepted(draw, accept, key, n, judge.most)
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return jnp.asarray(judge.right(rows), jnp.float32)

@@ -1,0 +1,200 @@
+"""Curation on the host: the operators of rows, with rules in Python, against exact laws."""
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import xarray as xr
+from statistics_helpers import assert_mean
+
+import collapse_jax as cj
+from collapse_jax.loop.curation.operators import AbstractOperator
+from collapse_jax.run import programs
+from collapse_jax.run.monitor import TooFewRows
+from collapse_jax.tasks.base import Acceptance
+from collapse_jax.theory import curation as theory
+
+P = np.array([0.4, 0.3, 0.2, 0.1])
+WORDS = ["", "a", "bb", "ccc"]
+
+
+class Written(cj.Categorical):
+    """Outcomes that are judged as words, on the host; word 0 is never acceptable."""
+
+    words: Any = (*WORDS,)
+    runner: ClassVar[Any] = "staged"
+    takes_temperature: ClassVar[bool] = False
+
+    def __init__(self, n_samples=100):
+        super().__init__(probabilities=P, n_samples=n_samples)
+
+    keeps_rows: ClassVar[Any] = True
+
+    def additive(self, grows):
+        return False
+
+    def laws(self, plan):
+        return super().laws(plan)._replace(real=False, synthetic=False)
+
+    def each(self, function, world, rows):
+        return np.array([function(self.words[i]) for i in np.asarray(rows).tolist()], np.float32)
+
+    @property
+    def acceptance(self):
+        def accept(rows):
+            places = np.flatnonzero(rows)
+            return rows[places], places
+
+        return Acceptance(accept, 64, 20, "words", "Write more")
+
+
+def length(word):
+    """A reward, which is no function of JAX."""
+    return 0.5 * len(word)
+
+
+def is_long(word):
+    return len(word) > 1
+
+
+def is_odd(word):
+    return len(word) % 2 == 1
+
+
+def never(word):
+    return word == "dddd"
+
+
+calls: list[str] = []
+
+
+def sometimes_wrong(word):
+    """A reward that is wrong only once a run has begun, after 64 tries."""
+    calls.append(word)
+    return np.inf if len(calls) > 100 else 1.0
+
+
+def wrong(word):
+    return np.nan if word == "bb" else 1.0
+
+
+def run(curation, generations=2, seeds: Any = 20, n=400, **options):
+    loop = cj.Workflow(cj.Real(), cj.Synthetic(curation=curation))
+    made = []
+    task = Written(n)
+    ds = cj.simulate(loop, task, generations, seeds, progress=False, observe=made.append, **options)
+    rows = [np.asarray(generation.rows)[: len(ds.seed)] for generation in made]
+    return ds, [np.stack([(r == i).mean(axis=1) for i in range(4)], axis=1) for r in rows]
+
+
+def candidates(shares):
+    """The law of the acceptable words of models of these frequencies."""
+    p = shares * (np.arange(4) > 0)
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_best_of_k_texts_follow_the_exact_law(k):
+    """Word by word: what is taken of model 2, whose frequencies are known, and how many it took."""
+    ds, shares = run(cj.BestOf(length, k))
+    rewards = [length(word) for word in WORDS]
+    law = np.array([theory.best_of(p, rewards, k) for p in candidates(shares[0])])
+    assert_mean(shares[1] - law, np.zeros(4))
+    assert_mean(ds.mean_reward.values[:, 1] - law @ rewards, 0.0)
+    assert_mean(ds.acceptance_rate.values[:, 0], 0.6 / k, rounding=0.02)
+    # Model 2 has no word 0, since none was taken before.
+    np.testing.assert_allclose(ds.acceptance_rate.values[:, 1], 1 / k, rtol=1e-6)
+
+
+def test_rules_and_scores_take_what_they_say():
+    """Rejection and truncation, one after the other, against conditional probabilities."""
+    ds, shares = run((cj.Accept(is_odd), cj.BestOf(length, 2)))
+    odd = candidates(shares[0]) * [0, 1, 0, 1]
+    total = odd.sum(axis=1)
+    rewards = [length(word) for word in WORDS]
+    law = np.array([theory.best_of(p / p.sum(), rewards, 2) for p in odd])
+    assert_mean(shares[1] - law, np.zeros(4))
+    assert_mean(ds.acceptance_rate.values[:, 1] / (total / 2), 1.0, rounding=0.02)
+    ds, shares = run(cj.Filter(length, 0.25), seeds=20)
+    best = candidates(np.tile(P, (20, 1)))
+    assert np.all(shares[0][:, 3] > 0.4)  # the longest words are a sixth, and all of them taken
+    np.testing.assert_allclose(shares[0][:, 3].mean(), best[0, 3] * 4, rtol=0.05)
+    ds, shares = run(cj.Threshold(length, 1.0), seeds=20)
+    assert np.all(shares[0][:, :2] == 0.0)
+    assert_mean(shares[0][:, 3], best[0, 3] / best[0, 2:].sum(), rounding=0.02)
+
+
+def test_a_chain_is_a_matter_of_its_seed_and_can_be_made_again():
+    curation = (cj.Accept(is_long), cj.BestOf(length, 2))
+    together = run(curation, 3, [3, 5, 8], 50)[0]
+    alone = run(curation, 3, [5], 50)[0]
+    for name in alone:
+        np.testing.assert_allclose(alone[name], together.sel(seed=[5])[name], rtol=1e-6)
+
+
+def test_ctrl_c_among_candidates_saves_them(tmp_path, monkeypatch):
+    run_stage, drawn = programs.run, []
+
+    def interrupting(stage, *arguments):
+        drawn.extend([stage] * (stage is programs.SAMPLE))
+        if "checkpoint" in options and stage is programs.SAMPLE and len(drawn) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return run_stage(stage, *arguments)
+
+    options: dict[str, Any] = {}
+    monkeypatch.setattr(programs, "run", interrupting)
+    whole, n_drawn = run(cj.BestOf(length, 4), 2, [3, 5])[0], len(drawn)
+    drawn.clear()
+    options |= {"checkpoint": tmp_path / "chains", "checkpoint_seconds": 0.0}
+    with pytest.raises(KeyboardInterrupt):
+        run(cj.BestOf(length, 4), 2, [3, 5], **options)
+    assert [path.name for path in tmp_path.glob("chains/midway-*/*")] == ["documents"]
+    assert len(drawn) == 5  # of which one is that of the shapes
+    resumed = run(cj.BestOf(length, 4), 2, [3, 5], **options)[0]
+    xr.testing.assert_allclose(resumed, whole, rtol=1e-6)
+    assert len(drawn) == n_drawn + 1  # none is drawn again, but that of the shapes
+    with pytest.raises(ValueError, match="another run"):
+        run(cj.BestOf(is_long, 4), 2, [3, 5], **options)
+
+
+@dataclass(frozen=True)
+class Every(AbstractOperator):
+    """Every second candidate: an operator of the user's, of candidates alone."""
+
+    def curate(self, draw, judge, key, n):
+        made = draw(key, 2 * n)
+        return made._replace(rows=made.rows[::2])
+
+    def value(self, judge, rows):
+        return judge.of(length, rows)
+
+
+def test_operators_of_the_user_serve_texts_too():
+    ds, shares = run(Every(), 1, 10, 100)
+    assert_mean(shares[0], candidates(P[None])[0])
+    assert np.all(ds.acceptance_rate < 0.5)
+
+
+def test_curations_that_take_next_to_nothing_are_given_up():
+    with pytest.raises(TooFewRows, match=r"take one in 20 of the words.*Accept took fewer.*seed 0"):
+        run(cj.Accept(never), 1, 1, 30)
+    with pytest.raises(ValueError, match=r"BestOf found others"):
+        run(cj.BestOf(sometimes_wrong), 1, 1, 100, metrics=["entropy"])
+
+
+@pytest.mark.parametrize(
+    ("curation", "message"),
+    [
+        (cj.BestOf(lambda word: "good"), "BestOf.reward must return a finite number.*'good'"),
+        (cj.BestOf(lambda word: word.nothing), "BestOf.reward must be a function of a text, and f"),
+        (cj.Accept(wrong), "Accept.rule must return a finite number, or True.*nan for 'bb'"),
+        (cj.Verify(1.0, 0.0), "no Verify"),
+        (cj.Nearest(0.5), "no Nearest.*whose rows are no points"),
+    ],
+)
+def test_refused(curation, message):
+    with pytest.raises(ValueError, match=message):
+        run(curation, 1, 1, 10)
