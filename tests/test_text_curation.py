@@ -156,7 +156,7 @@ def test_ctrl_c_among_candidates_saves_them(tmp_path, monkeypatch):
     resumed = run(cj.BestOf(length, 4), 2, [3, 5], **options)[0]
     xr.testing.assert_allclose(resumed, whole, rtol=1e-6)
     assert len(drawn) == n_drawn + 1  # none is drawn again, but that of the shapes
-    with pytest.raises(ValueError, match="another run"):
+    with pytest.raises(ValueError, match="is of another"):
         run(cj.BestOf(is_long, 4), 2, [3, 5], **options)
 
 
