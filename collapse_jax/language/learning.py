@@ -17,6 +17,7 @@ from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder, Params
+from collapse_jax.language.model.editing import edit_documents
 from collapse_jax.language.model.sampling import Sampling, joined, sample
 from collapse_jax.language.model.training import (
     Optimizer,
@@ -28,6 +29,7 @@ from collapse_jax.language.prompts import Prompts, in_turn
 from collapse_jax.language.reading import Reading
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
 from collapse_jax.language.weights import pretrained
+from collapse_jax.numerics.edits import TokenEdit
 from collapse_jax.run.staged import Generation
 from collapse_jax.tasks.base import AbstractTask
 from collapse_jax.tasks.data import Data, Size, Steps
@@ -117,6 +119,24 @@ class AbstractDecoding(AbstractTask):
         texts = decode_documents(tokens, lengths, self.known_tokenizer)
         return np.array([function(text) for text in texts], np.float32)
 
+    def edit(
+        self, world: World, model: Params, rows: AnyDocuments, keys: tuple[Any, Any], how: TokenEdit
+    ) -> AnyDocuments:
+        """Documents of which some tokens are new."""
+        tokenizer = self.known_tokenizer
+        return edit_documents(
+            *(self.graphdef, self._computed(model), rows, keys, how),
+            bos_id=tokenizer.bos_id,
+            eos_id=tokenizer.eos_id,
+            possible=tokenizer.possible(self.architecture.vocab_size),
+        )
+
+    def _computed(self, model: Params) -> Params:
+        """Parameters in the type in which is computed: changed once, not at each token."""
+        if self.dtype == self.param_dtype:
+            return model
+        return jax.tree.map(lambda p: p.astype(self.dtype), model)
+
     def n_steps(self, n_train: Size) -> Size:
         return self.optimizer.n_steps(n_train)
 
@@ -184,13 +204,11 @@ class AbstractDecoding(AbstractTask):
         first: Any,
     ) -> AnyDocuments:
         """`n` documents; from prompts, the first and those after it in the order of a key."""
-        if self.dtype != self.param_dtype:  # once, not at each token
-            model = jax.tree.map(lambda p: p.astype(self.dtype), model)
         tokenizer = self.known_tokenizer
         draw = functools.partial(
             sample,
             self.graphdef,
-            model,
+            self._computed(model),
             key,
             n,
             bos_id=tokenizer.bos_id,

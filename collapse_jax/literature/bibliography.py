@@ -179,6 +179,9 @@ PAPERS = (
         {
             "labels edited with independent masks": Workflow(synthetic=Synthetic(of=Edit(0.5))),
             "labels edited with one mask": Workflow(synthetic=Synthetic(of=Edit(0.5, "fixed"))),
+            "tokens of texts edited": Workflow(
+                synthetic=Synthetic(of=Edit(threshold=0.99, top_k=8, beta=1.5))
+            ),
         },
     ),
     Paper(

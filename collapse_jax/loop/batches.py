@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,13 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from collapse_jax.loop.curation.candidates import Candidates
 from collapse_jax.loop.curation.judge import Judge
 from collapse_jax.loop.form import Columns, Form, Stream
-from collapse_jax.loop.makers import Maker
+from collapse_jax.loop.makers import Maker, chosen_rows
+from collapse_jax.loop.sources import Edit
+from collapse_jax.numerics.edits import TokenEdit
 from collapse_jax.numerics.keys import Role, either, stream
 from collapse_jax.numerics.subsets import permuted
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, World
+from collapse_jax.tasks.contract import EditsTokens
 from collapse_jax.tasks.sufficient import lawful
 
 Metrics = dict[str, Float[Array, ""]]
@@ -108,13 +111,28 @@ def synthetic_batch(
     if form.curation:
         return _curated(maker, pool, key)
     if form.source.edits:
-        rows = maker.edited(pool.before)
+        rows = _edited(maker, pool.before)
         return _summarised(task, form, world, rows, form.synthetic, now.synthetic_rows), {}
     own, choice = maker.keys
     if not form.synthetic.by_rows:
         return Batch(None, maker.statistic(own, choice)), {}
     rows, _ = _in_size(lambda n: (maker.rows(own, choice, n), None), form.synthetic, maker.n)
     return _summarised(task, form, world, rows, form.synthetic, now.synthetic_rows), {}
+
+
+def _edited(maker: Maker, before: Rows) -> Rows:
+    """The batch before, in which some rows have new labels, or some tokens are new."""
+    own, choice = maker.keys
+    source, numbers = cast(Edit, maker.form.source), maker.now.source
+    if source.mask == "fixed":
+        choice = stream(maker.key, 0, Role.SOURCE)
+    parts = maker.world, maker.newest, before
+    if isinstance(maker.task, EditsTokens):
+        how = TokenEdit(**numbers, top_k=source.top_k)
+        return maker.task.edit(*parts, (own, choice), how)
+    n = len(jax.tree.leaves(before)[0])
+    new = maker.task.relabel(*parts, own, temperature=maker.temperature)
+    return chosen_rows(jax.random.uniform(choice, (n,)) < numbers["share"], new, before)
 
 
 def _curated(maker: Maker, pool: Any, key: Key[Array, ""]) -> tuple[Batch, Metrics]:

@@ -6,7 +6,8 @@ import numpy as np
 
 from collapse_jax.loop.curation.checks import check_curation
 from collapse_jax.loop.plan import Plan
-from collapse_jax.loop.sources import Extrapolated, Latest
+from collapse_jax.loop.sources import Edit, Extrapolated, Latest
+from collapse_jax.tasks.contract import EditsTokens
 
 if TYPE_CHECKING:
     from collapse_jax.tasks.base import AbstractTask
@@ -28,9 +29,16 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
             f"synthetic.temperature must be 1 with a {name}, which has no temperature, got "
             f"{workflow.synthetic.temperature!r}"
         )
-    if not isinstance(plan.source, Latest) and task.acceptance is not None:
+    if not isinstance(plan.source, Latest | Edit) and task.acceptance is not None:
         raise ValueError(
-            f"synthetic.of must be Latest() with a {name}, got {workflow.synthetic.of!r}"
+            f"synthetic.of must be Latest() or Edit(...) with a {name}, got "
+            f"{workflow.synthetic.of!r}"
+        )
+    of_tokens = isinstance(plan.source, Edit) and plan.source.of_tokens
+    if of_tokens and not isinstance(task, EditsTokens):
+        raise ValueError(
+            "synthetic.of must be Edit(...) without threshold, top_k and beta with a "
+            f"{name}, whose rows are no texts, got {workflow.synthetic.of!r}"
         )
     if isinstance(plan.source, Extrapolated) and not task.extrapolates:
         raise ValueError(

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int, Key
 
 from collapse_jax.loop.form import Columns, Form
-from collapse_jax.loop.sources import Edit, Exchange, Extrapolated, Mixed, Past
+from collapse_jax.loop.sources import Exchange, Extrapolated, Mixed, Past
 from collapse_jax.numerics import draws
 from collapse_jax.numerics.keys import Role, either, stream
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, World
@@ -49,16 +49,6 @@ class Maker(NamedTuple):
         """Statistic of as many rows as are wanted, by its law."""
         return self._drawing(own, choice).statistic(self._law)()
 
-    def edited(self, before: Rows) -> Rows:
-        """The batch before, in which some rows have new labels."""
-        own, choice = self.keys
-        source = self.form.source
-        if isinstance(source, Edit) and source.mask == "fixed":
-            choice = stream(self.key, 0, Role.SOURCE)
-        n = len(jax.tree.leaves(before)[0])
-        new = self.task.relabel(self.world, self.newest, before, own, temperature=self._temperature)
-        return _choose(jax.random.uniform(choice, (n,)) < self.now.source["share"], new, before)
-
     def _drawing(self, own: Key[Array, ""], choice: Key[Array, ""]) -> Any:
         kind = self.form.source
         parts = (self.task, self.form, self.world, self._model, own, choice, self.now)
@@ -84,15 +74,16 @@ class Maker(NamedTuple):
         return self.task.extrapolate(self.world, self.newest, before, self.now.source["weight"])
 
     @property
-    def _temperature(self) -> Any:
+    def temperature(self) -> Any:
+        """That of the rows, None where it is 1."""
         return self.now.temperature if self.form.tempered else None
 
     def _generated(self, model: Model, key: Key[Array, ""], n: int) -> Rows:
-        return self.task.sample(self.world, model, key, n, temperature=self._temperature)
+        return self.task.sample(self.world, model, key, n, temperature=self.temperature)
 
     def _law(self, model: Model, key: Key[Array, ""], n: Any) -> Statistic:
         return lawful(self.task).sample_statistic(
-            self.world, model, key, n, temperature=self._temperature
+            self.world, model, key, n, temperature=self.temperature
         )
 
 
@@ -133,7 +124,7 @@ class _Mixed(NamedTuple):
         def make(n: int) -> Rows:
             truth = jax.random.uniform(self.choice, (n,)) < self.now.source["truth_share"]
             real = _truth_rows(self.task, self.world, _apart(self.own), n)
-            return _choose(truth, real, generated(self.model, self.own, n))
+            return chosen_rows(truth, real, generated(self.model, self.own, n))
 
         return make
 
@@ -183,7 +174,7 @@ class _Past(NamedTuple):
                     lambda key: _truth_rows(self.task, self.world, key, n),
                     lambda model, key: generated(model, key, n),
                 )
-                return _choose(source == s, new, rows)
+                return chosen_rows(source == s, new, rows)
 
             empty = jax.tree.map(
                 lambda x: jnp.zeros(x.shape, x.dtype),
@@ -267,14 +258,14 @@ class _Exchanged(NamedTuple):
             source = jnp.sum(u[:, None] >= edges[None, :-1], axis=1, dtype=jnp.int32)
 
             def add(j: Int[Array, ""], rows: Rows) -> Rows:
-                return _choose(source == j, generated(*self._from(j), n), rows)
+                return chosen_rows(source == j, generated(*self._from(j), n), rows)
 
             first = generated(*self._from(jnp.zeros((), jnp.int32)), n)
             rows = lax.fori_loop(1, self.form.models, add, first)
             if not self.form.source.truth:  # pyright: ignore
                 return rows
             truth = _truth_rows(self.task, self.world, self._truth_key, n)
-            return _choose(source == self.form.models, truth, rows)
+            return chosen_rows(source == self.form.models, truth, rows)
 
         return make
 
@@ -321,7 +312,7 @@ def _truth_rows(task: AbstractTask, world: World, key: Key[Array, ""], n: int) -
     return task.real(world, key, n, size=None, index=index)
 
 
-def _choose(which: Bool[Array, " n"], yes: Rows, no: Rows) -> Rows:
+def chosen_rows(which: Bool[Array, " n"], yes: Rows, no: Rows) -> Rows:
     """Rows of one set where `which`, else of the other."""
     return jax.tree.map(
         lambda a, b: jnp.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b), yes, no

@@ -1,5 +1,6 @@
 """Where generated rows come from: the newest model, past ones, the truth, or two models at once."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -108,32 +109,55 @@ class Extrapolated(Source):
 
 @dataclass(frozen=True)
 class Edit(Source):
-    """The batch before, in which some rows have labels of the newest model.
+    """The batch before, in which some rows have labels of the newest model, or some tokens are new.
 
     Row j of the new batch has a new label where a random mask is 1, and else the label that it had;
     the real batch is the first that is edited. Where rows have no labels, the whole row is made
     anew.
 
+    Of texts, those of a `LanguageModel` or an `NGram`, tokens are edited one by one: those that the
+    newest model finds more probable than `threshold`, given the old tokens before them, are
+    drawn anew. Documents stay as long as they are. As published: `Edit(threshold=0.99, top_k=8,
+    beta=1.5)`.
+
     Args:
-        share: the probability of a new label, from 0 to 1; a schedule.
+        share: the probability of a new label, from 0 to 1, or of a new token where the old one is
+            above the threshold; a schedule.
         mask: `"independent"` draws a mask in every generation, `"fixed"` one for all: then row j
             has a new label in those generations whose share is above its uniform number.
+        threshold: of texts, the probability from which on a token is drawn anew; a schedule.
+        top_k: of texts, how many of the most probable tokens a new one may be; None for all.
+        beta: of texts, new tokens have probabilities like `p ** (1 / beta)`; a schedule.
 
     Raises:
-        ValueError: if the share is outside these limits, or `mask` is another word.
+        ValueError: if a number is outside these limits, or `mask` is another word.
 
     Source:
-        Zhu et al., arXiv 2412.14689, section 4; `collapse_jax.theory.curation.edit_ratio`.
+        Zhu et al., arXiv 2412.14689; `collapse_jax.theory.curation.edit_ratio`.
     """
 
-    share: Schedule
+    share: Schedule = 1.0
     mask: Literal["independent", "fixed"] = "independent"
+    threshold: Schedule = 0.0
+    top_k: int | None = None
+    beta: Schedule = 1.0
     plain: ClassVar[bool] = False
     edits: ClassVar[bool] = True
-    numbers: ClassVar = {"share": SHARE}
+    numbers: ClassVar = {
+        "share": SHARE,
+        "threshold": SHARE,
+        "beta": Range(0.0, math.inf, open=True),
+    }
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether it says something of tokens that it could not say of labels."""
+        return self.top_k is not None or (self.threshold, self.beta) != (0.0, 1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.top_k is not None:
+            checks.whole_number("synthetic.of.top_k", self.top_k)
         checks.one_of("synthetic.of.mask", self.mask, ("independent", "fixed"))
 
 

@@ -92,10 +92,11 @@ class StagedEngine:
         state = fit(chains, data, pool, now, self.monitor)
         pool, model, found = programs.run(programs.FINISH, chains, (state, now), pool)
         found |= {"real_fraction": np.asarray(n_real) / max(int(now.drawn), 1)}
-        if chains.task.acceptance is None:
+        if chains.task.acceptance is None or chains.form.source.edits:
             kept = (model, data, now)
             pool, made, rows = programs.run(programs.GENERATE, chains, kept, pool)
             rows = jax.tree.map(lambda x: x[:, :n], rows)
+            found |= {"acceptance_rate": np.ones(len(chains.seeds))}  # nothing is left out
         else:
             make = choose if chains.form.curation else generate
             rows, judged = make(chains, chains.task.acceptance, model, whole, n, self.monitor)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int, PyTree
 
+from collapse_jax.numerics.edits import TokenEdit
 from collapse_jax.tasks.data import Model, Rows
 
 
@@ -42,6 +43,17 @@ class Laws(NamedTuple):
 
     real: bool
     synthetic: bool
+
+
+@runtime_checkable
+class EditsTokens(Protocol):
+    """A task whose rows are texts, of which single tokens can be drawn anew."""
+
+    def edit(
+        self, world: Any, model: Model, rows: Rows, keys: tuple[Any, Any], how: TokenEdit
+    ) -> Rows:
+        """Rows with some tokens drawn anew; keys are those of the draws, and of what is drawn."""
+        ...
 
 
 @runtime_checkable

@@ -3,18 +3,14 @@
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Labels, Number
-from collapse_jax.numerics.conditional import Conditional
-from collapse_jax.numerics.draws import words
+from collapse_jax.numerics.edits import TokenEdit
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
-from collapse_jax.tasks.parts import corpora
+from collapse_jax.tasks.parts import corpora, sequences
 from collapse_jax.tasks.parts.tables import sample_size, split
 
 
@@ -208,7 +204,7 @@ class NGram(AbstractTask):
     ) -> Int[Array, "n length"]:
         if self.train is not None:
             return self.train[index]
-        return self._draw(key, n, *self.language)
+        return sequences.drawn(key, n, *self.language, self.order, self.length)
 
     def sample(
         self,
@@ -219,52 +215,31 @@ class NGram(AbstractTask):
         *,
         temperature: Float[Array, ""] | None,
     ) -> Int[Array, "n length"]:
-        weights = model + self.smoothing if self.smooths else model
-        contexts = jnp.sum(weights, axis=1)
-        # The last row serves contexts from which no sequence goes on.
-        table = jnp.concatenate([weights, jnp.sum(weights, axis=0, keepdims=True)])
+        contexts, table = sequences.laws(self._weights(model))
         if temperature is not None:
             most = jnp.max(table, axis=1, keepdims=True)
             powers = (table / jnp.where(most > 0, most, 1)) ** (1.0 / temperature)
             table = jnp.where(table > 0, powers, 0.0)
-        return self._draw(key, n, contexts, table)
+        return sequences.drawn(key, n, contexts, table, self.order, self.length)
 
-    def _draw(
+    def edit(
         self,
-        key: Key[Array, ""],
-        n: int,
-        contexts: Num[Array, " contexts"],
-        table: Num[Array, "rows vocab"],
+        world: World,
+        model: Num[Array, "contexts vocab"],
+        rows: Int[Array, "n length"],
+        keys: tuple[Key[Array, ""], Key[Array, ""]],
+        how: TokenEdit,
     ) -> Int[Array, "n length"]:
-        """Sequences whose first context, and then each token, is drawn by weights."""
-        size, steps = self.vocab_size, self.length - self.order + 1
-        law = Conditional.of(table)
-        first = words(jax.random.fold_in(key, 0), (2, n))
-        context = Conditional.of(contexts[None]).draw(jnp.zeros(n, jnp.int32), first)
+        """Sequences of which some tokens are new; the first `order - 1` stay what they are."""
+        return sequences.edited(rows, self._weights(model), self.order, keys, how)
 
-        def step(context: Int[Array, " n"], drawn: Array) -> tuple[Array, Array]:
-            row = jnp.where(law.total[context] > 0, context, len(table) - 1)
-            token = law.draw(row, drawn)
-            return (context * size + token) % self.n_contexts, token
-
-        drawn = words(jax.random.fold_in(key, 1), (steps, 2, n))
-        tokens = lax.scan(step, context, drawn)[1]
-        powers = size ** np.arange(self.order - 1)[::-1]
-        begun = context[:, None] // jnp.asarray(powers, jnp.int32) % size
-        return jnp.concatenate([begun, tokens.T], axis=1)
+    def _weights(self, model: Num[Array, "contexts vocab"]) -> Num[Array, "contexts vocab"]:
+        return model + self.smoothing if self.smooths else model
 
     def _counts(
         self, rows: Int[Array, "n length"], valid: Bool[Array, " n"] | None = None
     ) -> Int[Array, "contexts vocab"]:
-        """How often each n-gram is in some sequences."""
-        last = self.length - self.order + 1
-        ngram = jnp.zeros((len(rows), last), jnp.int32)
-        for i in range(self.order):
-            ngram = ngram * self.vocab_size + rows[:, i : last + i]
-        once = 1 if valid is None else jnp.broadcast_to(valid[:, None], ngram.shape)
-        once = jnp.asarray(once, jnp.int32)
-        counts = jnp.zeros(self.n_contexts * self.vocab_size, jnp.int32).at[ngram].add(once)
-        return counts.reshape(self.n_contexts, self.vocab_size)
+        return sequences.counted(rows, valid, self.order, self.vocab_size)
 
     def summarise(
         self,

@@ -6,6 +6,7 @@ part, and models beyond the newest one. `foresight` reads these off a plan.
 """
 
 from collapse_jax.theory.curation.editing import (
+    edit_collision,
     edit_error,
     edit_ratio,
     extrapolated_covariance,
@@ -30,6 +31,7 @@ __all__ = [
     "best_of",
     "best_of_two_outcomes",
     "critical_accuracy",
+    "edit_collision",
     "edit_error",
     "edit_ratio",
     "extrapolated_covariance",

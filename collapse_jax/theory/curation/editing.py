@@ -11,6 +11,7 @@ from collapse_jax.theory._checks import (
     check_choice,
     check_count,
     check_number,
+    check_probabilities,
     check_sizes,
     check_temperature,
 )
@@ -54,6 +55,39 @@ def edit_ratio(share: Numbers, n_generations: int, mask: Mask = "independent") -
         raise ValueError(f"share must be one number with a fixed mask, got {share!r}")
     powers = f[0] ** np.arange(length)
     return (1 - f[0]) * np.cumsum(powers) ** 2 + f[0] * np.cumsum(powers**2)
+
+
+def edit_collision(
+    probabilities: Numbers, n_samples: int, share: Numbers, n_generations: int
+) -> FloatArray:
+    """E sum_i p_{t,i}^2 of a categorical model whose draws are edited, with independent masks.
+
+    Exact: `1 - sum p^2` falls by `1 - f (2 - f) / n` with each edit, by `1 - 1 / n` with f = 1, as
+    under Replace. Also of the tokens of a text that are independent of each other.
+
+    Args:
+        probabilities: `[outcome]`, the truth.
+        n_samples: draws n.
+        share: probability f that a draw is made anew, a number or `[generation]`.
+        n_generations: number of generations T.
+
+    Returns:
+        `[generation]`.
+
+    Raises:
+        ValueError: if a share is outside 0 to 1, or the probabilities are none.
+
+    Source:
+        Derived here: a draw that is made anew is independent of the old one given all draws.
+
+    Example:
+        >>> print(edit_collision([0.5, 0.5], 10, 1.0, 3), edit_collision([0.5, 0.5], 10, 0.0, 3))
+        [0.55   0.595  0.6355] [0.55 0.55 0.55]
+    """
+    p, n = check_probabilities(probabilities), check_count("n_samples", n_samples)
+    f = _shares(share, check_count("n_generations", n_generations))
+    kept = np.concatenate([[1 - 1 / n], 1 - f[:-1] * (2 - f[:-1]) / n])
+    return 1 - (1 - p @ p) * np.cumprod(kept)
 
 
 def edit_error(
