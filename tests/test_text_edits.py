@@ -135,8 +135,7 @@ def test_the_loop_of_a_language_model_edits_real_text_first():
     """Batch t + 1 is batch t, with other tokens where model t was too sure of them."""
     grammar = cj.corpus.Grammar(n_names=2, n_nouns=2)
     quick = Optimizer(1e-2, batch_size=8, epochs=6)
-    options = {"n_samples": 24, "n_test": 8, "sample_batch": 16, "optimizer": quick}
-    task, made = cj.LanguageModel(grammar, **options), []
+    task, made = cj.LanguageModel(grammar, 24, n_test=8, sample_batch=16, optimizer=quick), []
     loop = edited(cj.Edit(threshold=0.2, top_k=8, beta=1.5))
     ds = cj.simulate(loop, task, 2, [4], observe=made.append, progress=False)
     key = chain_key(jnp.uint32(4))

@@ -84,7 +84,7 @@ def real_synthetic_grid(
     chains = compiled.Chains(
         compiled.traceable(task.prepared()),
         form,
-        names=(),
+        names=tuple(name for name in task.variables if name not in task.on_request),
         numbers=columns_of(plan, form, task.population),
         chunk=1,
         mesh=mesh,

@@ -1,7 +1,7 @@
 """A decoder that learns from documents and writes others: training steps and sampling."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,9 +15,11 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.corpora.encoding import decode_documents
+from collapse_jax.language.corpora.variety import VARIETY, measure_texts
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder, Params
 from collapse_jax.language.model.editing import edit_documents
+from collapse_jax.language.model.entropies import next_entropy
 from collapse_jax.language.model.sampling import Sampling, joined, sample
 from collapse_jax.language.model.training import (
     Optimizer,
@@ -50,6 +52,7 @@ class AbstractDecoding(AbstractTask):
     runner: ClassVar[Any] = "staged"
     takes_start: ClassVar[bool] = True
     takes_weights: ClassVar[bool] = False
+    on_request: ClassVar[tuple[str, ...]] = ("next_entropy", *VARIETY)
 
     architecture: eqx.AbstractVar[Architecture]
     start: eqx.AbstractVar[str]
@@ -118,6 +121,19 @@ class AbstractDecoding(AbstractTask):
         tokens, lengths = np.asarray(rows.tokens), np.asarray(rows.lengths)
         texts = decode_documents(tokens, lengths, self.known_tokenizer)
         return np.array([function(text) for text in texts], np.float32)
+
+    def measure_texts(self, rows: AnyDocuments, names: Sequence[str]) -> dict[str, float]:
+        """How varied generated documents are, as far as these metrics are named."""
+        wanted = [name for name in names if name in VARIETY]
+        if not wanted:
+            return {}
+        tokens, lengths = np.asarray(rows.tokens), np.asarray(rows.lengths)
+        return measure_texts(decode_documents(tokens, lengths, self.known_tokenizer), wanted)
+
+    def measure_laws(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
+        """How sure a model is of the next token of the test documents."""
+        bos_id = self.known_tokenizer.bos_id
+        return {"next_entropy": next_entropy(self.graphdef, model, world.test, bos_id=bos_id)}
 
     def edit(
         self, world: World, model: Params, rows: AnyDocuments, keys: tuple[Any, Any], how: TokenEdit

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.measures import distinct_documents
+from collapse_jax.language.corpora.variety import VARIETY
 from collapse_jax.tasks.base import Variable
 
 MEASURED = {
@@ -13,6 +14,8 @@ MEASURED = {
     "train_loss": Variable("mean cross-entropy during training", "nat per token"),
     "acceptance_rate": Variable("share of the generated documents that are accepted", "1"),
     "distinct_documents": Variable("different documents among those generated", "documents"),
+    "next_entropy": Variable("entropy of the next token on real documents", "nat per token"),
+    **VARIETY,
 }
 MEASURED_ON_GRAMMAR = {
     "excess_loss": Variable("test loss minus that of the true distribution", "nat per token"),

@@ -261,7 +261,7 @@ class LanguageModel(AbstractDecoding):
         """The loss of trained parameters on held-out real documents."""
         bos_id = self.known_tokenizer.bos_id
         loss = evaluate(self.graphdef, model, world.test, bos_id=bos_id)
-        return metrics.of_loss(loss, world.test, self._grammar)
+        return metrics.of_loss(loss, world.test, self._grammar) | self.measure_laws(world, model)
 
     def measure_rows(
         self, world: World, rows: AnyDocuments, *, valid: Any

@@ -90,11 +90,19 @@ def _learn(chains, world, key, state, data, steps, now):
 
 def _finish(chains, world, key, pool, state, now):
     parts = (chains.task, chains.form, world, pool, state, key, now)
-    return generation.finish(*parts, chains.names, chains.features)
+    pool, model, found = generation.finish(*parts, chains.names, chains.features)
+    return pool, model, _asked_for(chains, found)
+
+
+def _asked_for(chains, found):
+    """What of the metrics is asked for: the others are not computed."""
+    return {name: value for name, value in found.items() if name in chains.names}
 
 
 def _generate(chains, world, key, pool, model, data, now):
-    return generation.generate(chains.task, chains.form, world, pool, model, data, key, now)
+    parts = (chains.task, chains.form, world, pool, model, data, key, now)
+    pool, found, rows = generation.generate(*parts)
+    return pool, _asked_for(chains, found), rows
 
 
 def _sample(chains, world, key, _, model, part, now):
@@ -108,7 +116,8 @@ def _sample(chains, world, key, _, model, part, now):
 
 
 def _retain(chains, world, _, pool, rows, now):
-    return generation.retain(chains.task, chains.form, world, pool, Batch(rows, None), now)
+    pool, found = generation.retain(chains.task, chains.form, world, pool, Batch(rows, None), now)
+    return pool, _asked_for(chains, found)
 
 
 RECEIVE = Stage(_receive, (None,))

@@ -22,6 +22,7 @@ from collapse_jax.run.compiled import Chains
 from collapse_jax.run.curated import check_enough, choose
 from collapse_jax.run.monitor import Diverged, Monitor
 from collapse_jax.tasks.base import Acceptance, Data, Model, Rows, State, Steps
+from collapse_jax.tasks.contract import MeasuresTexts
 
 _STEPS = 32  # training steps between two reports
 _NOBODY = Monitor()
@@ -103,9 +104,22 @@ class StagedEngine:
             found |= judged
             rows = programs.everywhere(jax.tree.map(jnp.asarray, rows), chains.mesh)
             pool, made = programs.run(programs.RETAIN, chains, (rows, now), pool)
+        found |= _of_texts(chains, rows)
         if self.observe is not None:
             self.observe(Generation(t, chains.seeds, model, rows))
         return pool, found | made
+
+
+def _of_texts(chains: Chains, rows: Rows) -> dict[str, np.ndarray]:
+    """Metrics of texts that are computed on the host, where any are asked for."""
+    task = chains.task
+    if rows is None or not isinstance(task, MeasuresTexts):
+        return {}
+    each = [
+        task.measure_texts(jax.tree.map(lambda x, chain=chain: x[chain], rows), chains.names)
+        for chain in range(len(chains.seeds))
+    ]
+    return {name: np.array([found[name] for found in each]) for name in each[0]}
 
 
 def fit(chains: Chains, data: Data, pool: Pool, now: Columns, monitor: Monitor = _NOBODY) -> State:

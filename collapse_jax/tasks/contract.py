@@ -1,6 +1,6 @@
 """What a task says of itself: its laws, metrics and coordinates, and which rows it accepts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -43,6 +43,15 @@ class Laws(NamedTuple):
 
     real: bool
     synthetic: bool
+
+
+@runtime_checkable
+class MeasuresTexts(Protocol):
+    """A task whose rows are texts, some of whose metrics are computed on the host."""
+
+    def measure_texts(self, rows: Rows, names: Sequence[str]) -> dict[str, float]:
+        """Those of the named metrics that are of this kind, of what a model has generated."""
+        ...
 
 
 @runtime_checkable

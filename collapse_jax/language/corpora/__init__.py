@@ -16,6 +16,7 @@ from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.hub import Hub
 from collapse_jax.language.corpora.measures import distinct_documents
 from collapse_jax.language.corpora.text import AbstractText, Text
+from collapse_jax.language.corpora.variety import measure_texts
 from collapse_jax.language.tokenizers.base import (
     AbstractTokenizer,
     ByteTokenizer,
@@ -42,6 +43,7 @@ __all__ = [
     "encode_documents",
     "format_chat",
     "is_chat",
+    "measure_texts",
     "split_chat",
     "train_bpe",
 ]
