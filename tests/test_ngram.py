@@ -32,7 +32,7 @@ def run(workflow, task, generations, seeds, **options):
 @pytest.mark.parametrize(
     ("workflow", "order", "length"),
     [
-        ("replace", 1, 3),
+        pytest.param("replace", 1, 3, marks=pytest.mark.thorough),
         pytest.param("accumulate", 1, 3, marks=pytest.mark.thorough),
         ("replace", 2, 2),
         pytest.param("accumulate-subsample", 2, 2, marks=pytest.mark.thorough),
@@ -81,7 +81,7 @@ def test_order_one_is_a_categorical():
             assert pvalue > 1e-5
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+@pytest.mark.parametrize("smoothing", [0.0, pytest.param(0.5, marks=pytest.mark.thorough)])
 def test_tables_are_plain_counts(smoothing):
     """Counts, laws of the next token and metrics, by loops over the text."""
     task = cj.NGram(3, data=TEXT * 4, length=9, smoothing=smoothing, test_fraction=0.3)
@@ -136,8 +136,12 @@ def law_of(rows, order, size):
 
 @pytest.mark.parametrize(
     ("temperature", "weigh", "smoothing"),
-    [(None, 1, 0.0), (None, 0.5, 0.0), (0.5, 1, 0.0), (None, 1, 1.0)],
-    ids=["counts", "weights", "temperature", "smoothing"],
+    [
+        pytest.param(None, 1, 0.0, id="counts"),
+        pytest.param(0.5, 1, 0.0, id="temperature"),
+        pytest.param(None, 0.5, 0.0, id="weights", marks=pytest.mark.thorough),
+        pytest.param(None, 1, 1.0, id="smoothing", marks=pytest.mark.thorough),
+    ],
 )
 def test_sequences_follow_the_table(temperature, weigh, smoothing):
     """Each token by its context; after a context without followers, by its frequency."""
@@ -164,7 +168,9 @@ def test_sequences_follow_the_table(temperature, weigh, smoothing):
         assert stats.chisquare(seen[law > 0], seen.sum() * law[law > 0]).pvalue > 1e-5
 
 
-@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize(
+    "order", [2, *(pytest.param(k, marks=pytest.mark.thorough) for k in (1, 3))]
+)
 def test_real_text_is_that_of_the_language(order):
     table = {1: P[0], 2: P, 3: np.stack([P, P[::-1], P[:, ::-1]])}[order]
     task = cj.NGram(order, transitions=table, n_samples=10, length=6)
@@ -177,6 +183,7 @@ def test_real_text_is_that_of_the_language(order):
         assert stats.chisquare(found[truth > 0], expected).pvalue > 1e-5
 
 
+@pytest.mark.thorough
 def test_the_language_of_zipf_is_in_equilibrium():
     for order in (1, 2, 3):
         contexts, following = cj.NGram(order, 4, zipf=1.3).language
@@ -196,6 +203,7 @@ def test_equilibria_are_those_of_long_texts():
         corpora.equilibrium(np.eye(2))
 
 
+@pytest.mark.thorough
 def test_a_run_with_a_text_is_made_again():
     documents = [TEXT[:9], TEXT[9:], " ".join(TEXT)] * 3
     task = cj.NGram(2, 6, data=documents, length=4)

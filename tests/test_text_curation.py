@@ -96,7 +96,7 @@ def candidates(shares):
     return p / p.sum(axis=-1, keepdims=True)
 
 
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("k", [3, pytest.param(1, marks=pytest.mark.thorough)])
 def test_the_best_of_k_texts_follow_the_exact_law(k):
     """Word by word: what is taken of model 2, whose frequencies are known, and how many it took."""
     ds, shares = run(cj.BestOf(length, k))
@@ -109,24 +109,29 @@ def test_the_best_of_k_texts_follow_the_exact_law(k):
     np.testing.assert_allclose(ds.acceptance_rate.values[:, 1], 1 / k, rtol=1e-6)
 
 
-def test_rules_and_scores_take_what_they_say():
-    """Rejection and truncation, one after the other, against conditional probabilities."""
-    ds, shares = run((cj.Accept(is_odd), cj.BestOf(length, 2)))
+def test_rules_come_before_rewards():
+    """Rejection, and then the best of two, against conditional probabilities."""
+    ds, shares = run((cj.Accept(is_odd), cj.BestOf(length, 2)), seeds=10)
     odd = candidates(shares[0]) * [0, 1, 0, 1]
     total = odd.sum(axis=1)
     rewards = [length(word) for word in WORDS]
     law = np.array([theory.best_of(p / p.sum(), rewards, 2) for p in odd])
     assert_mean(shares[1] - law, np.zeros(4))
     assert_mean(ds.acceptance_rate.values[:, 1] / (total / 2), 1.0, rounding=0.02)
-    ds, shares = run(cj.Filter(length, 0.25), seeds=20)
+
+
+@pytest.mark.thorough
+def test_scores_take_what_they_say():
+    shares = run(cj.Filter(length, 0.25), seeds=20)[1]
     best = candidates(np.tile(P, (20, 1)))
     assert np.all(shares[0][:, 3] > 0.4)  # the longest words are a sixth, and all of them taken
     np.testing.assert_allclose(shares[0][:, 3].mean(), best[0, 3] * 4, rtol=0.05)
-    ds, shares = run(cj.Threshold(length, 1.0), seeds=20)
+    shares = run(cj.Threshold(length, 1.0), seeds=20)[1]
     assert np.all(shares[0][:, :2] == 0.0)
     assert_mean(shares[0][:, 3], best[0, 3] / best[0, 2:].sum(), rounding=0.02)
 
 
+@pytest.mark.thorough
 def test_a_chain_is_a_matter_of_its_seed_and_can_be_made_again():
     curation = (cj.Accept(is_long), cj.BestOf(length, 2))
     together = run(curation, 3, [3, 5, 8], 50)[0]
@@ -135,6 +140,7 @@ def test_a_chain_is_a_matter_of_its_seed_and_can_be_made_again():
         np.testing.assert_allclose(alone[name], together.sel(seed=[5])[name], rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_ctrl_c_among_candidates_saves_them(tmp_path, monkeypatch):
     run_stage, drawn = programs.run, []
 
@@ -172,6 +178,7 @@ class Every(AbstractOperator):
         return judge.of(length, rows)
 
 
+@pytest.mark.thorough
 def test_operators_of_the_user_serve_texts_too():
     ds, shares = run(Every(), 1, 10, 100)
     assert_mean(shares[0], candidates(P[None])[0])
