@@ -13,7 +13,7 @@ from statistics_helpers import assert_mean
 import collapse_jax as cj
 from collapse_jax import theory
 from collapse_jax.records.config import run_arguments
-from collapse_jax.tasks.parts import corpora
+from collapse_jax.tasks.texts import corpora
 
 WORKFLOWS = {
     "replace": cj.Replace(),

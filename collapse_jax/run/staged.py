@@ -19,8 +19,8 @@ from collapse_jax.loop.pool import Pool
 from collapse_jax.machines import hosts
 from collapse_jax.run import compiled, programs
 from collapse_jax.run.compiled import Chains
-from collapse_jax.run.curated import check_enough, choose
 from collapse_jax.run.monitor import Diverged, Monitor
+from collapse_jax.run.on_host.curated import check_enough, choose
 from collapse_jax.tasks.base import Acceptance, Data, Model, Rows, State, Steps
 from collapse_jax.tasks.contract import MeasuresTexts
 

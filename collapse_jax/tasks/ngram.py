@@ -10,8 +10,8 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Labels, Number
 from collapse_jax.numerics.edits import TokenEdit
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
-from collapse_jax.tasks.parts import corpora, sequences
 from collapse_jax.tasks.parts.tables import sample_size, split
+from collapse_jax.tasks.texts import corpora, sequences
 
 
 class World(NamedTuple):
