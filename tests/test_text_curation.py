@@ -109,6 +109,16 @@ def test_the_best_of_k_texts_follow_the_exact_law(k):
     np.testing.assert_allclose(ds.acceptance_rate.values[:, 1], 1 / k, rtol=1e-6)
 
 
+def test_each_candidate_is_looked_at_once():
+    """A rule takes what a plain loop takes of the words that a run without one has in a row."""
+    made = []
+    for synthetic in (cj.Synthetic(n=400), cj.Synthetic(n=100, curation=cj.Accept(is_odd))):
+        loop = cj.Workflow(cj.Real(), synthetic)
+        cj.simulate(loop, Written(100), 1, [3], observe=made.append, progress=False)
+    stream, taken = (np.asarray(generation.rows[0]) for generation in made)
+    np.testing.assert_array_equal(taken, stream[stream % 2 == 1][:100])
+
+
 def test_rules_come_before_rewards():
     """Rejection, and then the best of two, against conditional probabilities."""
     ds, shares = run((cj.Accept(is_odd), cj.BestOf(length, 2)), seeds=10)
