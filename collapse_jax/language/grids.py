@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Int
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from collapse_jax.basics import checks
 from collapse_jax.language.corpora.documents import Documents

@@ -65,7 +65,7 @@ def safe_mesh(
         f"chains run on one of {len(devices)} CPU devices, since jax.numpy.linalg and "
         "jax.scipy.linalg, which the task or a function of the loop calls, can hang for ever on "
         "several",
-        stacklevel=4,
+        stacklevel=5,
     )
     return seed_mesh(devices[:1].tolist())
 

@@ -1,10 +1,14 @@
-"""Chains side by side, a few generations at a time, until a rule over all of them is met."""
+"""Chains side by side, a few generations at a time, with looks at all of them in between.
+
+A rule may stop them, and a tracker is told of them.
+"""
 
 import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -33,20 +37,56 @@ def check_turns(together: bool, folder: Checkpoint | None, n_turns: int) -> None
     """
     if together and jax.process_count() > 1 and n_turns > 1 and folder is None:
         raise ValueError(
-            "checkpoint must be given with stop_when where the seeds of a split model take turns "
-            "in several processes"
+            "checkpoint must be given with stop_when and track where the seeds of a split model "
+            "take turns in several processes"
         )
 
 
+Tracker = Callable[[int, Mapping[str, np.ndarray]], object]
+"""What is told of each generation, in turn: its number and the metrics of all chains."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is done between rounds.
+
+    Args:
+        dataset: makes the dataset of so many generations of all chains.
+        rule: stops the chains.
+        track: is told of each generation up to there, in the first process alone.
+    """
+
+    dataset: Callable[[int], xr.Dataset]
+    rule: Rule | None = None
+    track: Tracker | None = None
+
+    def after(self, done: int, horizon: int) -> tuple[int, Exception | None]:
+        """Look at the generations after `done`.
+
+        Returns:
+            the first that meets the rule, 0 where none does; and, in all processes, an error where
+            the rule or the tracker has raised one.
+        """
+        met, failed = 0, None
+        try:
+            ds = self.dataset(horizon)
+            found = None if self.rule is None else first_met(self.rule, ds, done)
+            met = hosts.first_says(found or 0)
+            if self.track is not None and hosts.is_first():
+                values = {str(name): ds[name].values for name in ds}
+                for t in range(done, met or horizon):
+                    self.track(t + 1, {name: every[..., t] for name, every in values.items()})
+        except Exception as error:  # whatever a function of the user's raises
+            failed = error
+        if hosts.first_says(failed is not None) and failed is None:
+            failed = RuntimeError("track has failed in process 0")
+        return met, failed
+
+
 def run_until(
-    driver: Driver,
-    seeds: np.ndarray,
-    results: Results,
-    rule: Rule,
-    dataset: Callable[[int], xr.Dataset],
-    kept: Checkpoint | None,
+    driver: Driver, seeds: np.ndarray, results: Results, look: Look, kept: Checkpoint | None
 ) -> int | None:
-    """Run all chains until a rule is met.
+    """Run all chains with looks at them, until a rule is met.
 
     Chains that fit into memory together stay there. Others take turns, and wait in the folder of
     the run, or in one that is removed afterwards.
@@ -55,14 +95,16 @@ def run_until(
         driver: how chains are run.
         seeds: those of this process.
         results: receives what is measured.
-        rule: what is to be met.
-        dataset: makes the dataset of so many generations of all chains.
+        look: what is done between rounds.
         kept: the folder of the run, where there is one.
 
     Returns:
         the generation that met the rule, or None. The chains may have gone beyond it.
+
+    Raises:
+        Exception: whatever a look raises, when the chains have been saved.
     """
-    n, done, steps = driver.n_generations, 0, 1
+    n, done, steps, failed = driver.n_generations, 0, 1, None
     with _turns(driver, seeds, kept) as advance:
         while done < n:
             before = time.perf_counter()
@@ -72,12 +114,16 @@ def run_until(
             rate = (horizon - done) / max(time.perf_counter() - before, 1e-6)
             hosts.wait_for_all()
             results.share(done, horizon)
-            met = hosts.first_says(first_met(rule, dataset(horizon), done) or 0)
+            met, failed = look.after(done, horizon)
+            if failed is not None:
+                break
             if met:
                 driver.bar.set_postfix_str(f"stopped in generation {met}")
                 return met
             # Turns and meetings take time too: there are few, compared with the generations.
             done, steps = horizon, min(max(1, int(rate * SECONDS), horizon // 8), driver.chunk)
+    if failed is not None:
+        raise failed
     return None
 
 

@@ -10,50 +10,34 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
-from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
-from collapse_jax.loop.checks import check_loop
 from collapse_jax.loop.curation.checks import check_choices
-from collapse_jax.loop.ecosystems.description import Ecosystem, Loop, extended
-from collapse_jax.loop.form import Storage, columns_of, form_of
-from collapse_jax.loop.generation import metric_names
-from collapse_jax.loop.inclusion.masks import Include, checked_mask, included_sizes
-from collapse_jax.loop.plan import CURATION, Plan, host_sizes
-from collapse_jax.machines import hosts, model_mesh
-from collapse_jax.machines.devices import default_memory_limit
+from collapse_jax.loop.ecosystems.description import Loop
+from collapse_jax.loop.form import Storage
+from collapse_jax.loop.inclusion.masks import Include
+from collapse_jax.machines import hosts
 from collapse_jax.machines.flags import decisive_flags, usual_flags
 from collapse_jax.machines.programs import make_room_for_programs
 from collapse_jax.numerics.keys import STREAM_VERSION
-from collapse_jax.records.config import check_exact, describe
-from collapse_jax.records.masks import describe_mask
+from collapse_jax.records.config import check_exact
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
-from collapse_jax.records.values import write_value
 from collapse_jax.run import compiled
-from collapse_jax.run.arguments import (
-    check_options,
-    check_results,
-    checked_loop,
-    checked_seeds,
-    in_stages,
-)
+from collapse_jax.run.before.prepared import CHUNK as _CHUNK
+from collapse_jax.run.before.prepared import prepare
 from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
-from collapse_jax.run.needs import check_arrays
 from collapse_jax.run.results import Labels, Results
-from collapse_jax.run.room import find_mesh, placed, safe_mesh, width_of
-from collapse_jax.run.rounds import check_turns, run_until, run_whole
+from collapse_jax.run.rounds import Look, Tracker, check_turns, run_until, run_whole
 from collapse_jax.run.staged import StagedEngine
 from collapse_jax.run.stopping import Rule, check_rule, stop_attributes, text_of
-from collapse_jax.tasks import AbstractTask, AbstractTrained
+from collapse_jax.tasks import AbstractTask
 from collapse_jax.tasks.parts.comparison import (
     Features,
 )
 from collapse_jax.tasks.trained import FAILED
-
-_CHUNK = 128  # most generations between two reports of progress
 
 
 @usual_flags()
@@ -77,6 +61,7 @@ def simulate(
     features: Features | None = None,
     stop_when: Rule | None = None,
     include: Include | None = None,
+    track: Tracker | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
 
@@ -129,6 +114,10 @@ def simulate(
             False. Batch 0 is what is real, batch b what model b made. Masked rows weigh nothing. A
             folder keeps its mask: later calls with more generations need an array that has room
             for these from the start, and those with other seeds one mask for all.
+        track: called with the number of each generation, in turn from 1, and its metrics by name,
+            `[seed]` (of an `Ecosystem` `[seed, model]`), for instance to log them; after each
+            chunk of generations, in process 0. A run that goes on from its folder tells of all
+            generations again. What it raises ends the run, which is saved before.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
@@ -150,77 +139,33 @@ def simulate(
         >>> ds.trace_ratio.dims
         ('seed', 'generation')
     """
-    loop, between = checked_loop(workflow, task, runner, observe, mesh)
-    n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
-    times = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_wait": checkpoint_wait}
-    check_options(loop, task, metrics, storage, times, features, between)
-    names = metric_names(task, metrics, bool(loop.synthetic.curation), between)
-    check_results(seeds, n_generations, len(names), getattr(workflow, "n_models", 1))
-    seed_list = checked_seeds(seeds)
-    staged = in_stages(task, runner, observe)
-    mesh = find_mesh(task, devices, mesh)
-    together = model_mesh.splits_models(mesh)
-    limit = checks.whole_number(
-        "memory_limit",
-        default_memory_limit(mesh) if memory_limit is None else memory_limit,
-        maximum=2**62,
+    ready = prepare(
+        *(workflow, task, n_generations, seeds),
+        metrics=metrics,
+        storage=storage,
+        devices=devices,
+        mesh=mesh,
+        memory_limit=memory_limit,
+        times={"checkpoint_seconds": checkpoint_seconds, "checkpoint_wait": checkpoint_wait},
+        observe=observe,
+        runner=runner,
+        features=features,
+        include=include,
+        chunk=_CHUNK,
     )
-    plan = workflow.plan(n_generations, task.n_samples)
-    check_loop(loop, task, plan)
-    mask = checked_mask(include, plan, seed_list, task, isinstance(workflow, Ecosystem), staged)
-    form = extended(workflow, form_of(loop, task, plan, storage, masked=mask is not None))
-
+    plan, together, width = ready.plan, ready.together, ready.width
+    seed_list, own_seeds, n_generations = ready.seeds, ready.own_seeds, ready.n_generations
     make_room_for_programs()
-    numbers = columns_of(plan, form, task.population)
-    own_seeds = seed_list if together else hosts.share(seed_list)
-    known = host_sizes(plan) if mask is None else included_sizes(mask, plan)
-    sizes = {name: column for name, column in known.items() if name in names}
-    wanted = dict.fromkeys((*names, *_checked_metrics(task, plan)))
-    computed = tuple(name for name in wanted if name not in sizes)
-    mesh = safe_mesh(mesh, task, form, computed, numbers.of(1), features)
-    width = width_of(
-        *(task, form, numbers.of(1), mesh, max(len(own_seeds), 1), limit),
-        scratch_bytes=compiled.scratch_bytes(task, form, names, features),
-        mask_bytes=0 if mask is None else form.slots * min(_CHUNK, n_generations),
-    )
-    check_arrays(task, form, computed, numbers.of(1), features, 2 * limit)
-
-    # In a folder, which may see more generations, a function is never replaced by its values.
-    config = {
-        "workflow": describe(workflow, n_generations if checkpoint is None else None),
-        "task": describe(task),
-        "n_generations": n_generations,
-        "metrics": list(names),
-        "storage": storage,
-    } | ({} if features is None else {"features": write_value("features", features)})
-    config |= {} if mask is None else {"include": describe_mask(mask)}
+    config = ready.config(in_folder=checkpoint is not None)
     interrupted, midway, kept = threading.Event(), None, None
     if checkpoint is not None:
-        kept = _folder(checkpoint, config, *times.values(), interrupted)
-
-    by_rows = form.rows or form.synthetic.by_rows or task.population is not None
-    made = placed(compiled.traceable(task.prepared(), sizes=not by_rows), mesh)
-
-    def chains(seeds: np.ndarray) -> compiled.Chains:
-        return compiled.Chains(
-            made,
-            form=form,
-            names=computed,
-            numbers=numbers,
-            chunk=min(_CHUNK, n_generations),
-            mesh=mesh,
-            seeds=seeds,
-            features=features,
-            mask=mask,
-        )
-
-    labels = Labels(
-        *(task, features, names, sizes, seed_list, config, caption(workflow)),
-        n_models=getattr(workflow, "n_models", 0),
-        mesh=mesh,
-    )
+        kept = open_folder(checkpoint, config, checkpoint_seconds, checkpoint_wait, interrupted)
+    labels = ready.labels(config)
+    if track is not None and not callable(track):
+        raise TypeError(f"track must be a function of a number and metrics, got {track!r}")
     if stop_when is not None:
         check_rule(stop_when, labels.of_ones())
+    if stop_when is not None or track is not None:
         check_turns(together, kept, n_turns=-(-len(own_seeds) // width))
     saved = kept.contents() if together and kept is not None else []
     common = {"seeds": seed_list.tolist(), "checkpoint": saved, "stop_when": text_of(stop_when)}
@@ -232,13 +177,13 @@ def simulate(
         unit_scale=True,
         disable=(None if progress is None else not progress) if hosts.is_first() else True,
     )
-    if kept is not None and staged and (together or jax.process_count() == 1):
+    if kept is not None and ready.staged and (together or jax.process_count() == 1):
         midway = Midway(kept.folder, checkpoint_seconds)
     driver = Driver(
         StagedEngine(Monitor(bar.set_postfix_str, midway, interrupted), observe)
-        if staged
+        if ready.staged
         else compiled,
-        chains,
+        ready.chains(),
         n_generations,
         _CHUNK,
         width,
@@ -249,10 +194,15 @@ def simulate(
         partial(check_choices, curation=plan.curation) if plan.curation else None,
     )
     results = Results(
-        computed, own_seeds, len(seed_list), (n_generations, *form.models_axis), together
+        ready.computed,
+        own_seeds,
+        len(seed_list),
+        (n_generations, *ready.form.models_axis),
+        together,
     )
     with bar:
-        ds = _run(driver, own_seeds, results, labels, stop_when, kept)
+        look = Look(partial(labels.of, results.all), stop_when, track)
+        ds = _run(driver, own_seeds, results, labels, look, kept)
     if midway is not None:
         midway.clear()
     return ds
@@ -263,26 +213,19 @@ def _run(
     seeds: np.ndarray,
     results: Results,
     labels: Labels,
-    rule: Rule | None,
+    look: Look,
     kept: Checkpoint | None,
 ) -> xr.Dataset:
     """Run all chains to the end, or until a rule is met."""
-    n = driver.n_generations
-    if rule is None:
+    n, met = driver.n_generations, None
+    if look.rule is None and look.track is None:
         run_whole(driver, seeds, results)
-        stop = {}
     else:
-        met = run_until(driver, seeds, results, rule, partial(labels.of, results.all), kept)
-        stop = stop_attributes(rule, met, n)
-        n = met or n
+        met = run_until(driver, seeds, results, look, kept)
+    stop = {} if look.rule is None else stop_attributes(look.rule, met, n)
+    n = met or n
     _warn_of_failures(results.all.get(FAILED), n, labels.seeds.tolist())
     return labels.of(results.all, n, **stop)
-
-
-def _checked_metrics(task: AbstractTask, plan: Plan) -> tuple[str, ...]:
-    """What is looked at in every run, asked for or not."""
-    trained = (FAILED,) if isinstance(task, AbstractTrained) else ()
-    return (*(CURATION if plan.curation else ()), *trained)
 
 
 def _warn_of_failures(failed: np.ndarray | None, n: int, seeds: Sequence[int]) -> None:
@@ -301,8 +244,12 @@ def _warn_of_failures(failed: np.ndarray | None, n: int, seeds: Sequence[int]) -
         )
 
 
-def _folder(path: str | Path, config: dict[str, Any], *attending: Any) -> Checkpoint:
-    """The folder of this run, which must be told apart from all others."""
+def open_folder(path: str | Path, config: dict[str, Any], *attending: Any) -> Checkpoint:
+    """The folder of a run, which must be told apart from all others.
+
+    Raises:
+        ValueError: where it is of another run.
+    """
     check_exact(config)
     known = {"stream_version": STREAM_VERSION, "flags": decisive_flags()}
     return Checkpoint(path, {**known, **config}, *attending)

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -65,21 +65,42 @@ def sweep(
         >>> dict(ds.entropy.sizes)
         {'workflow': 2, 'n_samples': 2, 'seed': 4, 'generation': 5}
     """
+    cells = cells_of(workflows, task, over)
+    for cell in cells:
+        plan = cell.workflow.plan(n_generations, cell.task.n_samples)
+        check_loop(cell.workflow, cell.task, plan)
+    runs = []
+    for name, workflow, made, _ in cells:
+        folder = None if checkpoint is None else Path(checkpoint) / name
+        runs.append(simulate(workflow, made, n_generations, seeds, checkpoint=folder, **options))
+    return combine(runs, {"workflow": list(dict.fromkeys(c.called for c in cells)), **over})
+
+
+class Cell(NamedTuple):
+    """One combination of a workflow and of settings."""
+
+    name: str
+    """That of its folder."""
+    workflow: Workflow
+    task: AbstractTask
+    called: str
+    """The workflow before it is changed."""
+
+
+def cells_of(workflows: Any, task: Any, over: Mapping[str, Sequence[Any]]) -> list[Cell]:
+    """All combinations, the last setting varying fastest.
+
+    Raises:
+        ValueError: as `sweep` (`TypeError` for arguments of another type).
+    """
     named = _named(workflows)
     _check_over(task, over)
     grid = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
-    cells = [
-        (name, settings, *_cell(workflow, task, settings))
+    return [
+        Cell(_file_name(name, settings), *_cell(workflow, task, settings), name)
         for name, workflow in named.items()
         for settings in grid
     ]
-    for *_, workflow, made in cells:
-        check_loop(workflow, made, workflow.plan(n_generations, made.n_samples))
-    runs = []
-    for name, settings, workflow, made in cells:
-        folder = None if checkpoint is None else Path(checkpoint) / _file_name(name, settings)
-        runs.append(simulate(workflow, made, n_generations, seeds, checkpoint=folder, **options))
-    return combine(runs, {"workflow": list(named), **over})
 
 
 def _named(workflows: Any) -> dict[str, Workflow]:
