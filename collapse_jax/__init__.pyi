@@ -7,6 +7,7 @@ from collapse_jax.analysis.exponents import slopes
 from collapse_jax.analysis.judged import Judged
 from collapse_jax.analysis.times import collapse_time
 from collapse_jax.analysis.verdicts import verdict
+from collapse_jax.cli.study.running import run_study
 from collapse_jax.language import corpora as corpus
 from collapse_jax.language.grids import real_synthetic_grid
 from collapse_jax.language.saved_models import models
@@ -124,6 +125,7 @@ __all__ = [
     "reproduce",
     "rerun",
     "rollout",
+    "run_study",
     "sensitivity",
     "simulate",
     "slopes",

@@ -29,11 +29,15 @@ _COMMANDS = {
     "papers": "list papers and their loops",
     "reproduce": "hold a paper's claims against our chains",
     "report": "write saved runs and sweeps as one page of HTML",
+    "run": "run a study: runs, sweeps, figures, tables and a page, as a file describes them",
+    "schema": "print the JSON Schema of studies, for editors",
     "tokenizer": "train a tokenizer",
 }
 _FUNCTIONS = {
     "demo": "demo:run_demo",
     "sweep": "lasting:run_sweep",
+    "run": "studies:run_file",
+    "schema": "studies:print_schema",
     "show": "shown:show_runs",
     "folder": "folders:show_folder",
     "papers": "papers:show_papers",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from collapse_jax.basics.annotations import File, Folder
 from collapse_jax.cli.options.parser import PROGRAM, list_entries, parse
-from collapse_jax.cli.options.settings import settings_of
+from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.cli.options.tasks import OWN, TASKS, Kind, find_kind
 from collapse_jax.cli.options.workflows import make_workflow, workflow_settings
 
@@ -32,7 +32,7 @@ def parse_simulation(name: str, kind: Kind, words: Sequence[str]) -> dict[str, A
     """What the options of `simulate` give, by name."""
     of_run = [
         replace(setting, default=kind.usual.get(setting.name, setting.default))
-        for setting in settings_of(_run_chains)
+        for setting in run_settings()
     ]
     groups = {
         "options of the run": [*of_run, *kind.extra],
@@ -43,8 +43,13 @@ def parse_simulation(name: str, kind: Kind, words: Sequence[str]) -> dict[str, A
     return {**kind.usual, **given}
 
 
+def run_settings(names: Sequence[str] | None = None) -> list[Setting]:
+    """Options of the run, all or those of these names."""
+    return settings_of(_run_chains, names)
+
+
 def _simulate(kind: Kind, given: dict[str, Any], command: str) -> None:
-    names = [setting.name for setting in (*settings_of(_run_chains), *kind.extra)]
+    names = [setting.name for setting in (*run_settings(), *kind.extra)]
     task = {s.name: given[s.name] for s in kind.settings if s.name in given}
     of_run = {name: given[name] for name in names if name in given}
     _run_chains(lambda: kind.make(task), make_workflow(given), command, **of_run)

@@ -61,12 +61,13 @@ def make_workflow(given: Mapping[str, Any]) -> Workflow:
     """
     for words in given.get("synthetic.curation", ()):
         for module in modules_of(words):
-            _import(module)
+            import_here(module)
     settings = {name: value for name, value in given.items() if name in NAMES}
     return composed(given.get("workflow"), settings)
 
 
-def _import(module: str) -> None:
+def import_here(module: str) -> None:
+    """Import a module, also from the folder at hand. Raises `ValueError` where that fails."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

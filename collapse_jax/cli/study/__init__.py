@@ -1,0 +1,1 @@
+"""Studies as files: several runs and what is made of them, checked before anything runs."""
