@@ -134,6 +134,21 @@ def test_labels_and_colours_of_runs_that_share_a_workflow():
     assert [run.label for run in collect([small, REGRESSION[1], large])][1].startswith("Accumulate")
 
 
+def test_notebooks_show_figures_without_a_window():
+    figure = plot(REGRESSION, theory=False)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_titles_leave_out_what_cannot_be_made_again():
+    class Local(cj.Categorical):
+        pass
+
+    assert (
+        title(collect(dataset(cj.Replace(), Local(3, 20))))
+        == "Local, Replace: n_outcomes=3, n_samples=20"
+    )
+
+
 def test_theory_of_runs_on_data_of_the_users_own():
     task = cj.Gaussian(data=np.random.default_rng(0).normal(size=(40, 2)))
     known = cj.theory.expected(cj.Replace(), task, 30)

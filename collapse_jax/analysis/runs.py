@@ -197,6 +197,8 @@ def _settings(config: dict[str, Any], nested: bool = False) -> dict[str, str]:
             continue
         if key in _DERIVED.get(str(name), ()):
             continue
+        if isinstance(value, dict) and set(value) == {"unknown"}:  # why it cannot be made again
+            continue
         if isinstance(value, dict):
             inner = _settings(value, nested=True)
             if key == "corpus":

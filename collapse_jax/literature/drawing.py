@@ -33,14 +33,15 @@ def card_figure(card: Card) -> "matplotlib.figure.Figure":
         card: from `reproduce`.
     """
     import matplotlib
-    from matplotlib.figure import Figure
+
+    from collapse_jax.report.pictures import Picture
 
     shown = [(claim, claim.curve) for claim in card.claims if claim.curve is not None]
     rows = -(-len(shown) // _COLUMNS)
     top = 0.9 + _LINE * len(card.claims)
     with matplotlib.rc_context(STYLE):
         size = _COLUMNS * _PANEL[0], top + rows * _PANEL[1]
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Picture(figsize=size, layout="constrained")
         figure.suptitle(f"{card.paper.authors}, arXiv {card.paper.arxiv}: {card.paper.title}")
         parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(top, rows * _PANEL[1] + 0.01))
         above, below = parts[:, 0]

@@ -90,7 +90,7 @@ def run(
             run.
     """
     import rich
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     path = files.check_writable("out", out, FIGURES)
     with contextlib.suppress(RuntimeError):  # JAX is in use already; its devices are good enough
@@ -131,12 +131,13 @@ def figure(groups: Mapping[str, Runs]) -> "matplotlib.figure.Figure":
         groups: runs by the metric to show of them.
     """
     import matplotlib
-    from matplotlib.figure import Figure
+
+    from collapse_jax.report.pictures import Picture
 
     columns = min(len(groups), 3 if len(groups) > 4 else 2)
     rows = -(-len(groups) // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.8 * columns, 2.75 * rows), layout="constrained")
+        figure = Picture(figsize=(3.8 * columns, 2.75 * rows), layout="constrained")
         panels = list(figure.subplots(rows, columns, squeeze=False).flat)
         curves = []
         for ax, (name, group) in zip(panels, groups.items(), strict=False):

@@ -77,7 +77,8 @@ def plot(
         'entropy of the model [nat]'
     """
     import matplotlib
-    from matplotlib.figure import Figure
+
+    from collapse_jax.report.pictures import Picture
 
     runs = collect(ds, theory)
     names = _variables(runs, variables)
@@ -91,7 +92,7 @@ def plot(
         columns = len(names) if len(names) <= 3 else min(3, math.ceil(len(names) / 2))
         rows = -(-len(names) // columns)
         width = max(columns, 1.5) * _PANEL[0]
-        figure = Figure(figsize=(width, rows * _PANEL[1]), layout="constrained")
+        figure = Picture(figsize=(width, rows * _PANEL[1]), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).flat
         curves = [c for ax, name in zip(panels, names) for c in draw(ax, name, runs, band)]  # noqa: B905
         for ax in list(figure.axes)[len(names) :]:

@@ -50,7 +50,8 @@ def plot_plan(
         'generation'
     """
     import matplotlib
-    from matplotlib.figure import Figure
+
+    from collapse_jax.report.pictures import Picture
 
     if not isinstance(workflow, Workflow):
         raise TypeError(f"workflow must be a Workflow, got {workflow!r}")
@@ -60,7 +61,7 @@ def plot_plan(
     shown = min(n_generations, _MOST)
     real, synthetic = batches_of(plan)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(1.5 + 0.62 * max(shown, 6), 1.0), layout="constrained")
+        figure = Picture(figsize=(1.5 + 0.62 * max(shown, 6), 1.0), layout="constrained")
         ax = figure.subplots()
         height = Drawing(ax, plan, shown, real, synthetic).draw()
         heading = textwrap.wrap(_heading(workflow, plan, shown), int(11 * figure.get_figwidth()))
