@@ -8,7 +8,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Key
 
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.model.decoder import Decoder, Params
 from collapse_jax.numerics.draws import words
 from collapse_jax.numerics.edits import TokenEdit, redrawn
@@ -19,14 +19,14 @@ _ENTRIES = 2**24  # most scores in memory: 64 MiB
 def edit_documents(
     graphdef: Any,
     params: Params,
-    documents: Documents,
+    documents: AnyDocuments,
     keys: tuple[Key[Array, ""], Key[Array, ""]],
     how: TokenEdit,
     *,
     bos_id: int,
     eos_id: int,
     possible: Any = None,
-) -> Documents:
+) -> AnyDocuments:
     """The documents with some tokens drawn anew, each from its law after the old ones. Pure.
 
     Documents stay as long as they are: an EOS is not drawn anew, and none is drawn.

@@ -8,16 +8,16 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.documents import AnyDocuments, counted, n_counted
 from collapse_jax.language.model.decoder import Decoder, Params
 
 _ENTRIES = 2**24  # most scores in memory: 64 MiB
 
 
 def next_entropy(
-    graphdef: Any, params: Params, documents: Documents, *, bos_id: int
+    graphdef: Any, params: Params, documents: AnyDocuments, *, bos_id: int
 ) -> Float[Array, ""]:
-    """Mean entropy of the law of each token of some documents, in nats, some of them at a time.
+    """Mean entropy of the law of each token in the loss of some documents, in nats.
 
     Args:
         graphdef: a `Decoder`, split.
@@ -30,17 +30,17 @@ def next_entropy(
     width = max(1, min(n, _ENTRIES // (time * model.architecture.vocab_size)))
 
     def of(rows: tuple[Array, Array]) -> Array:
-        tokens, lengths = rows
-        within = jnp.arange(time) < lengths[:, None]
-        tokens = jnp.where(within, tokens, 0)
+        tokens, learned = rows
         inputs = jnp.pad(tokens[:, :-1], [(0, 0), (1, 0)], constant_values=bos_id)
         log_p = jax.nn.log_softmax(model.logits(model.hidden(inputs)), axis=-1)
         entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
-        return jnp.sum(jnp.where(within, entropy, 0.0))
+        return jnp.sum(jnp.where(learned, entropy, 0.0))
 
     def parts(x: Array) -> Array:
         x = jnp.pad(x, [(0, -n % width)] + [(0, 0)] * (x.ndim - 1))
         return x.reshape(-1, width, *x.shape[1:])
 
-    rows = (parts(documents.tokens), parts(documents.lengths))
-    return jnp.sum(lax.map(of, rows)) / jnp.sum(documents.lengths)
+    inside = jnp.arange(time) < documents.lengths[:, None]
+    tokens = jnp.where(inside, documents.tokens, 0)
+    rows = (parts(tokens), parts(counted(documents)))
+    return jnp.sum(lax.map(of, rows)) / n_counted(documents)
