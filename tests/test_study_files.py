@@ -232,16 +232,91 @@ def test_code_of_others_is_imported_only_if_trusted(monkeypatch):
         {"workflow": "replace", "task": {"name": "stranger:Mine"}},
         {"workflow": curated},
         {"workflows": ["replace", curated]},
+        {"workflow": "replace", "over": {"synthetic.curation": ["best-of:stranger:likes:2"]}},
     )
     for change in changes:
         given = study(runs=[{"name": "a", **change}], outputs=[])
-        with pytest.raises(StudyError, match="would run code of stranger; trust must be given"):
+        with pytest.raises(StudyError, match="would run code that it names; trust"):
             read_study(given)
         assert "stranger" not in sys.modules
     read = [read_study(study(runs=[{"name": "a", **c}], outputs=[]), trust=True) for c in changes]
     assert type(read[0].runs[0].cells[0].task).__name__ == "Mine"
     assert len(read[2].runs[0].cells) == 2
     del sys.modules["stranger"]
+    # One of our modules leads to others, and no module is asked whose it is.
+    for words in ("accept:collapse_jax.cli.program:sys.exit", "accept:builtins:print"):
+        for change in (
+            {"workflow": {"synthetic": {"curation": words}}},
+            {"workflow": "replace", "over": {"synthetic.curation": [words]}},
+        ):
+            with pytest.raises(StudyError, match="trust must be given"):
+                read_study(study(runs=[{"name": "a", **change}], outputs=[]))
+    with pytest.raises(StudyError, match="task must be of a module that can be imported"):
+        read_study(
+            study(runs=[{"name": "a", "workflow": "replace", "task": {"name": "no:No"}}]), True
+        )
+
+
+def test_a_run_whose_cells_are_named_otherwise_is_another(monkeypatch):
+    given = study(runs=[{"name": "a", "workflow": "replace"}], outputs=[])
+    run(given)
+    monkeypatch.setattr(compiled, "start", never)
+    for change in (
+        {"over": {"n_samples": [9, 12]}},
+        {"workflows": ["accumulate"], "workflow": None},
+    ):
+        entry = {key: value for key, value in {**given["runs"][0], **change}.items() if value}
+        for kept in (True, False):  # by its file, or by its chains
+            if not kept:
+                Path("out/a.nc").rename("kept.nc")
+            with pytest.raises(StudyError, match="a has become another run than it was: ''"):
+                run({**given, "runs": [entry]})
+            if not kept:
+                Path("kept.nc").rename("out/a.nc")
+
+
+def test_a_rule_that_is_a_function_is_asked_again():
+    def until(n):
+        return study(
+            runs=[
+                {
+                    "name": "a",
+                    "workflow": "replace",
+                    "stop_when": lambda ds: ds.sizes["generation"] >= n,
+                }
+            ],
+            outputs=[],
+        )
+
+    assert [run(until(n))["a"].sizes["generation"] for n in (2, 3)] == [2, 3]
+
+
+def test_outputs_are_of_what_all_runs_have():
+    runs = [
+        {"name": "a", "workflow": "replace", "stop_when": "entropy < 0.1"},
+        {
+            "name": "k",
+            "workflow": "replace",
+            "task": {"name": "kde", "n_samples": 9},
+            "metrics": ["nll"],
+        },
+    ]
+    wrong = {
+        "metrics of k must be one of 'nll', got 'entropy'": {
+            "file": "f.png",
+            "metrics": ["entropy"],
+        },
+        "generations must be left out, or be .1., with a": {
+            "file": "t.csv",
+            "runs": ["a"],
+            "generations": [4],
+        },
+        "metrics must be": {"file": "f.png", "metrics": None},
+    }
+    for message, output in wrong.items():
+        with pytest.raises(StudyError, match=message) as found:
+            read_study(study(runs=runs, outputs=[output]))
+        assert str(found.value).count("outputs[0]") == 1
 
 
 def test_links_lead_nowhere_else(tmp_path):

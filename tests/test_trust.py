@@ -16,6 +16,7 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.basics import files
 from collapse_jax.basics.fingerprints import digest
+from collapse_jax.records import store
 from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint, Reached
 from collapse_jax.run import compiled
@@ -136,7 +137,7 @@ def test_faults_of_the_system_are_no_wrong_folders(code, tmp_path, monkeypatch):
             files.check_writable("out", tmp_path / "a.nc", (".nc",))
 
 
-def test_a_folder_is_inspected_and_repaired(tmp_path, command):
+def test_a_folder_is_inspected_and_repaired(tmp_path, command, monkeypatch):
     other = SEEDS + 10
     folder = filled(tmp_path / "run", SEEDS, other)
     Midway(folder, 0.0).save("training", SEEDS, 6, 32, LIKE)
@@ -165,6 +166,19 @@ def test_a_folder_is_inspected_and_repaired(tmp_path, command):
     assert f"repaired: {damaged} is damaged-5.safetensors now" in out
     assert not (folder / "midway-1" / ".part-x").exists()
     assert restored(folder, np.concatenate([SEEDS, other]))[1] == ""
+    # What else lies there, and states that a run removes meanwhile, are no matter.
+    (folder / "chains-notes.txt").touch()
+    check, seen = store.checked, []
+
+    def removed(path):
+        if not seen:
+            seen.append(path)
+            path.unlink()
+        return check(path)
+
+    monkeypatch.setattr(store, "checked", removed)
+    assert cj.inspect_folder(folder).problems == ()
+    assert seen
     with pytest.raises(ValueError, match=f"folder must be that of a run, and {tmp_path} has no"):
         cj.inspect_folder(tmp_path)
 

@@ -137,8 +137,13 @@ def _reached(folder: Path) -> int:
 
 def states_of(folder: Path) -> list[Path]:
     """All states of chains. Raises `OSError` where it may not look, unlike `glob`."""
-    batches = sorted(path for path in folder.iterdir() if path.name.startswith("chains-"))
+    batches = sorted(batches_in(folder, "chains-"))
     return [state for chains in batches for state in states_in(chains)]
+
+
+def batches_in(folder: Path, *starts: str) -> list[Path]:
+    """The folders of batches in that of a run, whose names begin so."""
+    return [path for path in folder.iterdir() if path.name.startswith(starts) and path.is_dir()]
 
 
 def states_in(chains: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from collapse_jax.basics import sums
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.records import store
-from collapse_jax.records.folder import CONFIG, read_config, run_of, states_of, usable
+from collapse_jax.records.folder import CONFIG, batches_in, read_config, run_of, states_of, usable
 from collapse_jax.records.lock import Lock
 
 _PARTS = ".part-", ".orbax-checkpoint-tmp"  # of files and folders that were not finished
@@ -107,7 +108,7 @@ def _contents(folder: Path, owner: str | None) -> FolderContents:
     states = _states(folder)
     if config:
         run = run_of(config)
-        states = [_of_run(state, run) for state in states]
+        states = _seen(lambda state: _of_run(state, run), states)
     problems += [f"{state.path}: {state.problem}" for state in states if state.problem is not None]
     if owner is None:  # what is not finished may be written now
         problems += [f"{path}: it was never finished" for path in _unfinished(folder)]
@@ -115,7 +116,16 @@ def _contents(folder: Path, owner: str | None) -> FolderContents:
 
 
 def _states(folder: Path) -> list[KeptState]:
-    return [*map(_chains, states_of(folder)), *map(_within, _midway(folder))]
+    return [*_seen(_chains, states_of(folder)), *_seen(_within, _midway(folder))]
+
+
+def _seen(look: Callable[[Any], KeptState], each: Sequence[Any]) -> list[KeptState]:
+    """What is there when it is looked at: a run in the folder removes old states meanwhile."""
+    found = []
+    for one in each:
+        with contextlib.suppress(FileNotFoundError):
+            found.append(look(one))
+    return found
 
 
 def _chains(path: Path) -> KeptState:
@@ -138,7 +148,7 @@ def _of_run(state: KeptState, run: str) -> KeptState:
 
 def _midway(folder: Path) -> list[Path]:
     """States within generations."""
-    batches = sorted(path for path in folder.iterdir() if path.name.startswith("midway-"))
+    batches = sorted(batches_in(folder, "midway-"))
     kinds = [kind for batch in batches for kind in batch.iterdir() if kind.is_dir()]
     paths = [path for kind in kinds for path in kind.iterdir()]
     return [path for path in paths if not _is_part(path)]
@@ -161,7 +171,7 @@ def _within(path: Path) -> KeptState:
 
 def _unfinished(folder: Path) -> list[Path]:
     """What processes left that were killed while they wrote."""
-    inner = [path for path in folder.iterdir() if path.name.startswith(("chains-", "midway-"))]
+    inner = batches_in(folder, "chains-", "midway-")
     inner += [path for batch in inner for path in batch.iterdir() if path.is_dir()]
     return sorted(path for place in (folder, *inner) for path in place.iterdir() if _is_part(path))
 

@@ -71,8 +71,8 @@ class Lock:
     def owner(self) -> str | None:
         """Whose it is, None where it is free."""
         try:
-            handle = os.open(self._path, os.O_RDWR)
-        except FileNotFoundError:
+            handle = os.open(self._path, os.O_RDONLY)  # which may be all that one may do there
+        except (FileNotFoundError, PermissionError):
             return None
         try:
             error = _flock(handle)

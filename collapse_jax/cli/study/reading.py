@@ -137,18 +137,20 @@ def _output(
     make = kind_of(entry["file"])
     check_inside(entry["file"])
     settings = {setting.name: setting for setting in settings_of(make)}
+    right = {}
     for name, value in entry.items():
         with problems.at((*place, name)):
             check_value(settings[checks.one_of("entry", name, settings)], value)
+            right[name] = value
+    entry = {"file": entry["file"], **right}
     options = {name: _listed(settings[name], entry[name]) for name in entry if name in settings}
     file, chosen = options.pop("file"), options.pop("runs", None) or list(names)
     for name in chosen:
         checks.one_of("runs", name, names)
     shown = [run for run in runs if run.name in chosen]
-    for metric in options.get("metrics", ()):
-        known = [name for run in shown for name in run.metrics]
-        if shown:
-            checks.one_of("metrics", metric, dict.fromkeys(known))
+    for run in shown:
+        for metric in options.get("metrics", ()):
+            checks.one_of(f"metrics of {run.name}", metric, run.metrics)
     _check_generations(options.get("generations"), shown)
     return Output(file, make, tuple(chosen), options)
 
@@ -164,4 +166,9 @@ def _check_generations(generations: Sequence[int] | None, runs: Sequence[StudyRu
                 raise ValueError(
                     f"generations must be from 1 to {run.n_generations}, those of {run.name}, "
                     f"got {t}"
+                )
+            if t > 1 and run.rule is not None:
+                raise ValueError(
+                    f"generations must be left out, or be [1], with {run.name}, which may stop "
+                    f"before generation {t}"
                 )

@@ -136,8 +136,11 @@ def folder_of(study: str | Path | Mapping[str, Any], out: str | Path | None) -> 
 
 
 def finished(run: StudyRun, folder: Path) -> bool:
-    """Whether the file of a run is there, and is of this very run."""
-    return _written(run, folder) == _whole(run)
+    """Whether the file of a run is there, and is of this very run.
+
+    That is not known of a rule which is a function, whose chains are looked at again.
+    """
+    return run.has_known_rule and _written(run, folder) == _whole(run)
 
 
 def check_folder(study: Study, folder: Path) -> None:
@@ -160,10 +163,20 @@ def check_folder(study: Study, folder: Path) -> None:
 
 def _check_run(run: StudyRun, folder: Path) -> None:
     now, before = _whole(run), _written(run, folder)
+    home = folder / CHAINS / run.name
+    cells = {path.parent.name for path in home.glob("*/config.json")}
+    cells |= {""} if (home / "config.json").exists() else set()
+    there = cells | (set() if before is None else {*before["cells"]})
+    if there and not there & {*now["cells"]}:
+        raise ValueError(
+            f"{run.name} has become another run than it was: {', '.join(map(repr, sorted(there)))} "
+            f"is there, and {', '.join(map(repr, now['cells']))} is to be run; give it another "
+            "name, or the study another folder (out)"
+        )
     for cell, config in now["cells"].items():
-        chains = folder / CHAINS / run.name / cell
+        chains = home / cell
         try:
-            if chains.is_dir():  # which knows best what may go on
+            if (chains / "config.json").exists():  # which knows best what may go on
                 open_folder(chains, config)
             elif before is not None and cell in before["cells"]:
                 _compare(before["cells"][cell], config)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from collapse_jax.analysis.judged import read_rule
+from collapse_jax.analysis.judged import Judged, read_rule
 from collapse_jax.basics import checks
 from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.cli.options.tasks import Kind, find_kind
@@ -22,7 +22,7 @@ from collapse_jax.loop.workflow import Workflow
 from collapse_jax.records.config import check_exact
 from collapse_jax.run.before.prepared import Prepared, prepare
 from collapse_jax.run.simulation import simulate
-from collapse_jax.run.stopping import Rule, check_rule, text_of
+from collapse_jax.run.stopping import Above, Below, Rule, check_rule, text_of
 from collapse_jax.run.sweeps import Cell, cells_of, sweep
 from collapse_jax.tasks import AbstractTask
 
@@ -59,6 +59,11 @@ class StudyRun:
     def metrics(self) -> list[str]:
         """Variables that the dataset will have."""
         return list(dict.fromkeys(name for ready in self.ready for name in ready.names))
+
+    @property
+    def has_known_rule(self) -> bool:
+        """Whether all is known of the rule by which it stops, if there is one."""
+        return self.rule is None or isinstance(self.rule, Above | Below | Judged)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -191,9 +196,7 @@ class Reader:
             with self.problems.at((*place, *name.split("."))):
                 check_value(settings[checks.one_of("setting of a workflow", name, settings)], value)
                 if name == "synthetic.curation":
-                    for words in [value] if isinstance(value, str) else value:
-                        for module in modules_of(words):
-                            self._allow(module, words)
+                    self._allow_functions(value)
         if len(self.problems.found) == before:
             with self.problems.at(place, names=given):
                 return read_workflow(entry)
@@ -216,9 +219,11 @@ class Reader:
         for name, value in rest.items():
             with self.problems.at((*place, name)):
                 check_value(settings[checks.one_of("entry of task", name, settings)], value)
-        for name in over:
+        for name, values in over.items():
             with self.problems.at((*swept_at, name)):
                 checks.one_of("over", name, [*settings, *NAMES])
+                if name == "synthetic.curation":
+                    self._allow_functions(values)
 
         def make(**swept: Any) -> AbstractTask:
             return kind.make({**rest, **swept})
@@ -232,17 +237,29 @@ class Reader:
         if not isinstance(name, str):
             raise TypeError(f"name must be that of a kind of task, got {name!r}")
         if ":" in name:
-            self._allow(name.partition(":")[0], name)
+            self._allow(name)
         if name not in self._kinds:
             self._kinds[name] = find_kind(name)
         return self._kinds[name]
 
-    def _allow(self, module: str, words: str) -> None:
-        """Import a module that a study names, if it may be.
+    def _allow_functions(self, curation: Any) -> None:
+        """Import what the operators of a curation take their functions from, if they may."""
+        if isinstance(curation, list | tuple):
+            for part in curation:
+                self._allow_functions(part)
+        elif isinstance(curation, str):
+            for module in modules_of(curation):
+                self._allow(curation)
+                import_here(module)
+
+    def _allow(self, words: str) -> None:
+        """Check that code which a study names may run.
+
+        No function of any module may without trust, as one of ours leads to others: `sys.exit` is
+        found in every module that imports `sys`.
 
         Raises:
-            ValueError: where it is none of this package, and the study is not trusted.
+            ValueError: where the study is not trusted.
         """
-        if not self.trust and module.partition(".")[0] != "collapse_jax":
-            raise ValueError(f"{words} would run code of {module}; trust must be given for that")
-        import_here(module)
+        if not self.trust:
+            raise ValueError(f"{words} would run code that it names; trust must be given for that")

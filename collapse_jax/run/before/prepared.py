@@ -176,7 +176,8 @@ def prepare(
         scratch_bytes=scratch,
         mask_bytes=mask_bytes,
     )
-    check_arrays(task, form, computed, numbers.of(1), features, 2 * limit)
+    there = 2 * max(limit, default_memory_limit(mesh))  # a limit is one of pools
+    check_arrays(task, form, computed, numbers.of(1), features, there)
     pool = compiled.bytes_per_chain(task, form, numbers.of(1)) + mask_bytes
     return Prepared(
         *(workflow, task, n_generations, seed_list, storage, features, chunk, names, sizes),
