@@ -54,6 +54,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "LinearRegression data": lambda: cj.LinearRegression(data=(rows()[:, :2], rows()[:, 2])),
     "Categorical labels": lambda: cj.Categorical(5, 20),
     "Categorical counts": lambda: cj.Categorical(4, 1000),
+    "NGram": lambda: cj.NGram(2, 6, 20, length=5),
     "Categorical data": lambda: cj.Categorical(data=list("abacabadabacaba")),
     "KernelDensity h=0.1": lambda: cj.KernelDensity("moons", 20, bandwidth=0.1, n_test=50),
     "KernelDensity scott": lambda: cj.KernelDensity("moons", 20, bandwidth="scott", n_test=50),

@@ -21,6 +21,7 @@ TASKS = [
     cj.LinearRegression(dim=12, n_samples=20),
     cj.LinearRegression(data=(POINTS, LABELS)),
     cj.Categorical(5, 10),
+    cj.NGram(2, 5, 10, length=4),
     cj.ExponentialFamily("gamma", shape=2.0, n_samples=10),
     cj.LogisticRegression(dim=2, n_samples=10),
     cj.LogisticRegression(data=(POINTS, LABELS)),

@@ -247,6 +247,9 @@ def test_texts_as_they_may_be_given():
         (lambda: cj.NGram(data=list("abc") * 20), "four sequences of length=20"),
         (lambda: cj.NGram(data=TEXT * 9, n_samples=100), "n_samples must not exceed"),
         (lambda: cj.NGram(data=3.5), "data must be"),
+        (lambda: cj.NGram(data=[[["a", "b"], ["c"]]] * 9), "one of its documents holds others"),
+        (lambda: cj.NGram(data=["a", "<other>", "b"] * 20, vocab_size=2), "the token '<other>'"),
+        (lambda: cj.NGram(data=[["a", "<end>"], ["b"]] * 20), "must not have the token '<end>'"),
     ],
 )
 def test_bad_input(make, message):

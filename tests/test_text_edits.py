@@ -11,7 +11,7 @@ from scipy import special, stats
 from statistics_helpers import assert_mean
 
 import collapse_jax as cj
-from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.corpora.documents import Documents, Masked
 from collapse_jax.language.model import editing
 from collapse_jax.language.model.training import Optimizer
 from collapse_jax.language.weights import pretrained
@@ -115,9 +115,9 @@ def test_a_decoder_edits_as_its_scores_say(monkeypatch):
     there = np.take_along_axis(p, tokens[..., None], axis=-1)[..., 0]
     threshold = float(np.median(there))
 
-    def edit(how):
+    def edit(how, rows=documents):
         return editing.edit_documents(
-            task.graphdef, params, documents, keys, how, bos_id=0, eos_id=0, possible=possible
+            task.graphdef, params, rows, keys, how, bos_id=0, eos_id=0, possible=possible
         )
 
     new = edit(TokenEdit(1.0, threshold, 1e-3, None))  # nearly the likeliest token
@@ -127,6 +127,9 @@ def test_a_decoder_edits_as_its_scores_say(monkeypatch):
     expected = np.where(inside & (there > threshold), p.argmax(axis=-1), tokens)
     assert np.any(expected != tokens)
     np.testing.assert_array_equal(new.tokens, expected)
+    learned = rng.random(tokens.shape) < 0.5  # prompts and structure stay as they are
+    some = edit(TokenEdit(1.0, threshold, 1e-3, None), Masked(*documents, jnp.asarray(learned)))
+    np.testing.assert_array_equal(some.tokens, np.where(learned, expected, tokens))
     whole = edit(TokenEdit(1.0, 0.0, 1.0, 5))
     least = np.sort(p, axis=-1)[..., -5]
     chosen = np.take_along_axis(p, np.asarray(whole.tokens)[..., None], axis=-1)[..., 0]

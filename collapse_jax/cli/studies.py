@@ -91,7 +91,7 @@ def _foretell(study: "Study", folder: Path) -> None:
         print(f"{output.kind}: {folder / output.file}")
 
 
-def shown_bytes(number: float) -> str:
+def shown_bytes(number: float | int) -> str:
     """A size for people.
 
     Example:
@@ -105,7 +105,7 @@ def shown_bytes(number: float) -> str:
     return f"{number:.1f} TB"
 
 
-def shown_seconds(seconds: float) -> str:
+def shown_seconds(seconds: float | int) -> str:
     """A time for people.
 
     Example:

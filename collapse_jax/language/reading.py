@@ -42,17 +42,19 @@ class Reading(NamedTuple):
         Raises:
             ValueError: if they cannot.
         """
-        if (self.template is not None or self.places) and not corpus.is_chat:
-            name = "generate_from='prompts'" if self.generate_from == "prompts" else "loss_on"
-            raise ValueError(
-                f"{name if self.template is None else 'template'} is for chats, and the documents "
-                "are none; a corpus of prompt and response, or of messages, has chats"
-            )
         if self.template is not None and not isinstance(corpus, AbstractText):
             raise ValueError("template must not be given with a grammar, which has its own format")
         if self.loss_on == "responses" and isinstance(corpus, Grammar):
             raise ValueError(
                 "loss_on must be 'all' for a grammar, of whose whole documents the law is known"
+            )
+        if (self.template is not None or self.places) and not corpus.is_chat:
+            name = "generate_from='prompts'"
+            if self.loss_on == "responses":
+                name = "loss_on='responses'"
+            raise ValueError(
+                f"{name if self.template is None else 'template'} is for chats, and the documents "
+                "are none; a corpus of prompt and response, or of messages, has chats"
             )
         if (self.template is not None or self.places) and self.generate_from != "prompts":
             raise ValueError(

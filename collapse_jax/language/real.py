@@ -83,8 +83,7 @@ def real_documents(
     skipped = corpus.skipped if isinstance(corpus, AbstractText) else 0
     found = survey(train_texts, test_texts, skipped, train.longer + test.longer)
     found = found._replace(special=train.special + test.special)
-    if how.longer == "drop":
-        check_dropped(found, how.most_dropped, context)
+    check_dropped(found, how.most_dropped, context, longer=how.longer == "drop")
     if how.template is None:
         check_accepted(Encoded(train.tokens, train.lengths, 0), corpus, tokenizer)
     available = len(train.lengths)
@@ -98,7 +97,7 @@ def real_documents(
             raise ValueError(
                 f"{name} must not exceed the {len(rows.lengths):,} documents that fit into the "
                 f"context of {context:,} tokens, got {wanted:,} ({rows.longer:,} longer ones "
-                "were dropped)"
+                f"were dropped, and {rows.special:,} with the text of a special token)"
             )
     return RealDocuments(
         n_samples,

@@ -9,6 +9,7 @@ import numpy as np
 from collapse_jax.basics.files import make_folder, write_atomically
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
+from collapse_jax.language.tokenizers.files import FileTokenizer
 
 
 class SampleWriter:
@@ -24,10 +25,15 @@ class SampleWriter:
             wrote; of tokenizers from files.
 
     Raises:
-        ValueError: where `folder` is a file.
+        ValueError: where `folder` is a file, or the tokenizer has no special tokens to write.
     """
 
     def __init__(self, folder: str | Path, tokenizer: AbstractTokenizer, *, special: bool = False):
+        if special and not isinstance(tokenizer, FileTokenizer):
+            raise ValueError(
+                f"special must be False with a {type(tokenizer).__name__}, whose special tokens "
+                "have no text"
+            )
         self.folder, self.tokenizer = make_folder("samples", folder), tokenizer
         self.how = {"special": True} if special else {}
 

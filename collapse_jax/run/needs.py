@@ -20,6 +20,7 @@ from collapse_jax.tasks.parts.comparison import Features
 
 _LARGE = 2**14  # without a number above it there is no array that is too large
 _LAPACK = {getattr(linalg, name).name for name in dir(linalg) if name.endswith("_p")}
+_LOOKED_THROUGH: dict[Any, bool] = {}
 _FREE = {"broadcast_in_dim", "iota"}  # never made, but where they are used
 
 
@@ -90,9 +91,23 @@ def calls_lapack(
     first: Columns,
     features: Features | None = None,
 ) -> bool:
-    """Whether a generation factorises matrices by `jax.numpy.linalg` or `jax.scipy.linalg`."""
-    traced = _traced(task, form, names, first, features)
-    return any(equation.primitive.name in _LAPACK for equation in _equations(traced))
+    """Whether a generation factorises matrices by `jax.numpy.linalg` or `jax.scipy.linalg`.
+
+    It is looked through once for all tasks of one structure, whatever their numbers.
+    """
+    leaves, structure = jax.tree.flatten(task)
+    shapes = tuple((np.shape(leaf), str(getattr(leaf, "dtype", ""))) for leaf in leaves)
+    key = structure, shapes, form, tuple(names), features
+    try:
+        known = _LOOKED_THROUGH.get(key)
+    except (TypeError, ValueError):  # a part of it, of the user's own, cannot be compared
+        key, known = None, None
+    if known is None:
+        traced = _traced(task, form, names, first, features)
+        known = any(equation.primitive.name in _LAPACK for equation in _equations(traced))
+        if key is not None:
+            _LOOKED_THROUGH[key] = known
+    return known
 
 
 def _traced(

@@ -23,6 +23,7 @@ from collapse_jax.language.model.sampling import Sampling, draw_index, joined, s
 from collapse_jax.language.model.training import Optimizer
 from collapse_jax.language.prompts import in_turn
 from collapse_jax.language.reading import Reading, read_rows
+from collapse_jax.language.samples import SampleWriter
 from collapse_jax.language.weights import huggingface
 from collapse_jax.loop.batches import first_rows
 from collapse_jax.numerics.draws import to_uniform, words
@@ -434,9 +435,11 @@ def test_refused(options, message, monkeypatch):
 
 
 def test_what_is_for_chats_is_refused_elsewhere():
-    for options in ({"loss_on": "responses"}, {"generate_from": "prompts"}):
-        with pytest.raises(ValueError, match="is for chats, and the documents are none"):
-            cj.LanguageModel(texts_file(), **options)
+    for name, value in {"loss_on": "responses", "generate_from": "prompts"}.items():
+        with pytest.raises(ValueError, match=f"{name}='{value}' is for chats, and the documents"):
+            cj.LanguageModel(texts_file(), **{name: value})
+    with pytest.raises(ValueError, match="special must be False with a ByteTokenizer"):
+        SampleWriter("samples", cj.corpus.ByteTokenizer(), special=True)
     with pytest.raises(ValueError, match="loss_on must be 'all' for a grammar"):
         cj.LanguageModel(GRAMMAR, loss_on="responses")
     rows = [{"q": "a", "a": "b"}] * 19

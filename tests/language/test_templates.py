@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 import collapse_jax as cj
 from collapse_jax.language.corpora.chat import Message
+from collapse_jax.language.corpora.surveys import check_dropped, survey
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.reading import Reading, read_rows
 from collapse_jax.language.samples import SampleWriter
@@ -220,6 +221,13 @@ def test_chats_with_the_text_of_a_special_token_are_left_out():
     ]
     _, rows = rows_of("chatml", chats)
     assert (len(rows.tokens), rows.special) == (1, 2)
+    found = survey(["a"] * 6, ["b"], 0, 1)._replace(special=2)
+    check_dropped(found, 0.5, 64)
+    check_dropped(found, 0.3, 64, longer=False)
+    with pytest.raises(ValueError, match=r"at least 0.429, .*1 are longer .* and 2 have the text"):
+        check_dropped(found, 0.4, 64)
+    with pytest.raises(ValueError, match=r"at least 0.286, got 0.2: of 7 documents 2 have the"):
+        check_dropped(found, 0.2, 64, longer=False)
 
 
 @pytest.mark.parametrize("inside", ["file", "text", "list"])

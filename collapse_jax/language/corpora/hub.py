@@ -59,6 +59,11 @@ class Hub(AbstractText):
         documents = self._load(split)
         if test_split is None:
             self._split(documents)
+        elif (test_fraction, split_seed) != (0.1, 0):
+            raise ValueError(
+                "test_fraction and split_seed cannot be given together with test_split, which says "
+                "what the test documents are"
+            )
         else:
             skipped = self.skipped
             self._keep(documents, self._load(test_split))

@@ -51,19 +51,34 @@ def survey(train: Sequence[str], test: Sequence[str], skipped: int, longer: int)
     )
 
 
-def check_dropped(found: Survey, most: float, context: int) -> None:
+def check_dropped(found: Survey, most: float, context: int, *, longer: bool = True) -> None:
     """Refuse a corpus of which too much would be dropped.
+
+    Args:
+        found: its numbers.
+        most: the largest share.
+        context: tokens of a document.
+        longer: whether those that are longer are dropped.
 
     Raises:
         ValueError: if it is.
     """
-    if found.longer > most * found.documents:
-        raise ValueError(
-            f"most_dropped must be at least {found.longer / found.documents:.3g}, got {most:g}: "
-            f"{found.longer:,} of {found.documents:,} documents are longer than context={context:,}"
-            " tokens and would be dropped; a larger context keeps them, and so does "
-            "longer='truncate' or longer='split'"
+    n_longer = found.longer if longer else 0
+    dropped = n_longer + found.special
+    if dropped <= most * found.documents:
+        return
+    reasons = []
+    if n_longer:
+        reasons.append(
+            f"{n_longer:,} are longer than context={context:,} tokens (a larger context keeps "
+            "them, and so does longer='truncate' or longer='split')"
         )
+    if found.special:
+        reasons.append(f"{found.special:,} have the text of a special token")
+    raise ValueError(
+        f"most_dropped must be at least {dropped / found.documents:.3g}, got {most:g}: of "
+        f"{found.documents:,} documents {' and '.join(reasons)}, which would be dropped"
+    )
 
 
 def check_accepted(rows: Encoded, corpus: AbstractCorpus, tokenizer: AbstractTokenizer) -> None:

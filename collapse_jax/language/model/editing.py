@@ -8,7 +8,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Key
 
-from collapse_jax.language.corpora.documents import AnyDocuments
+from collapse_jax.language.corpora.documents import AnyDocuments, Masked
 from collapse_jax.language.model.decoder import Decoder, Params
 from collapse_jax.numerics.draws import words
 from collapse_jax.numerics.edits import TokenEdit, redrawn
@@ -29,7 +29,8 @@ def edit_documents(
 ) -> AnyDocuments:
     """The documents with some tokens drawn anew, each from its law after the old ones. Pure.
 
-    Documents stay as long as they are: an EOS is not drawn anew, and none is drawn.
+    Documents stay as long as they are: an EOS is not drawn anew, and none is drawn. Nor is what is
+    not learned, such as prompts.
 
     Args:
         graphdef: a `Decoder`, split.
@@ -55,20 +56,24 @@ def edit_documents(
     allowed = jnp.arange(vocab) != eos_id
     allowed = allowed if possible is None else allowed & possible
 
-    def edited(rows: tuple[Array, Array, Array]) -> Array:
-        old, drawn, chance = rows
+    kept = tokens == eos_id
+    if isinstance(documents, Masked):
+        kept = kept | ~documents.learned
+
+    def edited(rows: tuple[Array, Array, Array, Array]) -> Array:
+        old, drawn, chance, kept = rows
         inputs = jnp.pad(old[:, :-1], [(0, 0), (1, 0)], constant_values=bos_id)
         scores = model.logits(model.hidden(inputs))
         scores = scores if possible is None else jnp.where(possible, scores, -jnp.inf)
         flat = scores.reshape(-1, vocab), old.reshape(-1), chance.reshape(-1)
         words = jnp.moveaxis(drawn, 1, 0).reshape(2, -1)
         new = redrawn(*flat, words, how, allowed).reshape(old.shape)
-        return jnp.where(old == eos_id, old, new)
+        return jnp.where(kept, old, new)
 
     def parts(x: Array) -> Array:
         x = jnp.pad(x, [(0, -n % width)] + [(0, 0)] * (x.ndim - 1))
         return x.reshape(-1, width, *x.shape[1:])
 
-    new = lax.map(edited, jax.tree.map(parts, (tokens, drawn, chance)))
+    new = lax.map(edited, jax.tree.map(parts, (tokens, drawn, chance, kept)))
     new = new.reshape(-1, time)[:n]
     return documents._replace(tokens=jnp.where(inside, new, documents.tokens))

@@ -168,8 +168,8 @@ def prepare(
     sizes = {name: column for name, column in known.items() if name in names}
     wanted = dict.fromkeys((*names, *_checked_metrics(task, plan)))
     computed = tuple(name for name in wanted if name not in sizes)
-    mesh = safe_mesh(mesh, task, form, computed, numbers.of(1), features)
     scratch = compiled.scratch_bytes(task, form, names, features)
+    mesh = safe_mesh(mesh, task, form, computed, numbers.of(1), features)
     mask_bytes = 0 if mask is None else form.slots * min(chunk, n_generations)
     width = width_of(
         *(task, form, numbers.of(1), mesh, max(len(own), 1), limit),

@@ -39,6 +39,8 @@ def read_text(data: Any, vocab_size: int | None) -> TokenText:
     """
     tokens = _tokens(data)
     names, tokens, counts = np.unique(tokens, return_inverse=True, return_counts=True)
+    if vocab_size is not None and OTHER in names:
+        raise ValueError(f"data must not have the token {OTHER!r}, which stands for those left out")
     if len(names) < 2:
         raise ValueError(f"data must have two or more different tokens, got {len(names)}")
     vocabulary = tuple(map(str, names.tolist()))
@@ -57,7 +59,7 @@ def _tokens(data: Any) -> np.ndarray:
     if not np.iterable(data):
         raise TypeError(f"data must be tokens in their order, or documents, got {data!r}")
     if not isinstance(data, np.ndarray) and any(_is_document(part) for part in data):
-        documents = [[*map(str, _tokens(part).tolist()), END] for part in data]
+        documents = [[*_document(part), END] for part in data]
         return np.asarray([token for document in documents for token in document])
     tokens = np.asarray(data)
     if tokens.ndim != 1 or tokens.dtype.kind not in "biufUO":
@@ -76,8 +78,18 @@ def _tokens(data: Any) -> np.ndarray:
     return tokens.astype(str) if tokens.dtype.kind == "O" else tokens
 
 
+def _document(part: Any) -> list[str]:
+    """The tokens of a document."""
+    if not isinstance(part, str) and np.iterable(part) and any(map(_is_document, part)):
+        raise ValueError("data must be tokens or documents, and one of its documents holds others")
+    tokens = list(map(str, _tokens(part).tolist()))
+    if END in tokens:
+        raise ValueError(f"data must not have the token {END!r}, which is put after documents")
+    return tokens
+
+
 def _is_document(part: Any) -> bool:
-    return isinstance(part, list | tuple | np.ndarray) and np.ndim(part) > 0
+    return isinstance(part, list | tuple) or (isinstance(part, np.ndarray) and part.ndim > 0)
 
 
 def cut(tokens: np.ndarray, length: int) -> np.ndarray:
