@@ -1,11 +1,17 @@
 """Files that somebody else wrote run no code of theirs, whatever they name."""
 
 import json
+import os
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 import collapse_jax as cj
+from collapse_jax.records.run_files import read_run
+
+CHECKPOINT = Path(__file__).parent / "language" / "checkpoints" / "gpt2"
 
 CODE = """
 open("ran", "w").close()
@@ -90,3 +96,40 @@ def test_yaml_bombs_are_small(command, tmp_path):
         lines.append(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]")
     (tmp_path / "sweep.yaml").write_text("\n".join(lines) + SWEEP % "*a8")
     assert command("sweep sweep.yaml")[0] == 2
+
+
+READERS = {
+    "a.txt": cj.corpus.Text,
+    "a.jsonl": lambda path: cj.corpus.Text(path, text="text"),
+    "a.csv": cj.tasks.read_table,
+    "a.parquet": cj.tasks.read_table,
+    "a.nc": read_run,
+    "a.yaml": lambda path: cj.run_study(path, "out"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_never_ends_is_not_read(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match="is a pipe or a device"):
+        READERS[name](str(tmp_path / name))
+
+
+INDICES = {
+    '{"weight_map": {"a": 3}}': "weight_map of .* must name a file for each tensor",
+    '{"weight_map": ["a"]}': "weight_map of .* must name a file for each tensor",
+    '{"weight_map": {"a": ["b"]}}': "weight_map of .* must name a file for each tensor",
+    "{}": "weight_map of .* must name a file for each tensor",
+    '{"weight_map": {"a": "../other/model.safetensors"}}': "must be in ",
+    "[" * 100_000: "must be JSON",
+}
+
+
+@pytest.mark.parametrize("index", INDICES, ids=range(len(INDICES)))
+def test_indices_of_shards_name_files_of_their_folder(index, tmp_path):
+    for name in ("model", "other"):
+        shutil.copytree(CHECKPOINT, tmp_path / name)
+    (tmp_path / "model" / "model.safetensors").unlink()
+    (tmp_path / "model" / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ValueError, match=INDICES[index]):
+        cj.LanguageModel(checkpoint=tmp_path / "model")

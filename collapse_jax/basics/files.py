@@ -50,8 +50,9 @@ def readable(name: str, path: str | Path) -> Iterator[None]:
         path: the file.
 
     Raises:
-        ValueError: for whatever is raised within.
+        ValueError: for whatever is raised within, and for a pipe or a device.
     """
+    check_regular(name, path)
     try:
         yield
     except FileNotFoundError:
@@ -61,6 +62,20 @@ def readable(name: str, path: str | Path) -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{name} must be a readable file; {path} is not: {reason}") from None
+
+
+def check_regular(name: str, path: str | Path) -> None:
+    """Check that what is to be read ends: that it is no pipe and no device, if it is there.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    found = Path(path)
+    if found.exists() and not found.is_file() and not found.is_dir():
+        raise ValueError(
+            f"{name} must be a file, and {path} is a pipe or a device; write what comes of it to a "
+            "file"
+        )
 
 
 def make_folder(name: str, path: str | Path) -> Path:

@@ -102,6 +102,9 @@ def _read_config(path: str) -> dict[str, Any]:
     """
     import yaml
 
+    from collapse_jax.basics.files import check_regular
+
+    check_regular("file", path)
     try:
         with open(path, encoding="utf-8") as file:
             config = read_yaml(file.read())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.files import check_regular
 from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.cli.options.values import check_value
 from collapse_jax.cli.options.yaml_files import Place, lines_of, read_yaml
@@ -56,6 +57,7 @@ def read_study(source: str | Path | Mapping[str, Any], trust: bool = False) -> S
 def _read_file(path: str) -> tuple[Any, dict[Place, int]]:
     import yaml
 
+    check_regular("file", path)
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(_LARGEST + 1)

@@ -32,7 +32,7 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
     if (folder / WHOLE).is_file():
         names = {WHOLE}
     elif (folder / INDEX).is_file():
-        names = set(read_json(folder / INDEX).get("weight_map", {}).values())
+        names = _shards(read_json(folder / INDEX).get("weight_map"))
     elif pickles := [name for name in _PICKLES if (folder / name).is_file()]:
         raise ValueError(
             f"weights must be safetensors, and {folder} has {pickles[0]}, a pickle, which may run "
@@ -42,7 +42,7 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
         raise ValueError(f"{folder} must have {WHOLE} or {INDEX}, and has neither")
     stored = {}
     for name in sorted(names):
-        if not (folder / name).is_file():
+        if Path(name).name != name or not (folder / name).is_file():
             raise ValueError(f"{name} of {INDEX} must be in {folder}, and is missing")
         try:
             with safe_open(folder / name, framework="np") as handle:
@@ -90,6 +90,16 @@ def differ(stored: Mapping[str, Stored], first: str, second: str) -> bool:
             not np.array_equal(*(part[row : min(row + _ROWS, one.shape[0])] for part in parts))
             for row in range(0, one.shape[0], _ROWS)
         )
+
+
+def _shards(weight_map: Any) -> set[str]:
+    """The files of an index. Raises `ValueError` for one that names anything else."""
+    files = list(weight_map.values()) if isinstance(weight_map, dict) else None
+    if not files or not all(isinstance(name, str) for name in files):
+        raise ValueError(
+            f"weight_map of {INDEX} must name a file for each tensor, got {weight_map!r:.80}"
+        )
+    return set(files)
 
 
 def read_json(path: Path) -> dict[str, Any]:

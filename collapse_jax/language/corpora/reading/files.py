@@ -5,6 +5,7 @@ import gzip
 from pathlib import Path
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.files import check_regular
 
 _PACKED = ("", ".gz", ".zst")
 SUFFIXES = (
@@ -24,7 +25,7 @@ def find(path: Path) -> list[Path]:
         path: a file, a folder, or a pattern with `*`, `?` or `[...]`; `**` are any folders.
 
     Raises:
-        ValueError: where there is none.
+        ValueError: where there is none, and for a pipe or a device.
     """
     if path.is_dir():
         inside = (p for p in path.rglob("*") if suffix(p) in SUFFIXES)
@@ -34,6 +35,7 @@ def find(path: Path) -> list[Path]:
         found = [Path(p) for p in glob.glob(str(path), recursive=True)]
         where = f"of the pattern {path}"
     else:
+        check_regular("corpus", path)
         return [path]
     found = sorted(p for p in found if p.is_file())
     if not found:
