@@ -232,7 +232,7 @@ BAD = [
     ("blank.txt", {}, "must have a document, and none of the 4 records of blank.txt"),
     ("empty.txt", {}, "must have a document"),
     ("empty.jsonl", {}, "must have a document, and none of the 0 records"),
-    ("few.txt", {}, "must leave at least 2 training and 2 test"),
+    ("few.txt", {}, "corpus must leave at least 2 training and 2 test"),
     ("notes.docx", {}, "suffix of the corpus must be one of .*'.jsonl.gz', .* got '.docx'"),
     ("notes.gz", {}, "suffix of the corpus must be one of .* got '.gz'"),
     ("c.jsn", {}, "suffix of the corpus .* got '.jsn'; did you mean '.json'"),

@@ -150,7 +150,7 @@ class AbstractText(AbstractCorpus):
 
     def _split(self, documents: list[Any]) -> None:
         order = np.arange(len(documents))
-        halves = tables.split(order, self.test_fraction, self.split_seed)
+        halves = tables.split(order, self.test_fraction, self.split_seed, name="corpus")
         self._keep(*([documents[i] for i in half] for half in (halves.train, halves.test)))
 
     def _keep(self, train: list[Any], test: list[Any]) -> None:

@@ -25,13 +25,14 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
-def split(rows: np.ndarray, test_fraction: float, split_seed: int) -> Split:
+def split(rows: np.ndarray, test_fraction: float, split_seed: int, name: str = "data") -> Split:
     """Split rows at random into training and test rows.
 
     Args:
         rows: the table. `[rows, ...]`
         test_fraction: share of test rows, above 0 and below 1; rounded up to whole rows.
         split_seed: seed of the split, a whole number of zero or more.
+        name: of the argument that the rows came in.
 
     Raises:
         ValueError: when a side would have fewer than two rows.
@@ -43,7 +44,7 @@ def split(rows: np.ndarray, test_fraction: float, split_seed: int) -> Split:
     n_test = int(np.ceil(fraction * len(rows)))
     if n_test < 2 or len(rows) - n_test < 2:
         raise ValueError(
-            f"data must leave at least 2 training and 2 test rows; {len(rows)} rows with "
+            f"{name} must leave at least 2 training and 2 test rows; {len(rows)} rows with "
             f"test_fraction={fraction:g} give {len(rows) - n_test} and {n_test}"
         )
     order = np.random.default_rng(seed).permutation(len(rows))
