@@ -14,7 +14,10 @@ ROOT = Path(__file__).parent.parent
 DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 WITHOUT_CODE = tuple(
     f"docs/{name}.md"
-    for name in ("benchmark", "diagnose", "gallery", "hosts", "papers", "reference", "scaling")
+    for name in (
+        *("benchmark", "diagnose", "gallery", "hosts", "papers", "promises", "reference"),
+        *("report", "scaling"),
+    )
 )
 
 
