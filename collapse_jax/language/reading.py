@@ -165,8 +165,9 @@ def _of_chats(
     if how.template is None:
         marked = [_published(chat) for chat in chats]
         located = tokenizer.locate_all([text for text, _ in marked])
+    elif not isinstance(tokenizer, FileTokenizer):
+        raise TypeError(f"tokenizer must be one from files with a template, got {tokenizer!r}")
     else:
-        assert isinstance(tokenizer, FileTokenizer)
         special = tokenizer.special
         kept = [c for c in chats if not any(s in m.content for m in c for s in special)]
         marked = how.template.write(kept)

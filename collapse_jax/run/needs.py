@@ -21,6 +21,7 @@ from collapse_jax.tasks.parts.comparison import Features
 _LARGE = 2**14  # without a number above it there is no array that is too large
 _LAPACK = {getattr(linalg, name).name for name in dir(linalg) if name.endswith("_p")}
 _LOOKED_THROUGH: dict[Any, bool] = {}
+_MOST_KNOWN = 256
 _FREE = {"broadcast_in_dim", "iota"}  # never made, but where they are used
 
 
@@ -106,6 +107,8 @@ def calls_lapack(
         traced = _traced(task, form, names, first, features)
         known = any(equation.primitive.name in _LAPACK for equation in _equations(traced))
         if key is not None:
+            if len(_LOOKED_THROUGH) >= _MOST_KNOWN:  # it holds on to functions of the user's
+                _LOOKED_THROUGH.clear()
             _LOOKED_THROUGH[key] = known
     return known
 
