@@ -23,6 +23,7 @@ _CLASSES = {
     "flow": "Flow",
     "diffusion": "Diffusion",
     "autoencoder": "Autoencoder",
+    "group-classifier": "GroupClassifier",
 }
 TASKS = (*_CLASSES, "lm")
 OWN = "MODULE:CLASS"
