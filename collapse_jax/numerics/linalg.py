@@ -6,7 +6,9 @@ into matrix products.
 """
 
 from collections.abc import Callable
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
@@ -42,12 +44,12 @@ def cholesky(
     return _cholesky(a, jnp.maximum(_DEAD * jnp.diag(a), floor), with_inverse=False)[0]
 
 
+@partial(jax.jit, static_argnames="with_inverse")
 def _cholesky(a, floor, with_inverse):
     """Factor and, where a caller further up needs it, its inverse."""
     d = a.shape[0]
     if d <= _BASE:
-        factor = _cholesky_columns(a, floor)
-        return factor, triangular_inverse(factor) if with_inverse else None
+        return _cholesky_columns(a, floor, with_inverse)
     m = _half(d)
     top, top_inverse = _cholesky(a[:m, :m], floor[:m], with_inverse=True)
     below = a[m:, :m] @ top_inverse.T
@@ -60,31 +62,38 @@ def _cholesky(a, floor, with_inverse):
     )
 
 
-def _cholesky_columns(a, floor):
+def _cholesky_columns(a, floor, with_inverse):
     rows = jnp.arange(a.shape[0])
 
-    def column(j, factor):
+    def column(j, state):
+        factor, inverse = state
         c = a[:, j] - factor @ factor[j]
         positive = c[j] > floor[j]
         scale = jnp.where(positive, lax.rsqrt(jnp.where(positive, c[j], 1.0)), 0.0)
-        return factor.at[:, j].set(jnp.where(rows >= j, c * scale, 0.0))
+        factor = factor.at[:, j].set(jnp.where(rows >= j, c * scale, 0.0))
+        return factor, inverse if inverse is None else _with_row(inverse, factor, j)
 
-    return lax.fori_loop(0, a.shape[0], column, jnp.zeros_like(a))
+    empty = jnp.zeros_like(a)
+    return lax.fori_loop(0, a.shape[0], column, (empty, empty if with_inverse else None))
 
 
+def _with_row(inverse, lower, j):
+    """The inverse of a lower triangular matrix with its row `j`, where it has those before."""
+    columns = jnp.arange(len(lower))
+    pivot = lower[j, j]
+    reciprocal = jnp.where(pivot == 0.0, 0.0, 1.0 / jnp.where(pivot == 0.0, 1.0, pivot))
+    earlier = jnp.where(columns < j, lower[j], 0.0) @ inverse
+    return inverse.at[j].set(((columns == j) - earlier) * reciprocal)
+
+
+@jax.jit
 def triangular_inverse(lower: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """Inverse of a lower triangular matrix; a zero on the diagonal gives a row of zeros."""
     d = lower.shape[0]
     if d <= _BASE:
-        columns = jnp.arange(d)
-
-        def row(j, inverse):
-            pivot = lower[j, j]
-            reciprocal = jnp.where(pivot == 0.0, 0.0, 1.0 / jnp.where(pivot == 0.0, 1.0, pivot))
-            earlier = jnp.where(columns < j, lower[j], 0.0) @ inverse
-            return inverse.at[j].set(((columns == j) - earlier) * reciprocal)
-
-        return lax.fori_loop(0, d, row, jnp.zeros_like(lower))
+        return lax.fori_loop(
+            0, d, lambda j, inverse: _with_row(inverse, lower, j), jnp.zeros_like(lower)
+        )
     m = _half(d)
     top, corner = triangular_inverse(lower[:m, :m]), triangular_inverse(lower[m:, m:])
     return _stack_lower(top, -corner @ (lower[m:, :m] @ top), corner)
@@ -105,6 +114,7 @@ def _reflector(
     return v / jnp.maximum(jnp.linalg.norm(v), 0.5), length * greatest  # 0 for a tail of zeros
 
 
+@partial(jax.jit, static_argnames="rank")
 def qr_lower(
     rows: Float[Array, "n d"],
     rank: int | None = None,
@@ -178,9 +188,11 @@ def orthonormal(
     few = rank is not None and not isinstance(rank, int)  # they may be
     rank = n if rank is None else rank
     rows = jnp.where(jnp.arange(d) < rank, rows, 0.0)
-    for lower in (qr_lower if few else gram_lower, gram_lower):  # again, for rounding errors
-        rows = rows @ triangular_inverse(lower(rows)).T
-    return rows
+
+    def turned(_, rows):
+        return rows @ triangular_inverse((qr_lower if few else gram_lower)(rows)).T
+
+    return lax.fori_loop(0, 2, turned, rows)  # again, for rounding errors
 
 
 def singular_values(a: Float[Array, "d d"]) -> Float[Array, " d"]:
