@@ -106,6 +106,12 @@ FAULTS = [
         "test_curation.py",
     ),
     Fault(
+        "loop/batches.py",
+        "real, now.generation)",
+        "real, now.generation + 1)",
+        "test_drifting_rewards.py",
+    ),
+    Fault(
         "tasks/gaussian.py",
         "jnp.sqrt(weight * (1.0 - weight)) * gap[None, :]",
         "0.0 * gap[None, :]",

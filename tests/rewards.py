@@ -28,3 +28,8 @@ def endless(outcome):
 def pair(outcome):
     """Two rewards in place of one."""
     return jnp.stack([VALUES[outcome], VALUES[outcome]])
+
+
+def turning(outcome, *, generation):
+    """A reward for the second of two outcomes, which falls from generation to generation."""
+    return (1.2 - 0.6 * generation) * outcome

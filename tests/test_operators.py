@@ -17,7 +17,7 @@ from collapse_jax.theory import curation as theory
 
 P = np.array([0.4, 0.3, 0.2, 0.1])
 TASK = cj.Categorical(probabilities=P, n_samples=10)
-JUDGE = Judge(TASK, None, lambda rows: rows, lambda: (jnp.arange(4), None))
+JUDGE = Judge(TASK, None, lambda rows: rows, lambda: (jnp.arange(4), None), 1)
 N = 7
 
 
@@ -136,7 +136,11 @@ def test_the_nearest_rows_are_found(size):
     real, new = rng.normal(size=(size, 3)), rng.normal(size=(30, 3))
     valid = np.arange(size) < size - 2
     judge = Judge(
-        cj.KernelDensity(), None, lambda rows: rows, lambda: (jnp.float32(real), jnp.array(valid))
+        cj.KernelDensity(),
+        None,
+        lambda rows: rows,
+        lambda: (jnp.float32(real), jnp.array(valid)),
+        1,
     )
     distance = np.linalg.norm(new[:, None] - real[valid], axis=2).min(axis=1)
     np.testing.assert_allclose(judge.distance(jnp.float32(new)), distance, rtol=1e-5)

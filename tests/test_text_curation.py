@@ -109,6 +109,18 @@ def test_the_best_of_k_texts_follow_the_exact_law(k):
     np.testing.assert_allclose(ds.acceptance_rate.values[:, 1], 1 / k, rtol=1e-6)
 
 
+def turning(word, *, generation):
+    return (1.2 - 0.8 * generation) * len(word)
+
+
+def test_rewards_of_texts_drift():
+    ds, shares = run(cj.BestOf(turning, 3))
+    rewards = np.array([turning(word, generation=2) for word in WORDS])
+    law = np.array([theory.best_of(p, rewards, 3) for p in candidates(shares[0])])
+    assert_mean(shares[1] - law, np.zeros(4))
+    assert_mean(ds.mean_reward.values[:, 1] - law @ rewards, 0.0)
+
+
 def test_each_candidate_is_looked_at_once():
     """A rule takes what a plain loop takes of the words that a run without one has in a row."""
     made = []

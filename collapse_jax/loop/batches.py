@@ -142,7 +142,7 @@ def _curated(maker: Maker, pool: Any, key: Key[Array, ""]) -> tuple[Batch, Metri
     place, real = lambda rows: rows, partial(_first_real, task, form, world, key, now)
     if form.moving:
         place = partial(task.coordinates.place, pool.frame)  # pyright: ignore
-    judge = Judge(task, world, place, real)
+    judge = Judge(task, world, place, real, now.generation)
 
     def draw(key: Key[Array, ""], n: int) -> Candidates:
         return Candidates.of_model(maker.rows(key, jax.random.fold_in(key, _CHOICE), n))

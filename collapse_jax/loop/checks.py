@@ -52,7 +52,7 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
             f"{plan.synthetic_rows.max()} rows" + (" and real.every" if workflow.real.every else "")
         )
     if plan.curation:
-        check_curation(plan.curation, task)
+        check_curation(plan.curation, task, plan.n_generations)
     if plan.warm_start and not task.takes_start:
         raise ValueError(
             f"fit.warm_start must be False with a {name}, whose fit starts from nothing, got True"

@@ -249,8 +249,18 @@ def selection_theory(task: Any, workflow: Any, n_generations: int) -> Prediction
         return {}
     import jax
 
+    from collapse_jax.loop.curation.judge import drifts
+
     best = plan.curation[0]
-    rewards = jax.vmap(best.reward)(np.arange(task.n_outcomes, dtype=np.int32))
+    outcomes = np.arange(task.n_outcomes, dtype=np.int32)
+    if drifts(best.reward):
+
+        def of(t: Any) -> Any:
+            return jax.vmap(functools.partial(best.reward, generation=t))(outcomes)
+
+        rewards = jax.vmap(of)(np.arange(1, plan.n_generations + 1, dtype=np.int32))
+    else:
+        rewards = jax.vmap(best.reward)(outcomes)
     return predict_curated(
         plan,
         probabilities=np.asarray(task.probabilities),

@@ -1,7 +1,7 @@
 """Rows to choose from, and two ways to choose: the best of many, and one by one.
 
-Both are loops of a compiled program, or, where nothing is traced, loops in Python: then making
-candidates, and judging them, may leave the program.
+Both are loops of a compiled program, or on the host loops in Python: then making candidates, and
+judging them, may leave the program.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
-from collapse_jax.basics.checks import is_traced
 from collapse_jax.numerics.subsets import largest
 from collapse_jax.tasks.base import Rows
 
@@ -51,6 +50,8 @@ def best_of_many(
     keep: Float[Array, ""],
     key: Key[Array, ""],
     n: int,
+    *,
+    on_host: bool = False,
 ) -> Candidates:
     """The `n` rows of `n / keep` that have the highest scores, in the order in which they came.
 
@@ -60,8 +61,9 @@ def best_of_many(
         keep: which share of the candidates is taken, from above 0 to 1.
         key: the key of the draws.
         n: how many rows are wanted.
+        on_host: whether this is a loop in Python.
     """
-    if not is_traced(key):
+    if on_host:
         many = n - round(n * (1.0 - 1.0 / float(keep)))
         made = draw(jax.random.fold_in(key, 0), many)
         scores = np.asarray(score(made.rows), np.float32)
@@ -94,6 +96,8 @@ def first_accepted(
     key: Key[Array, ""],
     n: int,
     most: int = ROUNDS,
+    *,
+    on_host: bool = False,
 ) -> Candidates:
     """The first `n` rows that are accepted; not full where too few are.
 
@@ -103,8 +107,9 @@ def first_accepted(
         key: the key of the draws.
         n: how many rows are wanted.
         most: how many rows are looked at for each of them, before that is given up.
+        on_host: whether this is a loop in Python.
     """
-    if not is_traced(key):
+    if on_host:
         return _in_python(draw, accept, key, n, most)
 
     def goes_on(state: tuple[Array, Array, Candidates]) -> Array:

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -12,6 +13,7 @@ from jaxtyping import Array, Key
 
 from collapse_jax.basics.checks import is_traced
 from collapse_jax.loop.curation.candidates import ROUNDS
+from collapse_jax.loop.curation.judge import drifts
 from collapse_jax.loop.curation.operators import AbstractOperator
 from collapse_jax.machines.programs import traceable
 
@@ -33,8 +35,12 @@ def bytes_of_candidates(
     return width * many * each
 
 
-def check_curation(curation: tuple[AbstractOperator, ...], task: "AbstractTask") -> None:
+def check_curation(
+    curation: tuple[AbstractOperator, ...], task: "AbstractTask", n_generations: int
+) -> None:
     """Check that a task has what a curation needs, and what its functions say of real rows.
+
+    Functions that drift are asked for the first generation and for the last.
 
     Raises:
         ValueError: if labels are needed and there are none, or distances of rows that are no
@@ -57,19 +63,32 @@ def check_curation(curation: tuple[AbstractOperator, ...], task: "AbstractTask")
     if any(is_traced(leaf) for leaf in jax.tree.leaves(task)):
         return
     with jax.ensure_compile_time_eval():
-        _check_rows(curation, task)
+        _check_rows(curation, task, n_generations)
 
 
-def _check_rows(curation: tuple[AbstractOperator, ...], task: "AbstractTask") -> None:
+def _check_rows(
+    curation: tuple[AbstractOperator, ...], task: "AbstractTask", n_generations: int
+) -> None:
     name, shown = type(task).__name__, _real_rows(task)
     for operator in curation:
+        kind = type(operator).__name__
         if operator.needs_distances and not _are_points(shown):
             raise ValueError(
-                f"synthetic.curation must have no {type(operator).__name__}(...) with a {name}, "
-                f"whose rows are no points, got {operator!r}"
+                f"synthetic.curation must have no {kind}(...) with a {name}, whose rows are no "
+                f"points, got {operator!r}"
             )
         for field, function in operator.functions.items():
-            _check_function(task, f"{type(operator).__name__}.{field}", function, shown)
+            _check_in_time(task, f"{kind}.{field}", function, shown, n_generations)
+
+
+def _check_in_time(
+    task: "AbstractTask", name: str, function: Any, shown: Any, n_generations: int
+) -> None:
+    if not drifts(function):
+        return _check_function(task, name, function, shown)
+    for t in (1, n_generations):
+        at = f"{name} of generation {t}"
+        _check_function(task, at, partial(function, generation=t), shown)
 
 
 def _real_rows(task: "AbstractTask") -> Any:

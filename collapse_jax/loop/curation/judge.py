@@ -1,12 +1,14 @@
 """What rows are judged by: as the user knows them, by their labels, by the real rows."""
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from collapse_jax.loop.curation.candidates import ROUNDS
 from collapse_jax.numerics.kernels import squared_distances
@@ -24,11 +26,17 @@ class Judge(NamedTuple):
     """Rows in the coordinates of the chain, in those of the task."""
     real: Callable[[], tuple[Rows, Bool[Array, " m"] | None]]
     """The first real batch, in the coordinates of the task, and which rows of it count."""
+    generation: Int[Array, ""] | int
+    """That of the model whose rows these are."""
+    on_host: bool = False
+    """Whether rows are drawn and judged in Python, and not within a compiled program."""
     most: int = ROUNDS
     """How many rows are looked at for each that is accepted, before that is given up."""
 
     def of(self, function: Callable[..., Any], rows: Rows) -> Float[Array, " n"]:
         """A function of each row, as the user knows it; of a row and its label where it has one."""
+        if drifts(function):
+            function = partial(function, generation=self.generation)
         found = self.task.each(function, self.world, self.place(rows))
         return jnp.asarray(found, jnp.float32)
 
@@ -57,3 +65,19 @@ class Judge(NamedTuple):
         leaves = jax.tree.leaves(self.task.shown(self.world, rows))
         parts = [jnp.asarray(x, jnp.float32).reshape(len(x), -1) for x in leaves]
         return jnp.concatenate(parts, axis=1)
+
+
+def drifts(function: Callable[..., Any]) -> bool:
+    """Whether a function of a row is told of the generation too.
+
+    It is where it has an argument `generation`, by keyword only and without a default.
+
+    Example:
+        >>> drifts(lambda row, *, generation: generation * row), drifts(lambda row: row)
+        (True, False)
+    """
+    try:
+        found = inspect.signature(function).parameters.get("generation")
+    except (TypeError, ValueError):  # of a function without a signature, such as some of C
+        return False
+    return found is not None and found.kind is found.KEYWORD_ONLY and found.default is found.empty

@@ -99,7 +99,8 @@ class BestOf(AbstractOperator):
 
     Args:
         reward: a JAX function of one row, as the user knows it, that returns a number; of a row and
-            its label where rows have labels. Of language models a Python function of a text.
+            its label where rows have labels. Of language models a Python function of a text. One
+            with an argument `*, generation` drifts: it is told which model made the row.
         k: number of candidates, at least 1.
 
     Raises:
@@ -165,7 +166,7 @@ class Filter(AbstractOperator):
         return 1.0 / float(self.keep)  # pyright: ignore
 
     def curate(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Candidates:
-        return best_of_many(draw, lambda rows: self.value(judge, rows), _f32(self.keep), key, n)
+        return _best_of_many(self, draw, judge, key, n)
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return judge.of(self.score, rows)
@@ -196,7 +197,7 @@ class Threshold(AbstractOperator):
             scores = self.value(judge, rows)
             return scores >= _f32(self.least), jnp.all(jnp.isfinite(scores))
 
-        return first_accepted(draw, accept, key, n, judge.most)
+        return first_accepted(draw, accept, key, n, judge.most, on_host=judge.on_host)
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return judge.of(self.score, rows)
@@ -224,7 +225,7 @@ class Accept(AbstractOperator):
             said = self.value(judge, rows)
             return said > 0.5, jnp.all((said == 0.0) | (said == 1.0))
 
-        return first_accepted(draw, accept, key, n, judge.most)
+        return first_accepted(draw, accept, key, n, judge.most, on_host=judge.on_host)
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return judge.of(self.rule, rows)
@@ -252,7 +253,7 @@ class Nearest(AbstractOperator):
     needs_distances: ClassVar[bool] = True
 
     def curate(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Candidates:
-        return best_of_many(draw, lambda rows: self.value(judge, rows), _f32(self.keep), key, n)
+        return _best_of_many(self, draw, judge, key, n)
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return -judge.distance(rows)
@@ -286,10 +287,19 @@ class Verify(AbstractOperator):
             chance = jnp.where(judge.right(rows), _f32(self.right), _f32(self.wrong))
             return jax.random.uniform(key, (n,)) < chance, jnp.asarray(True)
 
-        return first_accepted(draw, accept, key, n, judge.most)
+        return first_accepted(draw, accept, key, n, judge.most, on_host=judge.on_host)
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return jnp.asarray(judge.right(rows), jnp.float32)
+
+
+def _best_of_many(
+    operator: "Filter | Nearest", draw: Draw, judge: Judge, key: Key[Array, ""], n: int
+) -> Candidates:
+    def score(rows: Rows) -> Float[Array, " n"]:
+        return operator.value(judge, rows)
+
+    return best_of_many(draw, score, _f32(operator.keep), key, n, on_host=judge.on_host)
 
 
 def _f32(number: Any) -> Float[Array, ""]:

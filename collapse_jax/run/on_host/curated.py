@@ -61,7 +61,11 @@ def _chosen(source: "_Candidates", chain: int, seed: int, n: int) -> tuple[Rows,
     chains, now, task = source.chains, source.now, source.chains.task
     key = chain_key(jnp.uint32(seed))
     world = make_world(task, chains.form, key)
-    judge = Judge(task, world, lambda rows: rows, _no_distance, source.acceptance.most)
+    judge = Judge(
+        *(task, world, lambda rows: rows, _no_distance, int(now.generation)),
+        on_host=True,
+        most=source.acceptance.most,
+    )
     operators = operators_of(chains, now)
     draw = partial(source.draw, chain)
     for operator in operators:

@@ -1,6 +1,8 @@
 """What is known of the metrics of curated, edited and extrapolated loops, per task and plan."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ def predict_curated(plan: Any, *, probabilities: Numbers, rewards: Numbers, k: i
     Args:
         plan: what `workflow.plan(n_generations, n_samples)` returns.
         probabilities: `[outcome]`, the truth.
-        rewards: `[outcome]`
+        rewards: `[outcome]`, or `[generation, outcome]` where they drift.
         k: number of candidates.
 
     Returns:
@@ -57,34 +59,39 @@ def predict_curated(plan: Any, *, probabilities: Numbers, rewards: Numbers, k: i
         >>> print(known["mean_reward"].values.round(3), known["mean_reward"].kind)
         [0.613 0.718 0.806] exact
     """
-    p, r = check_probabilities(probabilities), np.asarray(rewards, np.float64)
+    p = check_probabilities(probabilities)
+    r = selection.rewards_in_time(rewards, p, plan.n_generations)
     if plans.is_tempered(plan) or not plan.source.of_one_model or not plan.source.plain:
         return {}
     values = {
         "collision": lambda q: float(q @ q),
         "squared_error": lambda q: float((q - p) @ (q - p)),
         "entropy": _entropy,
-        "mean_reward": lambda q: float(selection.best_of(q, r, k) @ r),
     }
+
+    def reward(t: int, q: FloatArray) -> float:
+        return float(selection.best_of(q, r[t], k) @ r[t])
+
     if _entropy(p) > 0:
         values["entropy_ratio"] = lambda q: _entropy(q) / _entropy(p)
     sizes = plans.newest_sizes(plan)
     if len(p) == 2 and sizes is not None and np.all(sizes == sizes[0]) and sizes[0] <= _MOST_ROWS:
         values["n_extinct"] = lambda q: float(np.sum((q == 0) & (p > 0)))
         law = selection.best_of_two_outcomes(p, r, k, int(sizes[0]), plan.n_generations)
-        return {
-            name: Prediction(
-                selection.mean_over(law, lambda x, f=value: f(np.array([1 - x, x]))),
-                "exact",
-                _SOURCE,
-            )
-            for name, value in values.items()
-        }
-    laws = _laws(plan, p, r, k)
-    return {
-        name: Prediction(np.array([value(q) for q in laws]), "asymptotic", _SOURCE)
-        for name, value in values.items()
-    }
+
+        def mean(of: np.ndarray, value: Callable[[FloatArray], float]) -> FloatArray:
+            return selection.mean_over(of, lambda x: value(np.array([1 - x, x])))
+
+        means = {name: mean(law, value) for name, value in values.items()}
+        rewarded = [mean(law[t : t + 1], partial(reward, t))[0] for t in range(len(law))]
+        kind = "exact"
+    else:
+        laws = _laws(plan, p, r, k)
+        means = {name: np.array([value(q) for q in laws]) for name, value in values.items()}
+        rewarded = [reward(t, q) for t, q in enumerate(laws)]
+        kind = "asymptotic"
+    means["mean_reward"] = np.array(rewarded)
+    return {name: Prediction(value, kind, _SOURCE) for name, value in means.items()}
 
 
 def predict_edited(plan: Any, *, dim: int, noise: Number) -> Predictions:
@@ -156,7 +163,7 @@ def _laws(plan: Any, p: FloatArray, r: FloatArray, k: int) -> list[FloatArray]:
         for age in range(1, kept + 1):
             total = total + weights[t, 1] * plan.synthetic_rows[t - age] * batches[t - age]
         laws.append(total / total.sum())
-        batches.append(selection.best_of(laws[-1], r, k))
+        batches.append(selection.best_of(laws[-1], r[t], k))
     return laws
 
 

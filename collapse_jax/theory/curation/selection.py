@@ -75,7 +75,8 @@ def selected(
 
     Args:
         probabilities: of the truth, which is model 1. `[outcome]`
-        rewards: `[outcome]`
+        rewards: `[outcome]`, or `[generation, outcome]` where they drift; those of generation t
+            choose among the rows of model t.
         k: number of candidates; `math.inf` for the limit.
         n_generations: number of generations T.
         share: share of chosen rows; the others come from the truth.
@@ -95,8 +96,8 @@ def selected(
     """
     p, mixed = check_probabilities(probabilities), check_number("share", share, 0.0, 1.0)
     laws = [p]
-    for _ in generations(n_generations)[1:]:
-        laws.append((1 - mixed) * p + mixed * best_of(laws[-1], rewards, k))
+    for r in rewards_in_time(rewards, p, n_generations)[:-1]:
+        laws.append((1 - mixed) * p + mixed * best_of(laws[-1], r, k))
     return np.stack(laws)
 
 
@@ -180,7 +181,7 @@ def best_of_two_outcomes(
 
     Args:
         probabilities: of the truth. `[2]`
-        rewards: `[2]`
+        rewards: `[2]`, or `[generation, 2]` as for `selected`.
         k: number of candidates.
         n: rows of each generation.
         n_generations: number of generations T.
@@ -203,11 +204,19 @@ def best_of_two_outcomes(
         raise ValueError(f"probabilities must be of two outcomes, got {len(p)}")
     rows = check_count("n", n)
     counts = np.arange(rows + 1)
-    chosen = [best_of([1 - x, x], rewards, k)[1] for x in counts / rows]
-    step = binom.pmf(counts[None, :], rows, np.clip(chosen, 0.0, 1.0)[:, None])
+    in_time = rewards_in_time(rewards, p, n_generations)
+    distinct, which = np.unique(in_time, axis=0, return_inverse=True)
+    steps = [
+        binom.pmf(
+            counts[None, :],
+            rows,
+            np.clip([best_of([1 - x, x], r, k)[1] for x in counts / rows], 0.0, 1.0)[:, None],
+        )
+        for r in distinct
+    ]
     laws = [binom.pmf(counts, rows, p[1])]
-    for _ in generations(n_generations)[1:]:
-        laws.append(laws[-1] @ step)
+    for i in np.ravel(which)[:-1]:
+        laws.append(laws[-1] @ steps[i])
     return np.stack(laws)
 
 
@@ -224,6 +233,26 @@ def mean_over(law: FloatArray, value: Callable[[float], float]) -> FloatArray:
     """
     shares = np.linspace(0.0, 1.0, law.shape[1])
     return law @ np.array([value(float(x)) for x in shares])
+
+
+def rewards_in_time(rewards: Numbers, probabilities: FloatArray, n_generations: int) -> FloatArray:
+    """Rewards of each generation, `[generation, outcome]`, from those or from lasting ones.
+
+    Raises:
+        ValueError: if they are of another shape, or not finite.
+
+    Example:
+        >>> print(rewards_in_time([0.0, 1.0], np.array([0.5, 0.5]), 2))
+        [[0. 1.]
+         [0. 1.]]
+    """
+    r, t = np.asarray(rewards, np.float64), len(generations(n_generations))
+    shapes = (len(probabilities),), (t, len(probabilities))
+    if r.shape not in shapes or not np.all(np.isfinite(r)):
+        raise ValueError(
+            f"rewards must be finite and of shape {shapes[0]} or {shapes[1]}, got {rewards!r}"
+        )
+    return np.broadcast_to(r, shapes[1])
 
 
 def _checked_rewards(rewards: Numbers, probabilities: Numbers) -> FloatArray:
