@@ -13,6 +13,7 @@ from collapse_jax.language.grids import real_synthetic_grid
 from collapse_jax.language.saved_models import models
 from collapse_jax.language.task import LanguageModel
 from collapse_jax.literature.registry import papers, reproduce
+from collapse_jax.loop.curation.detector import Detector
 from collapse_jax.loop.curation.operators import (
     AbstractOperator,
     Accept,
@@ -77,6 +78,7 @@ __all__ = [
     "Below",
     "BestOf",
     "Categorical",
+    "Detector",
     "Diagnosis",
     "Diffusion",
     "Ecosystem",

@@ -121,6 +121,23 @@ def test_rewards_of_texts_drift():
     assert_mean(ds.mean_reward.values[:, 1] - law @ rewards, 0.0)
 
 
+def kind(word):
+    return [len(word) == i for i in range(4)]
+
+
+def test_detectors_of_texts_are_trained():
+    """Long words are liked; a detector then prefers those that the model has become short of."""
+    shares = run((cj.BestOf(length, 3), cj.BestOf(cj.Detector(kind), 3)), 1, 3, 1000)[1]
+    p = candidates(P[None])[0]
+    liked = theory.best_of(p, [length(word) for word in WORDS], 3)
+    odds = np.log(P / np.where(liked > 0, liked, 1.0))
+    law = theory.best_of(liked, odds, 3)
+    np.testing.assert_allclose(shares[0].mean(axis=0), law, atol=0.04)
+    assert np.abs(law - liked).max() > 0.06
+    with pytest.raises(ValueError, match="must be a Detector with features="):
+        run(cj.BestOf(cj.Detector(), 3), 1, 1, 10)
+
+
 def test_each_candidate_is_looked_at_once():
     """A rule takes what a plain loop takes of the words that a run without one has in a row."""
     made = []

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.loop.curation.candidates import Candidates
+from collapse_jax.loop.curation.choosing import taken
 from collapse_jax.loop.curation.judge import Judge
 from collapse_jax.loop.form import Columns, Form, Stream
 from collapse_jax.loop.makers import Maker, chosen_rows
@@ -139,7 +140,7 @@ def _curated(maker: Maker, pool: Any, key: Key[Array, ""]) -> tuple[Batch, Metri
     """A batch of candidates that are chosen, how many it took, and what they were judged by."""
     task, form, world, now = maker.task, maker.form, maker.world, maker.now
     own, _ = maker.keys
-    place, real = lambda rows: rows, partial(_first_real, task, form, world, key, now)
+    place, real = lambda rows: rows, partial(first_real, task, form, world, key, now)
     if form.moving:
         place = partial(task.coordinates.place, pool.frame)  # pyright: ignore
     judge = Judge(task, world, place, real, now.generation)
@@ -151,12 +152,9 @@ def _curated(maker: Maker, pool: Any, key: Key[Array, ""]) -> tuple[Batch, Metri
         operator.having(numbers)
         for operator, numbers in zip(form.curation, now.curation, strict=True)
     ]
-    for operator in operators:
-        draw = partial(operator.curate, draw, judge)
 
     def make(n: int) -> tuple[Rows, Any]:
-        made = draw(own, n)
-        values = operators[-1].value(judge, made.rows)
+        made, values = taken(operators, draw, judge, own, n)
         counted = jnp.arange(n) < maker.n
         mean = jnp.sum(jnp.where(counted, values, 0.0)) / jnp.sum(counted, dtype=jnp.float32)
         rate = jnp.where(made.full, n / jnp.maximum(made.taken, 1.0), 0.0)
@@ -167,7 +165,7 @@ def _curated(maker: Maker, pool: Any, key: Key[Array, ""]) -> tuple[Batch, Metri
     return batch, {"acceptance_rate": rate, "mean_reward": mean}
 
 
-def _first_real(
+def first_real(
     task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now: Columns
 ) -> tuple[Rows, Bool[Array, " width"] | None]:
     """The rows of the real batch of generation 1, drawn again, and which of them count."""

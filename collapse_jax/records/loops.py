@@ -1,9 +1,10 @@
 """Workflows as plain dictionaries, and back."""
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeGuard
 
 from collapse_jax.basics.paths import import_path, imported
+from collapse_jax.loop.curation.detector import Detector
 from collapse_jax.loop.curation.words import operator_kinds
 from collapse_jax.loop.ecosystems.description import Ecosystem, Loop
 from collapse_jax.loop.presets import PRESETS, name_of
@@ -80,7 +81,7 @@ def _write_part(name: str, part: Any, n_generations: int | None) -> dict[str, An
 
 
 def _parts() -> dict[str, type]:
-    return {cls.__name__: cls for cls in (*KINDS, *operator_kinds().values())}
+    return {cls.__name__: cls for cls in (*KINDS, *operator_kinds().values(), Detector)}
 
 
 def rebuild_workflow(written: dict[str, Any]) -> Loop:
@@ -103,7 +104,7 @@ def _read(value: Any) -> Any:
     """A source, operators or a schedule."""
     if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
         return tuple(map(_read, value))
-    if not isinstance(value, dict) or "type" not in value:
+    if not _is_part(value):
         return read_schedule(value)
     name = value["type"]
     if "class" in value:
@@ -112,7 +113,12 @@ def _read(value: Any) -> Any:
     given = {key: inner for key, inner in value.items() if key != "type"}
     return cls(
         **{
-            key: read_schedule(inner) if key in cls.numbers else read_value(inner)
+            key: _read(inner) if key in cls.numbers or _is_part(inner) else read_value(inner)
             for key, inner in given.items()
         }
     )
+
+
+def _is_part(written: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether this is what `_write_part` makes."""
+    return isinstance(written, dict) and "type" in written

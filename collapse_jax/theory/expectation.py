@@ -249,9 +249,12 @@ def selection_theory(task: Any, workflow: Any, n_generations: int) -> Prediction
         return {}
     import jax
 
+    from collapse_jax.loop.curation.detector import Detector
     from collapse_jax.loop.curation.judge import drifts
 
     best = plan.curation[0]
+    if isinstance(best.reward, Detector):
+        return {}
     outcomes = np.arange(task.n_outcomes, dtype=np.int32)
     if drifts(best.reward):
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Key
 
 from collapse_jax.basics.checks import is_traced
 from collapse_jax.loop.curation.candidates import ROUNDS
+from collapse_jax.loop.curation.detector import Detector
 from collapse_jax.loop.curation.judge import drifts
 from collapse_jax.loop.curation.operators import AbstractOperator
 from collapse_jax.machines.programs import traceable
@@ -78,7 +79,37 @@ def _check_rows(
                 f"points, got {operator!r}"
             )
         for field, function in operator.functions.items():
+            if isinstance(function, Detector):
+                _check_features(task, f"{kind}.{field}", function, shown)
+                continue
             _check_in_time(task, f"{kind}.{field}", function, shown, n_generations)
+
+
+def _check_features(task: "AbstractTask", name: str, detector: Detector, shown: Any) -> None:
+    """Check that features of rows are finite numbers, equally many of each."""
+    is_text = task.acceptance is not None
+    if detector.features is None and (is_text or not _are_points(shown)):
+        raise ValueError(
+            f"{name} must be a Detector with features=, a function of a row, with a "
+            f"{type(task).__name__}, whose rows are no points, got {detector!r}"
+        )
+    rows = shown if type(shown) is tuple else (shown,)
+    try:
+        made = jax.vmap(detector)(*rows) if not is_text else _of_texts(task, detector, rows)
+        values = np.asarray(made, np.float64)
+    except Exception as error:
+        raise ValueError(
+            f"{name}.features must return equally many numbers for each row, and fails: {error}"
+        ) from error
+    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    if len(bad := np.flatnonzero(~finite)):
+        raise ValueError(
+            f"{name}.features must be finite, got {values[bad[0]].tolist()} for real row {bad[0]}"
+        )
+
+
+def _of_texts(task: "AbstractTask", detector: Detector, rows: Any) -> Any:
+    return task.each(detector, (), *rows)
 
 
 def _check_in_time(

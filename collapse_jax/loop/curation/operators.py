@@ -4,6 +4,7 @@ An operator is handed a way to draw candidates, which may be curated themselves,
 rows as are wanted. What it needs for that is its own affair, so that operators compose.
 """
 
+import copy
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from collapse_jax.loop.curation.candidates import (
     best_of_many,
     first_accepted,
 )
+from collapse_jax.loop.curation.detector import Detector
 from collapse_jax.loop.curation.judge import Judge
 from collapse_jax.loop.schedules import SHARE, Numbered, Range, Schedule
 from collapse_jax.tasks.base import Rows
@@ -49,7 +51,7 @@ class AbstractOperator(Numbered, ABC):
     def __post_init__(self) -> None:
         self.check_numbers(type(self).__name__)
         for name, function in self.functions.items():
-            if not callable(function):
+            if not (callable(function) or isinstance(function, Detector)):
                 raise TypeError(
                     f"{type(self).__name__}.{name} must be a function of a row, got {function!r}"
                 )
@@ -63,8 +65,17 @@ class AbstractOperator(Numbered, ABC):
 
     @property
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """The fields that are functions of a row."""
+        """The fields that are functions of a row, or detectors."""
         return {name: getattr(self, name) for name in function_fields(type(self))}
+
+    def trained(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Any:
+        """The operator of a generation, whose detectors are trained on candidates for it."""
+        made = copy.copy(self)
+        for i, (name, function) in enumerate(self.functions.items()):
+            if isinstance(function, Detector):
+                score = function.trained(draw, judge, jax.random.fold_in(key, i), n)
+                object.__setattr__(made, name, score)
+        return made
 
     @abstractmethod
     def curate(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Candidates:
@@ -100,7 +111,8 @@ class BestOf(AbstractOperator):
     Args:
         reward: a JAX function of one row, as the user knows it, that returns a number; of a row and
             its label where rows have labels. Of language models a Python function of a text. One
-            with an argument `*, generation` drifts: it is told which model made the row.
+            with an argument `*, generation` drifts: it is told which model made the row. A
+            `Detector` is trained in each generation.
         k: number of candidates, at least 1.
 
     Raises:

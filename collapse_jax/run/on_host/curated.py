@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from collapse_jax.loop.batches import first_real
 from collapse_jax.loop.curation.candidates import Candidates
+from collapse_jax.loop.curation.choosing import taken
 from collapse_jax.loop.curation.judge import Judge
 from collapse_jax.loop.curation.operators import AbstractOperator
 from collapse_jax.loop.form import Columns
@@ -62,15 +64,14 @@ def _chosen(source: "_Candidates", chain: int, seed: int, n: int) -> tuple[Rows,
     key = chain_key(jnp.uint32(seed))
     world = make_world(task, chains.form, key)
     judge = Judge(
-        *(task, world, lambda rows: rows, _no_distance, int(now.generation)),
+        *(task, world, lambda rows: rows, partial(first_real, task, chains.form, world, key, now)),
+        generation=int(now.generation),
         on_host=True,
         most=source.acceptance.most,
     )
     operators = operators_of(chains, now)
-    draw = partial(source.draw, chain)
-    for operator in operators:
-        draw = partial(operator.curate, draw, judge)
-    made = draw(stream(key, now.generation, Role.SOURCE), n)
+    own = stream(key, now.generation, Role.SOURCE)
+    made, values = taken(operators, partial(source.draw, chain), judge, own, n)
     if not bool(made.full):
         names = ", ".join(type(operator).__name__ for operator in operators)
         most, t = source.acceptance.most, int(now.generation)
@@ -79,7 +80,7 @@ def _chosen(source: "_Candidates", chain: int, seed: int, n: int) -> tuple[Rows,
             f"acceptable, or more, and {names} took fewer of those that the model of seed {seed} "
             f"made in generation {t}; a rule that takes more, or a higher max_attempts, may help"
         )
-    values = np.asarray(operators[-1].value(judge, made.rows), np.float64)
+    values = np.asarray(values, np.float64)
     finite = bool(made.finite) and bool(np.all(np.isfinite(values)))
     rows = jax.tree.map(np.asarray, made.rows)
     return rows, (n / max(float(made.taken), 1.0), values.mean() if finite else np.nan)
@@ -89,10 +90,6 @@ def operators_of(chains: Chains, now: Columns) -> list[AbstractOperator]:
     """The operators of the curation, with the numbers of a generation."""
     pairs = zip(chains.form.curation, now.curation, strict=True)
     return [operator.having(jax.tree.map(float, numbers)) for operator, numbers in pairs]
-
-
-def _no_distance() -> Any:
-    raise ValueError("synthetic.curation must judge rows by themselves here, and not by distances")
 
 
 class _Progress(NamedTuple):
