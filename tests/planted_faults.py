@@ -106,6 +106,12 @@ FAULTS = [
         "test_curation.py",
     ),
     Fault(
+        "tasks/places.py",
+        "(1.0 - skill) * synthetic",
+        "skill * synthetic",
+        "test_detected_rows.py",
+    ),
+    Fault(
         "loop/batches.py",
         "real, now.generation)",
         "real, now.generation + 1)",

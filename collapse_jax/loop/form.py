@@ -124,6 +124,7 @@ class Columns(NamedTuple):
     """By what the weight of a real row is multiplied where streams are merged."""
     synthetic_scale: Any
     temperature: Any
+    skill: Any
     source: dict[str, Any]
     """The numbers of the source."""
     curation: tuple[dict[str, Any], ...]
@@ -259,6 +260,7 @@ def columns_of(plan: Plan, form: Form, population: int | None) -> "Numbers":
             real_scale=real_scale,
             synthetic_scale=synthetic_scale,
             temperature=one if plan.temperature is None else plan.temperature,
+            skill=plan.skill,
             source=plan.source_numbers,
             curation=plan.curation_numbers,
             first_real=np.full(plan.n_generations, plan.real_rows[0]),

@@ -66,6 +66,9 @@ class Plan:
     warm_start: bool
     real_weight: Any
     """Weight of all real rows together; None where all rows weigh the same. `[generation]`"""
+    skill: Any
+    """Chance that a generated row that is drawn is known for one, of numbers from 0 to 1; None
+    where nobody looks. `[generation]`"""
     temperature: Any
     """`[generation]`; None where it is 1 in all generations."""
     source: Source
@@ -165,6 +168,7 @@ def make_plan(workflow: "Workflow", n_generations: int, n_samples: int) -> Plan:
         with_replacement=fit.with_replacement,
         warm_start=fit.warm_start,
         real_weight=_between("fit.real_weight", fit.real_weight, n_generations),
+        skill=_skill(fit.skill, n_generations, real_size),
         temperature=_temperature(synthetic.temperature, n_generations),
         source=synthetic.of,
         source_numbers=synthetic.of.values("synthetic.of", n_generations),
@@ -224,6 +228,17 @@ def _between(name: str, schedule: Any, n_generations: int) -> Any:
     if schedule is None:
         return None
     return SHARE.check(name, values_of(name, schedule, n_generations))
+
+
+def _skill(schedule: Any, n_generations: int, real_size: Counts) -> Any:
+    """As `_between`, of a detector that must leave rows to draw."""
+    values = _between("fit.skill", schedule, n_generations)
+    if isinstance(values, np.ndarray) and np.any(none := (values == 1.0) & (real_size == 0)):
+        raise ValueError(
+            "fit.skill must be below 1 where no real row is kept, got 1 in generation "
+            f"{np.argmax(none) + 1}"
+        )
+    return values
 
 
 def _temperature(schedule: Any, n_generations: int) -> Any:

@@ -103,10 +103,17 @@ class Fit:
             `("synthetic", "real")` learns from generated rows in the first half of all steps and
             from real ones in the second. `"all"` is both; repeat a name for a longer part. While
             there are rows of one stream only, as in generation 1, all steps learn from these.
+        skill: the chance that a detector knows a generated row for what it is, from 0 to 1, and
+            then another row is drawn in its place; it takes no real row for a generated one. A
+            schedule, for rows that are drawn with replacement. Without skill rows of both streams
+            are mixed as they are, with a skill of 1 only real rows are left.
 
     Raises:
-        ValueError: if a number is outside its range, `with_replacement` is given without `n`, or
-            `phases` with it.
+        ValueError: if a number is outside its range, `with_replacement` is given without `n`,
+            `phases` with it, or `skill` without replacement or with `real_weight`.
+
+    Source:
+        After Drayson et al., arXiv 2502.15654 (`skill`: resampling by a detector).
     """
 
     n: Schedule | Literal["batch"] | None = None
@@ -114,6 +121,7 @@ class Fit:
     real_weight: Schedule | None = None
     warm_start: bool = False
     phases: Annotated[Sequence[str], "{real,synthetic,all} ..."] = ()
+    skill: Schedule | None = None
 
     def __post_init__(self) -> None:
         words = [self.phases] if isinstance(self.phases, str) else self.phases
@@ -132,6 +140,13 @@ class Fit:
             raise ValueError("fit.n must be given with with_replacement=True, got None")
         if self.real_weight is not None:
             _set_schedule(self, "fit", "real_weight")
+        if self.skill is not None:
+            _set_schedule(self, "fit", "skill")
+            if not self.with_replacement or self.real_weight is not None:
+                raise ValueError(
+                    "fit.skill must be None but for rows that are drawn with_replacement=True, "
+                    f"without a real_weight, got {self.skill!r}"
+                )
 
 
 @dataclass(frozen=True)
@@ -160,11 +175,13 @@ class Workflow:
         for name, kind in (("real", Real), ("synthetic", Synthetic), ("fit", Fit)):
             if not isinstance(value := getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
-        if self.fit.real_weight is not None and not self.real.every and self.real.keep == 1:
-            raise ValueError(
-                "fit.real_weight must be None where no real row is left after generation 1; keep "
-                "real rows with real.keep, or draw new ones with real.every"
-            )
+        for name in ("real_weight", "skill"):
+            given = getattr(self.fit, name) is not None
+            if given and not self.real.every and self.real.keep == 1:
+                raise ValueError(
+                    f"fit.{name} must be None where no real row is left after generation 1; keep "
+                    "real rows with real.keep, or draw new ones with real.every"
+                )
         if "real" in self.fit.phases and not self.real.every and self.real.keep == 1:
             raise ValueError(
                 "fit.phases cannot have 'real' where no real row is left after generation 1; keep "

@@ -106,6 +106,8 @@ def words_of(workflow: Workflow, plan: Plan) -> list[str]:
     if fit.n is not None:
         how = "with" if fit.with_replacement else "without"
         what = f"random rows of those that are kept, {how} replacement"
+    if fit.skill is not None:
+        what += " and without the generated ones that a detector knows"
     weighed = "" if fit.real_weight is None else "; real rows have a fixed weight together"
     if fit.phases:
         parts = [(_PHASES[name], len(list(same))) for name, same in itertools.groupby(fit.phases)]

@@ -131,7 +131,7 @@ def last_fit(loop: Loop, key: Key[Array, ""]) -> Fitted:
     if not form.drawn:
         return Fitted(world, pools.flatten(pool.rows), (places.weights(n) > 0).astype(jnp.int32))
     own = stream(key, last.generation, Role.SELECT)
-    numbers = places.chosen(own, form.drawn, last.drawn, form.with_replacement)
+    numbers = places.chosen(own, form.drawn, last.drawn, form.with_replacement, last.skill)
     counted = (jnp.arange(form.drawn) < last.drawn).astype(jnp.int32)
     times = jnp.zeros(n, jnp.int32).at[places.rows(numbers)].add(counted)
     return Fitted(world, pools.flatten(pool.rows), times)

@@ -122,14 +122,35 @@ class Places(eqx.Module):
         return self.rows(jnp.where(real, real_number, self.real_size + synthetic_number))
 
     def chosen(
-        self, key: Key[Array, ""], n: int, size: Int[Array, ""], with_replacement: bool
+        self,
+        key: Key[Array, ""],
+        n: int,
+        size: Int[Array, ""],
+        with_replacement: bool,
+        skill: Float[Array, ""] | None = None,
     ) -> Int[Array, " {n}"]:
-        """Numbers of `n` rows drawn uniformly, of which the first `size` count."""
+        """Numbers of `n` rows drawn uniformly, of which the first `size` count.
+
+        With replacement a generated row may be known for one, and another drawn in its place.
+        """
+        if with_replacement and skill is not None:
+            return self._seen_through(key, n, skill)
         if with_replacement:
             return to_integers(jax.random.bits(key, (n, 2)).T, self.total)
         # A subset of everything is everything, in order.
         within = jnp.minimum(jnp.arange(n), self.total - 1)
         return jnp.where(size == self.total, within, permuted(key, self.total, within))
+
+    def _seen_through(
+        self, key: Key[Array, ""], n: int, skill: Float[Array, ""]
+    ) -> Int[Array, " {n}"]:
+        """Numbers of rows, of which generated ones weigh as much as they are not known for such."""
+        real, synthetic = (x.astype(jnp.float32) for x in (self.real_size, self.synthetic_size))
+        unknown = jnp.where(real > 0.0, (1.0 - skill) * synthetic, synthetic)
+        dart = to_uniform(words(jax.random.fold_in(key, 1), (1, n)))[0] * (real + unknown)
+        drawn = jax.random.bits(key, (n, 2)).T
+        generated = self.real_size + to_integers(drawn, self.synthetic_size)
+        return jnp.where(dart < real, to_integers(drawn, self.real_size), generated)
 
     @classmethod
     def first(cls, size: Int[Array, ""]) -> "Places":

@@ -102,7 +102,8 @@ class Expected:
         curated = plan is not None and not is_plain(plan)
         if curated:
             predictions |= predict_acceptance(plan)
-        if (theory := self._theory_of(type(task), curated)) is not None:
+        seen = getattr(plan, "skill", None) is not None  # of which nothing is known
+        if not seen and (theory := self._theory_of(type(task), curated)) is not None:
             predictions |= theory(task, workflow, n_generations)
         return _dataset(predictions, task, n_generations)
 

@@ -46,7 +46,7 @@ def streams_of(plan: Any, population: int | None = None) -> Streams:
     if not is_plain(plan):
         raise ValueError(
             "plan must be one of rows that are taken as they come, got "
-            f"{plan.curation or plan.source!r}; theory.curation knows some others"
+            f"{_made_by(plan)}; theory.curation knows some others"
         )
     last, equally = _source(plan.source)
     everything = plan.fit_rows is None or (
@@ -67,6 +67,11 @@ def streams_of(plan: Any, population: int | None = None) -> Streams:
         truth_share=0.0 if share is None else np.asarray(share, np.float64),
         population=population,
     )
+
+
+def _made_by(plan: Any) -> str:
+    """What makes rows others than those of a model as they come."""
+    return repr(plan.curation or plan.source) if plan.skill is None else f"fit.skill={plan.skill}"
 
 
 def temperature_of(plan: Any) -> FloatArray:
@@ -95,16 +100,17 @@ def is_tempered(plan: Any) -> bool:
 def is_plain(plan: Any) -> bool:
     """Whether each generated row is a row of a model or of the truth, taken as it comes.
 
-    It is not where rows are chosen or edited, or come from a model that was extrapolated: then
-    nothing in this package holds but `curation`.
+    It is not where rows are chosen or edited, drawn by a detector, or come from a model that was
+    extrapolated: then nothing in this package holds but `curation`.
 
     Example:
         >>> from collapse_jax.loop.workflow import Synthetic, Workflow
         >>> is_plain(Workflow(synthetic=Synthetic(curation="nearest:0.5")).plan(3, 10))
         False
     """
-    source = getattr(plan, "source", None)
-    return bool(getattr(source, "plain", True)) and not getattr(plan, "curation", ())
+    source, skill = getattr(plan, "source", None), getattr(plan, "skill", None)
+    plain = bool(getattr(source, "plain", True)) and skill is None
+    return plain and not getattr(plan, "curation", ())
 
 
 def is_latest(plan: Any) -> bool:

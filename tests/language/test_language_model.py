@@ -72,6 +72,16 @@ def test_every_variable_is_there(observed):
 
 
 @pytest.mark.thorough
+def test_a_detector_of_given_skill_draws_documents():
+    growing = cj.Real(keep=None), cj.Synthetic(keep=None)
+    fits = (cj.Fit("batch", with_replacement=True, skill=skill) for skill in (0.0, 1.0))
+    mixed, real = (run(cj.Workflow(*growing, fit), small(), 3, [4, 2]) for fit in fits)
+    np.testing.assert_array_equal(real.real_fraction, 1.0)
+    assert np.all(mixed.real_fraction[:, 2] < 0.8)
+    np.testing.assert_array_equal(real.test_loss[:, 0], mixed.test_loss[:, 0])
+
+
+@pytest.mark.thorough
 def test_workflows_share_the_first_generation_and_its_documents(observed):
     replace, accumulate = observed["Replace"], observed["Accumulate"]
     for name in replace[0]:

@@ -70,6 +70,10 @@ class Ecosystem:
             raise ValueError(
                 f"workflow.synthetic.curation must be () in an Ecosystem, got {synthetic.curation}"
             )
+        if self.workflow.fit.skill is not None:
+            raise ValueError(
+                f"workflow.fit.skill must be None in an Ecosystem, got {self.workflow.fit.skill!r}"
+            )
         if not isinstance(self.shared_real, bool):
             raise TypeError(f"shared_real must be True or False, got {self.shared_real!r}")
         mixing = _checked_mixing(self.mixing)

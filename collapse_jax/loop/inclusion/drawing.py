@@ -18,7 +18,7 @@ def draw_rows(
     key: Key[Array, ""],
     now: Columns,
 ) -> tuple[Data, Int[Array, ""]]:
-    """A fit to some rows, drawn uniformly from those that are kept, and how many are real.
+    """A fit to some rows, drawn from those that are kept, and how many are real.
 
     Args:
         task: what is learned.
@@ -30,7 +30,7 @@ def draw_rows(
         now: the numbers of this generation.
     """
     n = form.drawn
-    numbers = places.chosen(key, n, now.drawn, form.with_replacement)
+    numbers = places.chosen(key, n, now.drawn, form.with_replacement, now.skill)
     valid = jnp.arange(n) < now.drawn if form.drawn_varies else None
     real = numbers < places.real_size
     counted = real if valid is None else real & valid
