@@ -10,6 +10,7 @@ from collapse_jax.analysis.verdicts import verdict
 from collapse_jax.cli.study.running import run_study
 from collapse_jax.language import corpora as corpus
 from collapse_jax.language.grids import real_synthetic_grid
+from collapse_jax.language.model.lora import LoRA
 from collapse_jax.language.saved_models import models
 from collapse_jax.language.task import LanguageModel
 from collapse_jax.literature.registry import papers, reproduce
@@ -96,6 +97,7 @@ __all__ = [
     "LanguageModel",
     "Latest",
     "LinearRegression",
+    "LoRA",
     "LogisticRegression",
     "Mixed",
     "NGram",

@@ -6,15 +6,16 @@ from collapse_jax.basics import checks
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.model.architecture import Architecture, preset
+from collapse_jax.language.model.lora import LoRA
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import Optimizer
 from collapse_jax.language.real import is_drawn
 from collapse_jax.language.tokenizers.base import AbstractTokenizer, WordTokenizer
 from collapse_jax.language.tokenizers.files import FileTokenizer, has_tokenizer
-from collapse_jax.language.weights import huggingface
+from collapse_jax.language.weights import adapters, huggingface
 
 
-def check_parts(tokenizer: Any, optimizer: Any, sampling: Any) -> None:
+def check_parts(tokenizer: Any, optimizer: Any, sampling: Any, lora: Any) -> None:
     """Check that what is given is of its kind.
 
     Raises:
@@ -24,6 +25,7 @@ def check_parts(tokenizer: Any, optimizer: Any, sampling: Any) -> None:
         ("tokenizer", tokenizer, AbstractTokenizer),
         ("optimizer", optimizer, Optimizer),
         ("sampling", sampling, Sampling),
+        ("lora", lora, LoRA),
     ):
         if value is not None and not isinstance(value, kind):
             raise TypeError(f"{name} must be an {kind.__name__}, got {value!r}")
@@ -43,6 +45,8 @@ def find_tokenizer(
     if tokenizer is not None or corpus is None:
         return tokenizer
     folder = None if checkpoint is None else huggingface.find(checkpoint)
+    if folder is not None and not has_tokenizer(folder):
+        folder = adapters.base_of(folder)
     if folder is not None and has_tokenizer(folder):
         found, own = FileTokenizer(folder), corpus.tokenizer
         return own if isinstance(own, WordTokenizer) and found.tokens == own.words else found
@@ -78,7 +82,7 @@ def find_architecture(
     if checkpoint is not None:
         if model is not None:
             raise ValueError(f"model must not be given with a checkpoint, got {model!r}")
-        return huggingface.load_architecture(checkpoint)
+        return huggingface.load_architecture(adapters.base_of(checkpoint))
     if isinstance(model, Architecture):
         return model
     if tokenizer is None:

@@ -20,6 +20,7 @@ from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder, Params
 from collapse_jax.language.model.editing import edit_documents
 from collapse_jax.language.model.entropies import next_entropy
+from collapse_jax.language.model.lora import LoRA, adapters_of
 from collapse_jax.language.model.sampling import Sampling, joined, sample
 from collapse_jax.language.model.training import (
     Optimizer,
@@ -68,6 +69,7 @@ class AbstractDecoding(AbstractTask):
     loaded: eqx.AbstractVar[Params | None]
     base: eqx.AbstractVar[pretrained.Weights | None]
     checkpoint: eqx.AbstractVar[str | None]
+    lora: eqx.AbstractVar[LoRA | None]
     reading: eqx.AbstractVar[Reading]
     generate_from: eqx.AbstractVar[str]
     prompts: eqx.AbstractVar[Prompts | None]
@@ -99,7 +101,7 @@ class AbstractDecoding(AbstractTask):
             raise ValueError("corpus must be given to train a checkpoint on something")
         return self.tokenizer
 
-    def decoder(self, rngs: nnx.Rngs) -> Decoder:
+    def decoder(self, rngs: nnx.Rngs, lora: LoRA | None = None) -> Decoder:
         """A decoder of this architecture."""
         return Decoder(
             self.architecture,
@@ -108,11 +110,21 @@ class AbstractDecoding(AbstractTask):
             param_dtype=jnp.dtype(self.param_dtype),
             remat=self.remat,
             scan=self.scan,
+            lora=lora,
         )
 
     def initialise(self, key: Key[Array, ""]) -> Params:
-        """Parameters of a fresh start. Pure."""
-        return nnx.split(self.decoder(nnx.Rngs(params=key)))[1]
+        """Parameters of a fresh start, of what is trained. Pure."""
+        params = nnx.split(self.decoder(nnx.Rngs(params=key), self.lora))[1]
+        return params if self.lora is None else adapters_of(params)
+
+    @property
+    def n_trained(self) -> int:
+        """How many numbers are trained."""
+        if self.lora is None:
+            return self.architecture.n_parameters
+        shapes = jax.eval_shape(self.initialise, jax.random.key(0))
+        return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
     def each(
         self, function: Callable[[str], Any], world: Any, rows: AnyDocuments
@@ -133,7 +145,8 @@ class AbstractDecoding(AbstractTask):
     def measure_laws(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
         """How sure a model is of the next token of the test documents."""
         bos_id = self.known_tokenizer.bos_id
-        return {"next_entropy": next_entropy(self.graphdef, model, world.test, bos_id=bos_id)}
+        whole = self.whole(model)
+        return {"next_entropy": next_entropy(self.graphdef, whole, world.test, bos_id=bos_id)}
 
     def edit(
         self, world: World, model: Params, rows: AnyDocuments, keys: tuple[Any, Any], how: TokenEdit
@@ -147,11 +160,22 @@ class AbstractDecoding(AbstractTask):
             possible=tokenizer.possible(self.architecture.vocab_size),
         )
 
+    def whole(self, model: Params) -> Params:
+        """All parameters of a decoder: with `lora` those of the checkpoint and what is trained."""
+        return model if self.lora is None else nnx.merge_state(self._loaded_params, model)
+
+    @property
+    def _loaded_params(self) -> Params:
+        """The checkpoint's parameters on the device."""
+        leaves = jax.tree.leaves(self.loaded)
+        if leaves and not isinstance(leaves[0], jax.ShapeDtypeStruct):
+            return self.loaded
+        return jax.tree.map(jnp.asarray, self._base_params)
+
     def _computed(self, model: Params) -> Params:
         """Parameters in the type in which is computed: changed once, not at each token."""
-        if self.dtype == self.param_dtype:
-            return model
-        return jax.tree.map(lambda p: p.astype(self.dtype), model)
+        whole = self.whole(model)
+        return jax.tree.map(lambda p: p.astype(self.dtype), whole)
 
     def n_steps(self, n_train: Size) -> Size:
         return self.optimizer.n_steps(n_train)
@@ -162,7 +186,8 @@ class AbstractDecoding(AbstractTask):
 
     def _first_params(self, key: Key[Array, ""]) -> Params:
         """The checkpoint's parameters, or fresh ones."""
-        return self.initialise(key) if self.loaded is None else self.loaded
+        fresh = self.loaded is None or self.lora is not None
+        return self.initialise(key) if fresh else self._loaded_params
 
     def learn(self, world: World, data: Data, state: TrainState, steps: Steps) -> TrainState:
         return train_steps(
@@ -174,6 +199,7 @@ class AbstractDecoding(AbstractTask):
             data.key,
             steps.last - steps.first,
             bos_id=self.known_tokenizer.bos_id,
+            frozen=None if self.lora is None else self._loaded_params,
         )
 
     def conclude(self, state: TrainState) -> Params:
@@ -252,7 +278,8 @@ class AbstractDecoding(AbstractTask):
             ValueError: for ids outside the vocabulary, and without a checkpoint.
         """
         vocab_size = self.architecture.vocab_size
-        return pretrained.logits(self.graphdef, self._base_params, token_ids, vocab_size)
+        graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0))))[0]
+        return pretrained.logits(graphdef, self._base_params, token_ids, vocab_size)
 
     def save_pretrained(
         self,
@@ -260,6 +287,7 @@ class AbstractDecoding(AbstractTask):
         params: Params | Generation | None = None,
         *,
         seed: int | None = None,
+        merged: bool = True,
     ) -> None:
         """Write a checkpoint that transformers, and `from_pretrained`, can read.
 
@@ -270,12 +298,19 @@ class AbstractDecoding(AbstractTask):
             params: a generation, as `observe` of `simulate` receives it, or the parameters of one
                 model. Default those of the base model.
             seed: which model of a generation. Default the only one.
+            merged: with `lora`, whether the whole model is written, or the changes alone, as PEFT
+                does, which reads them.
 
         Raises:
             ValueError: for a generation of several models without a seed, and for a seed it lacks.
         """
         params = pretrained.one_model(self._base_params if params is None else params, seed)
-        pretrained.save(folder, self.architecture, params, self.tokenizer, self.checkpoint)
+        about = self.architecture, self.tokenizer, self.checkpoint
+        if self.lora is None or not adapters_of(params):
+            pretrained.save(folder, params, *about)
+        else:
+            base = self._base_params if merged else None
+            pretrained.save_changed(folder, params, self.lora, *about, base)
 
     @property
     def _base_params(self) -> Params:

@@ -1,4 +1,4 @@
-"""What is measured of language models, of their documents, and of the memory they need."""
+"""What is measured of language models and of their documents."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -44,13 +44,3 @@ def of_documents(documents: AnyDocuments, grammar: Grammar | None) -> dict[str, 
             "tail_survival": grammar.tail_survival(*documents[:2]),
         }
     return found
-
-
-def memory_of(n_parameters: int, held: dict[str, int]) -> str:
-    """What training needs, in words, from the bytes that are held of each parameter."""
-    parts = " + ".join(f"{size} ({name})" for name, size in held.items())
-    return (
-        f"training needs {n_parameters:,} parameters x ({parts}) bytes = "
-        f"{n_parameters * sum(held.values()) / 1e9:.2f} GB; use param_dtype='bfloat16', or split "
-        "the model over more devices (mesh)"
-    )

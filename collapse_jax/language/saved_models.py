@@ -11,9 +11,10 @@ from collapse_jax.basics.files import make_folder
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.task import LanguageModel
-from collapse_jax.language.weights import huggingface
+from collapse_jax.language.weights import adapters
 
 _NAME = re.compile(r"seed-(\d+)-generation-(\d+)")
+_LAST = "config.json", adapters.CONFIG  # written last
 
 
 class SavedModel(NamedTuple):
@@ -22,10 +23,10 @@ class SavedModel(NamedTuple):
     seed: int
     generation: int
     folder: Path
-    """Its checkpoint, as transformers reads it."""
+    """Its checkpoint, as transformers reads it; with `lora` the changes, as PEFT reads them."""
     architecture: Architecture
     params: Params
-    """Arrays on the host."""
+    """Arrays on the host, all of them: changes are added to what they change."""
 
 
 def models(folder: str | Path, *, param_dtype: Any = "float32") -> dict[int, SavedModel]:
@@ -53,14 +54,14 @@ def models(folder: str | Path, *, param_dtype: Any = "float32") -> dict[int, Sav
     for path in folder.iterdir():
         if (name := _NAME.fullmatch(path.name)) and path.is_dir():
             seed, generation = int(name[1]), int(name[2])
-            if (path / "config.json").exists():  # which is written last
+            if any((path / file).exists() for file in _LAST):
                 newest[seed] = max(newest.get(seed, (0, path)), (generation, path))
     if not newest:
         raise ValueError(
             f"folder must hold models, seed-0-generation-3 and so on, got {str(folder)!r}"
         )
     return {
-        seed: SavedModel(seed, generation, path, *huggingface.load(path, param_dtype=param_dtype))
+        seed: SavedModel(seed, generation, path, *adapters.load(path, param_dtype=param_dtype))
         for seed, (generation, path) in sorted(newest.items())
     }
 
@@ -69,7 +70,8 @@ class ModelWriter:
     """Keeps the newest model of each seed in a folder; give it to `simulate` as `observe`.
 
     A folder `seed-0-generation-3` in it is a checkpoint, which transformers reads, and
-    `LanguageModel.from_pretrained`. That of the generation before goes when it is whole.
+    `LanguageModel.from_pretrained`; with `lora` it has the changes alone, as PEFT reads them. When
+    it is whole, that of the generation before goes.
 
     Args:
         folder: where to; it is made if need be.
@@ -85,7 +87,8 @@ class ModelWriter:
     def __call__(self, made: Any) -> None:
         for seed in np.unique(made.seeds).tolist():
             start, generation = f"seed-{seed}-generation-", made.generation
-            self.task.save_pretrained(self.folder / f"{start}{generation}", made, seed=seed)
+            path, merged = self.folder / f"{start}{generation}", self.task.lora is None
+            self.task.save_pretrained(path, made, seed=seed, merged=merged)
             for old in self.folder.glob(f"{start}*"):
                 number = old.name.removeprefix(start)
                 if number.isdigit() and int(number) < generation:

@@ -5,13 +5,12 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.language import acceptance, defaults, metrics
+from collapse_jax.language import acceptance, defaults, memory, metrics
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.corpora.encoding import LONGER
@@ -20,6 +19,7 @@ from collapse_jax.language.corpora.surveys import Survey
 from collapse_jax.language.learning import AbstractDecoding, World
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
+from collapse_jax.language.model.lora import LoRA
 from collapse_jax.language.model.loss import evaluate
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
@@ -64,7 +64,8 @@ class LanguageModel(AbstractDecoding):
         max_attempts: documents that are sampled per accepted one before the run is given up.
         dtype: types of the computation and of the parameters, `"float32"` or
             `"bfloat16"`. With `dtype="bfloat16"` the parameters remain float32 by default: in pure
-            bfloat16, as in the published runs, small updates are lost to rounding.
+            bfloat16, as in the published runs, small updates are lost to rounding. With `lora` they
+            are of the type of the computation, and what is trained is float32.
         param_dtype: see `dtype`.
         remat: compute layers again in the backward pass, to save memory.
         scan: loop over stacked layers. Default for a dozen layers or more.
@@ -80,6 +81,8 @@ class LanguageModel(AbstractDecoding):
             halves of real documents, or `"blocks"` for real documents, of which they write what
             follows, as many tokens as `context`. Default prompts where there is a template or
             the loss is on responses, else nothing.
+        lora: low-rank changes of the checkpoint's weights, which alone are trained, kept and saved;
+            the weights are shared by all seeds. Default none, all weights are trained.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type), for
@@ -121,12 +124,14 @@ class LanguageModel(AbstractDecoding):
     reading: Reading = eqx.field(static=True)
     survey: Survey | None = eqx.field(static=True)
     """What became of the real documents; None where they are drawn from a grammar."""
+    lora: LoRA | None
     graphdef: Any = eqx.field(static=True)
     """The structure of the `Decoder`, for use with its parameters."""
     base: pretrained.Weights | None = eqx.field(static=True)
     """The parameters of the checkpoint, from which fine-tuning starts."""
     loaded: Params | None
-    """The same on the device, in a task that is `prepared`."""
+    """The same on the device, in a task that is `prepared`, else their shapes; None where no fit
+    starts from them."""
     train: AnyDocuments | None
     test: AnyDocuments | None
     prompts: Prompts | None
@@ -157,12 +162,13 @@ class LanguageModel(AbstractDecoding):
         template: str | Path | None = None,
         loss_on: Literal["all", "responses"] = "all",
         generate_from: Literal["bos", "prompts", "halves", "blocks"] | None = None,
+        lora: LoRA | None = None,
     ):
         if corpus is not None and not isinstance(corpus, AbstractCorpus):
             raise TypeError(
                 f"corpus must be one of collapse_jax.corpus, such as Grammar(), got {corpus!r}"
             )
-        defaults.check_parts(tokenizer, optimizer, sampling)
+        defaults.check_parts(tokenizer, optimizer, sampling, lora)
         self.corpus = Grammar() if corpus is None and checkpoint is None else corpus
         self.checkpoint = None if checkpoint is None else huggingface.lasting_name(checkpoint)
         mode = ("pretrain" if checkpoint is None else "finetune") if mode is None else mode
@@ -170,8 +176,12 @@ class LanguageModel(AbstractDecoding):
         self.start = checks.one_of("start", start, ("base", "previous"))
         if self.mode == "finetune" and checkpoint is None:
             raise ValueError("checkpoint must be given with mode='finetune'")
+        if lora is not None and self.mode == "pretrain":
+            raise ValueError(f"lora must be None with mode='pretrain', got {lora}")
+        self.lora = lora
         self.dtype = checks.one_of("dtype", dtype, ("float32", "bfloat16"))
-        param_dtype = "float32" if param_dtype is None else param_dtype
+        usual = "float32" if lora is None else dtype  # weights that stay need no more digits
+        param_dtype = usual if param_dtype is None else param_dtype
         self.param_dtype = checks.one_of("param_dtype", param_dtype, ("float32", "bfloat16"))
         self.remat = bool(remat)
         self.tokenizer = defaults.find_tokenizer(tokenizer, self.corpus, self.checkpoint)
@@ -198,12 +208,14 @@ class LanguageModel(AbstractDecoding):
         real = real_documents(self.corpus, self.tokenizer, *sizes, self.reading)
         self.n_samples, self.n_test, self.train, self.test, self.survey, lengths = real
         self.prompts = None if lengths is None else Prompts(lengths)
-        self.graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0))))[0]
+        self.graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0), lora)))[0]
         self.base = self.loaded = None
         if self.checkpoint is not None:
             self.base = pretrained.Weights(
                 self.checkpoint, self.architecture, self.param_dtype, scan=self.scan
             )
+            if self.mode == "finetune":
+                self.loaded = jax.eval_shape(lambda params: params, self.base.params)
 
     @classmethod
     def from_pretrained(
@@ -230,20 +242,10 @@ class LanguageModel(AbstractDecoding):
 
     @property
     def scratch_bytes(self) -> int:
-        return self.architecture.n_parameters * sum(self._bytes_per_parameter.values())
-
-    @property
-    def _bytes_per_parameter(self) -> dict[str, int]:
-        """What training holds of each parameter."""
-        size = jnp.dtype(self.param_dtype).itemsize
-        held = {"parameters": size, "gradients": size, "moments": 2 * size}
-        if self.optimizer.micro_batch < self.optimizer.batch_size:
-            held["sum of gradients"] = 4
-        return held
+        return self.n_trained * sum(memory.bytes_held(self).values())
 
     def explain_memory(self, rows: bool) -> str:
-        n, held = self.architecture.n_parameters, self._bytes_per_parameter
-        return metrics.memory_of(n, held)
+        return memory.explain_memory(self)
 
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> World:
         if self.test is None or self.train is None:
@@ -260,7 +262,7 @@ class LanguageModel(AbstractDecoding):
     def measure(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
         """The loss of trained parameters on held-out real documents."""
         bos_id = self.known_tokenizer.bos_id
-        loss = evaluate(self.graphdef, model, world.test, bos_id=bos_id)
+        loss = evaluate(self.graphdef, self.whole(model), world.test, bos_id=bos_id)
         return metrics.of_loss(loss, world.test, self._grammar) | self.measure_laws(world, model)
 
     def measure_rows(
@@ -282,9 +284,9 @@ class LanguageModel(AbstractDecoding):
 
     def prepared(self) -> "LanguageModel":
         """The task with the parameters of its checkpoint, where fits start from them."""
-        if self.mode != "finetune" or self.base is None or self.loaded is not None:
+        if self.loaded is None or self.base is None:
             return self
-        return eqx.tree_at(lambda t: t.loaded, self, self.base.params, is_leaf=lambda x: x is None)
+        return eqx.tree_at(lambda t: t.loaded, self, self.base.params)
 
     def acceptable(self, drawn: AnyDocuments) -> tuple[AnyDocuments, Int[np.ndarray, " accepted"]]:
         """Which of the documents drawn may become training data, on the host.

@@ -44,6 +44,7 @@ _LANGUAGE = {
     "WordTokenizer": "language.corpora",
     "ByteTokenizer": "language.corpora",
     "FileTokenizer": "language.corpora",
+    "LoRA": "language.model.lora",
     "Optimizer": "language.model.training",
     "Sampling": "language.model.sampling",
     "Architecture": "language.model.architecture",

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
-from jax.sharding import Mesh
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from collapse_jax.loop.checks import check_rows
 from collapse_jax.loop.curation.checks import bytes_of_candidates
@@ -19,11 +20,18 @@ from collapse_jax.tasks.parts.comparison import Features
 
 
 def placed(task: AbstractTask, mesh: Mesh) -> AbstractTask:
-    """The task, its arrays split over the mesh where models are."""
-    if not model_mesh.splits_models(mesh):
-        return task
+    """The task, its arrays on every device, or split over the mesh where models are."""
     arrays, others = eqx.partition(task, eqx.is_array)
-    return eqx.combine(model_mesh.place(arrays, mesh), others)
+    if model_mesh.splits_models(mesh):
+        return eqx.combine(model_mesh.place(arrays, mesh), others)
+    whole = NamedSharding(mesh, PartitionSpec())
+    return eqx.combine(jax.device_put(arrays, whole), others)
+
+
+def bytes_of(task: AbstractTask) -> int:
+    """Bytes of the arrays of a task, which its chains share."""
+    arrays = eqx.filter(task, lambda x: eqx.is_array(x) or isinstance(x, jax.ShapeDtypeStruct))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arrays))
 
 
 def find_mesh(task: AbstractTask, devices: Sequence[Any] | None, mesh: Any | None) -> Mesh:
@@ -92,7 +100,8 @@ def width_of(
     candidates = bytes_of_candidates(form.curation, task, form.synthetic.width)
     scratch_bytes = max(scratch_bytes, candidates)
     n_chains = 1 if together else mesh.size
-    needed = pool_bytes * mesh.size + scratch_bytes * n_chains
+    shared = bytes_of(task) * n_chains
+    needed = pool_bytes * mesh.size + scratch_bytes * n_chains + shared
     if needed > limit:
         raise ValueError(
             f"memory_limit of {limit:,} bytes must hold one chain per device, and {n_chains} "
@@ -100,6 +109,7 @@ def width_of(
         )
     if together:
         return 1
+    left = limit - shared
     return batch_width(
-        n_seeds, mesh, pool_bytes=pool_bytes, scratch_bytes=scratch_bytes, memory_limit=limit
+        n_seeds, mesh, pool_bytes=pool_bytes, scratch_bytes=scratch_bytes, memory_limit=left
     )

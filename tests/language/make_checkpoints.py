@@ -36,6 +36,10 @@ SMALL = {  # the others are as small as they can be and still have all that is t
     "bos_token_id": None,
     "eos_token_id": None,
 }
+CHANGED = {  # what of them PEFT changes: all, and only some matrices of one product
+    "gpt2": ["c_attn", "c_proj", "c_fc"],
+    "gemma2": ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"],
+}
 SCALED = {  # of its four wavelengths one is kept, one is between, and two are stretched
     "rope_type": "llama3",
     "rope_theta": 100.0,
@@ -117,6 +121,25 @@ def main() -> None:
         (folder / "generation_config.json").unlink()
         np.save(folder / "tokens.npy", tokens.numpy().astype(np.int32))
         np.save(folder / "logits.npy", logits.numpy())
+        if family in CHANGED:
+            change(model, tokens, folder / "lora", CHANGED[family])
+
+
+def change(model, tokens, folder: Path, targets: list[str]) -> None:
+    """Low-rank changes of a model as PEFT writes them, with the logits."""
+    import peft
+    import torch
+
+    settings = peft.LoraConfig(r=3, lora_alpha=5, target_modules=targets, task_type="CAUSAL_LM")
+    changed = peft.get_peft_model(model, settings).eval()
+    with torch.no_grad():
+        for name, parameter in changed.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(0.2 * torch.randn_like(parameter))
+        logits = changed(tokens).logits
+    changed.save_pretrained(folder)
+    (folder / "README.md").unlink()
+    np.save(folder / "logits.npy", logits.numpy())
 
 
 if __name__ == "__main__":

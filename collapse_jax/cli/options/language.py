@@ -17,6 +17,7 @@ from collapse_jax.language.corpora import (
     FileTokenizer,
     Grammar,
 )
+from collapse_jax.language.model.lora import LoRA
 from collapse_jax.language.model.sampling import Sampling
 from collapse_jax.language.model.training import FINETUNING, Optimizer
 from collapse_jax.language.samples import SampleWriter
@@ -33,6 +34,7 @@ DESCRIPTION = (
 USUAL = {"generations": 5, "seeds": 3}
 _RENAMED = {"checkpoint": "model", "model": "preset"}
 """Arguments of `LanguageModel` whose options have other names: a folder for a run has its own."""
+_LORA = "With it, or another option of these, low-rank changes of the model are trained."
 _USUAL = "Default that of the preset, or of fine-tuning with a model."
 
 
@@ -74,6 +76,10 @@ def settings() -> list[Setting]:
         *of_model,
         *of_optimizer,
         *settings_of(Sampling),
+        *(
+            replace(setting, help=f"{setting.help} {_LORA}", default=None)
+            for setting in settings_of(LoRA, prefix="lora_")
+        ),
     ]
 
 
@@ -118,6 +124,8 @@ def make_task(given: Mapping[str, Any]) -> LanguageModel:
     optimizer |= {name: given.pop(name) for name in names if name in given}
     names = [setting.name for setting in settings_of(Sampling)]
     sampling = {name: given.pop(name) for name in names if name in given}
+    names = [setting.name for setting in settings_of(LoRA, prefix="lora_")]
+    lora = {name.removeprefix("lora_"): given.pop(name) for name in names if name in given}
     chat, corpus = given.pop("chat", False), read_corpus(given)
     if (tokenizer := _tokenizer(given)) is not None:
         given["tokenizer"] = tokenizer
@@ -128,6 +136,7 @@ def make_task(given: Mapping[str, Any]) -> LanguageModel:
         Grammar(chat=chat) if corpus is None else corpus,
         optimizer=Optimizer(**optimizer),
         sampling=Sampling(**sampling),
+        lora=LoRA(**lora) if lora else None,
         **arguments,
     )
     if task.survey is not None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.language.model import attention
@@ -20,6 +20,7 @@ from collapse_jax.language.model.layers import (
     floating_type,
     normal_parameter,
 )
+from collapse_jax.language.model.lora import LoRA, adapt
 from collapse_jax.machines.model_mesh import DATA, MODEL, constrain
 
 Params = Any  # an nnx.State, whose own type hints warn when they are checked at run time
@@ -42,6 +43,7 @@ class Decoder(nnx.Module):
         scan: whether the layers' parameters are stacked, and a loop runs over them. A deep model
             compiles several times faster, a small one runs slower.
         init_std: standard deviation of the weights at the start.
+        lora: low-rank changes of the weights, `nnx.LoRAParam`s beside them.
 
     Example:
         Split it once, and work with plain JAX on the parameters; merge where they are used:
@@ -68,6 +70,7 @@ class Decoder(nnx.Module):
         remat: bool = False,
         scan: bool = False,
         init_std: float = 0.02,
+        lora: LoRA | None = None,
     ):
         self.architecture = architecture
         self.dtype = floating_type("dtype", dtype)
@@ -80,9 +83,13 @@ class Decoder(nnx.Module):
         learned = architecture.positions == "learned"
         places = (architecture.context, architecture.width)
         self.positions = table(rngs.params(), places) if learned else None
-        layer = functools.partial(
-            Layer, architecture, std=std, dtype=self.dtype, param_dtype=param_dtype
-        )
+
+        def layer(key: Key[Array, ""]) -> Layer:
+            made = Layer(architecture, key, std=std, dtype=self.dtype, param_dtype=param_dtype)
+            if lora is not None:
+                adapt(made, architecture, lora, key)
+            return made
+
         self.layers: Any
         keys = jax.random.split(rngs.params(), architecture.depth)
         if scan:

@@ -63,10 +63,13 @@ class Linear(nnx.Module):
         self.kernel = normal_parameter(key, inputs + outputs, std, param_dtype)
         self.bias = nnx.Param(jnp.zeros(outputs, param_dtype)) if bias else None
         self.n_inputs, self.dtype = len(inputs), dtype
+        self.adapter: Any = nnx.data(None)  # see `lora.adapt`
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         y = jnp.tensordot(x, self.kernel[...].astype(self.dtype), axes=self.n_inputs)
-        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+        if self.bias is not None:
+            y = y + self.bias[...].astype(self.dtype)
+        return y if self.adapter is None else y + self.adapter(x)
 
 
 class Norm(nnx.Module):

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
@@ -166,6 +167,7 @@ def train_steps(
     *,
     bos_id: int,
     chunk: int | None = None,
+    frozen: Params | None = None,
 ) -> TrainState:
     """Train for some steps, at most to the end. Pure.
 
@@ -187,6 +189,7 @@ def train_steps(
         steps: how many steps to make now.
         bos_id: as for `document_loss`.
         chunk: as for `document_loss`.
+        frozen: further parameters of the decoder, which are not trained.
 
     Returns:
         the state after these steps.
@@ -197,7 +200,9 @@ def train_steps(
 
     def body(step: Array, state: TrainState) -> TrainState:
         batch = _batch(settings, documents, n_train, key, step)
-        nats, tokens, gradient = _gradient(graphdef, settings, state.params, batch, bos_id, chunk)
+        nats, tokens, gradient = _gradient(
+            graphdef, settings, state.params, frozen, batch, bos_id, chunk
+        )
         wide = (_float32(tree) for tree in (gradient, state.moments, state.params))
         updates, moments = optimizer.update(*wide)
         params = optax.apply_updates(_float32(state.params), updates)
@@ -234,6 +239,7 @@ def _gradient(
     graphdef: Any,
     settings: Optimizer,
     params: Params,
+    frozen: Params | None,
     batch: AnyDocuments,
     bos_id: int,
     chunk: int | None,
@@ -242,7 +248,8 @@ def _gradient(
     total = n_counted(batch)
 
     def mean(params: Params, part: AnyDocuments) -> tuple[Array, Array]:
-        loss = document_loss(graphdef, params, part, bos_id=bos_id, chunk=chunk)
+        whole = params if frozen is None else nnx.merge_state(frozen, params)
+        loss = document_loss(graphdef, whole, part, bos_id=bos_id, chunk=chunk)
         return loss.nats / total, loss.nats
 
     gradient = jax.grad(mean, has_aux=True)

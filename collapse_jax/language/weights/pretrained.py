@@ -13,8 +13,9 @@ from jaxtyping import Array, Float, Int
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
+from collapse_jax.language.model.lora import LoRA
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
-from collapse_jax.language.weights import huggingface
+from collapse_jax.language.weights import adapters, huggingface
 from collapse_jax.language.weights.companions import companions_of, special_ids
 from collapse_jax.language.weights.stored import read_json
 from collapse_jax.machines.devices import host_memory
@@ -37,7 +38,7 @@ class Weights:
                 f"{n:,} parameters x {size} bytes are {n * size / 1e9:.1f} GB"
                 + ("; use param_dtype='bfloat16'" if size > 2 else "")
             )
-        _, self.params = huggingface.load(source, param_dtype=param_dtype, scan=scan)
+        _, self.params = adapters.load(source, param_dtype=param_dtype, scan=scan)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -88,8 +89,8 @@ def one_model(params: Params | Generation, seed: int | None) -> Params:
 
 def save(
     folder: str | Path,
-    architecture: Architecture,
     params: Params,
+    architecture: Architecture,
     tokenizer: AbstractTokenizer | None,
     source: str | None,
 ) -> None:
@@ -97,13 +98,40 @@ def save(
 
     Args:
         folder: where to; it may be the source.
-        architecture: of a `Decoder`.
         params: of a `Decoder`.
+        architecture: of a `Decoder`.
         tokenizer: what the model reads and writes. Default that of the source.
         source: the checkpoint it came from, if any, whose other settings go along.
     """
-    came_from = None if source is None else huggingface.find(source)
+    came_from = None if source is None else adapters.base_of(source)
     like = {} if came_from is None else read_json(came_from / "config.json")
     entries = {} if tokenizer is None else special_ids(tokenizer, like)
     files = companions_of(tokenizer, came_from)
     huggingface.save(folder, architecture, params, entries=entries, like=like, files=files)
+
+
+def save_changed(
+    folder: str | Path,
+    trained: Params,
+    lora: LoRA,
+    architecture: Architecture,
+    tokenizer: AbstractTokenizer | None,
+    source: str | None,
+    base: Params | None,
+) -> None:
+    """Write a checkpoint of which changes were trained, or, without a base, these as PEFT does.
+
+    Args:
+        folder: where to.
+        trained: the changes.
+        lora: what they are.
+        architecture: of a `Decoder`.
+        tokenizer: what the model reads and writes. Default that of the source.
+        source: the checkpoint that is changed.
+        base: its parameters, if all of them are to be written.
+    """
+    if base is not None:
+        whole = adapters.merge(architecture, lora, trained, base)
+        return save(folder, whole, architecture, tokenizer, source)
+    files = companions_of(tokenizer, adapters.base_of(str(source)))
+    return adapters.save_changes(folder, architecture, lora, trained, str(source), files)

@@ -55,6 +55,25 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
     return stored
 
 
+def safe_tensors(file: Path) -> dict[str, np.ndarray]:
+    """All tensors of a file.
+
+    Raises:
+        ValueError: for a file that is not there or damaged, and for numbers that are not finite.
+    """
+    if not file.is_file():
+        raise ValueError(f"{file} must be there, and is missing")
+    try:
+        with safe_open(file, framework="np") as handle:
+            found = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file} is not a whole safetensors file: {error}") from None
+    for name, tensor in found.items():
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"weights must be finite, and {name} of {file} has NaN or infinity")
+    return found
+
+
 def read_tensor(stored: Mapping[str, Stored], name: str, handle: Any) -> np.ndarray:
     """A tensor from its open file.
 

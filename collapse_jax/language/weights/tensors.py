@@ -108,7 +108,7 @@ def places(architecture: Architecture, arrays: Arrays) -> Iterator[Place]:
     for layer in range(architecture.depth):
         of_layer = _gpt2_layer if gpt2 else _rotary_layer
         start = f"h.{layer}." if gpt2 else f"layers.{layer}."
-        for place in of_layer(architecture, _layer_arrays(arrays, layer)):
+        for place in of_layer(architecture, layer_arrays(arrays, layer)):
             yield place._replace(name=start + place.name)
     if gpt2:
         yield Place("wpe.weight", arrays["positions",], 1, False)
@@ -118,9 +118,9 @@ def places(architecture: Architecture, arrays: Arrays) -> Iterator[Place]:
         yield Place(HEAD, arrays["head",], 1, False)
 
 
-def _layer_arrays(arrays: Arrays, layer: int) -> Arrays:
-    stacked = ("layers", "attention", "qkv", "kernel") in arrays
-    if stacked:
+def layer_arrays(arrays: Arrays, layer: int) -> Arrays:
+    """Those of one layer, of layers that are stacked or not."""
+    if any(path[0] == "layers" and not isinstance(path[1], int) for path in arrays):
         return {path[1:]: array[layer] for path, array in arrays.items() if path[0] == "layers"}
     return {path[2:]: array for path, array in arrays.items() if path[:2] == ("layers", layer)}
 
