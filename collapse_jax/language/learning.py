@@ -2,25 +2,21 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.corpora.variety import VARIETY, measure_texts
-from collapse_jax.language.model.architecture import Architecture
-from collapse_jax.language.model.decoder import Decoder, Params
+from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.editing import edit_documents
 from collapse_jax.language.model.entropies import next_entropy
-from collapse_jax.language.model.lora import LoRA, adapters_of
 from collapse_jax.language.model.sampling import Sampling, joined, sample
 from collapse_jax.language.model.training import (
     Optimizer,
@@ -30,11 +26,8 @@ from collapse_jax.language.model.training import (
 )
 from collapse_jax.language.prompts import Prompts, in_turn
 from collapse_jax.language.reading import Reading
-from collapse_jax.language.tokenizers.base import AbstractTokenizer
-from collapse_jax.language.weights import pretrained
+from collapse_jax.language.weights.parameters import AbstractParameters
 from collapse_jax.numerics.edits import TokenEdit
-from collapse_jax.run.staged import Generation
-from collapse_jax.tasks.base import AbstractTask
 from collapse_jax.tasks.data import Data, Size, Steps
 
 
@@ -47,29 +40,17 @@ class World(NamedTuple):
     """Beginnings of the first real documents, where others are generated from them."""
 
 
-class AbstractDecoding(AbstractTask):
+class AbstractDecoding(AbstractParameters):
     """What of a language model is the same whatever the documents are."""
 
     runner: ClassVar[Any] = "staged"
     takes_start: ClassVar[bool] = True
     takes_weights: ClassVar[bool] = False
-    on_request: ClassVar[tuple[str, ...]] = ("next_entropy", *VARIETY)
+    on_request: ClassVar[tuple[str, ...]] = ("next_entropy", "base_perplexity", *VARIETY)
 
-    architecture: eqx.AbstractVar[Architecture]
     start: eqx.AbstractVar[str]
-    tokenizer: eqx.AbstractVar[AbstractTokenizer | None]
     optimizer: eqx.AbstractVar[Optimizer]
     sampling: eqx.AbstractVar[Sampling]
-    context: eqx.AbstractVar[int]
-    dtype: eqx.AbstractVar[str]
-    param_dtype: eqx.AbstractVar[str]
-    remat: eqx.AbstractVar[bool]
-    scan: eqx.AbstractVar[bool]
-    graphdef: eqx.AbstractVar[Any]
-    loaded: eqx.AbstractVar[Params | None]
-    base: eqx.AbstractVar[pretrained.Weights | None]
-    checkpoint: eqx.AbstractVar[str | None]
-    lora: eqx.AbstractVar[LoRA | None]
     reading: eqx.AbstractVar[Reading]
     generate_from: eqx.AbstractVar[str]
     prompts: eqx.AbstractVar[Prompts | None]
@@ -89,42 +70,6 @@ class AbstractDecoding(AbstractTask):
     @property
     def starts_warm(self) -> bool:
         return self.start == "previous"
-
-    @property
-    def known_tokenizer(self) -> AbstractTokenizer:
-        """The tokenizer, without which nothing can be trained.
-
-        Raises:
-            ValueError: where a checkpoint has none and there is no corpus.
-        """
-        if self.tokenizer is None:
-            raise ValueError("corpus must be given to train a checkpoint on something")
-        return self.tokenizer
-
-    def decoder(self, rngs: nnx.Rngs, lora: LoRA | None = None) -> Decoder:
-        """A decoder of this architecture."""
-        return Decoder(
-            self.architecture,
-            rngs=rngs,
-            dtype=jnp.dtype(self.dtype),
-            param_dtype=jnp.dtype(self.param_dtype),
-            remat=self.remat,
-            scan=self.scan,
-            lora=lora,
-        )
-
-    def initialise(self, key: Key[Array, ""]) -> Params:
-        """Parameters of a fresh start, of what is trained. Pure."""
-        params = nnx.split(self.decoder(nnx.Rngs(params=key), self.lora))[1]
-        return params if self.lora is None else adapters_of(params)
-
-    @property
-    def n_trained(self) -> int:
-        """How many numbers are trained."""
-        if self.lora is None:
-            return self.architecture.n_parameters
-        shapes = jax.eval_shape(self.initialise, jax.random.key(0))
-        return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
     def each(
         self, function: Callable[[str], Any], world: Any, rows: AnyDocuments
@@ -160,34 +105,12 @@ class AbstractDecoding(AbstractTask):
             possible=tokenizer.possible(self.architecture.vocab_size),
         )
 
-    def whole(self, model: Params) -> Params:
-        """All parameters of a decoder: with `lora` those of the checkpoint and what is trained."""
-        return model if self.lora is None else nnx.merge_state(self._loaded_params, model)
-
-    @property
-    def _loaded_params(self) -> Params:
-        """The checkpoint's parameters on the device."""
-        leaves = jax.tree.leaves(self.loaded)
-        if leaves and not isinstance(leaves[0], jax.ShapeDtypeStruct):
-            return self.loaded
-        return jax.tree.map(jnp.asarray, self._base_params)
-
-    def _computed(self, model: Params) -> Params:
-        """Parameters in the type in which is computed: changed once, not at each token."""
-        whole = self.whole(model)
-        return jax.tree.map(lambda p: p.astype(self.dtype), whole)
-
     def n_steps(self, n_train: Size) -> Size:
         return self.optimizer.n_steps(n_train)
 
     def begin(self, world: World, data: Data) -> TrainState:
         params = data.start(lambda: self._first_params(data.initial_key))
         return start_training(self.optimizer, params)
-
-    def _first_params(self, key: Key[Array, ""]) -> Params:
-        """The checkpoint's parameters, or fresh ones."""
-        fresh = self.loaded is None or self.lora is not None
-        return self.initialise(key) if fresh else self._loaded_params
 
     def learn(self, world: World, data: Data, state: TrainState, steps: Steps) -> TrainState:
         return train_steps(
@@ -266,57 +189,6 @@ class AbstractDecoding(AbstractTask):
         most = self.context - self.prompts.shortest
         following, _ = draw(most, prompts=chosen, whole=self.context)
         return joined(chosen, following, self.context)
-
-    def logits(self, token_ids: Int[Any, "batch time"]) -> Float[Array, "batch time vocab"]:
-        """Scores of the base model for the token after each, in float32.
-
-        Args:
-            token_ids: rows of ids as the checkpoint's tokenizer makes them, BOS included where it
-                wants one. `[batch, time]`
-
-        Raises:
-            ValueError: for ids outside the vocabulary, and without a checkpoint.
-        """
-        vocab_size = self.architecture.vocab_size
-        graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0))))[0]
-        return pretrained.logits(graphdef, self._base_params, token_ids, vocab_size)
-
-    def save_pretrained(
-        self,
-        folder: str | Path,
-        params: Params | Generation | None = None,
-        *,
-        seed: int | None = None,
-        merged: bool = True,
-    ) -> None:
-        """Write a checkpoint that transformers, and `from_pretrained`, can read.
-
-        It has the tokenizer in use, and what else the checkpoint had that the model came from.
-
-        Args:
-            folder: where to; it may be the checkpoint itself, which is then replaced.
-            params: a generation, as `observe` of `simulate` receives it, or the parameters of one
-                model. Default those of the base model.
-            seed: which model of a generation. Default the only one.
-            merged: with `lora`, whether the whole model is written, or the changes alone, as PEFT
-                does, which reads them.
-
-        Raises:
-            ValueError: for a generation of several models without a seed, and for a seed it lacks.
-        """
-        params = pretrained.one_model(self._base_params if params is None else params, seed)
-        about = self.architecture, self.tokenizer, self.checkpoint
-        if self.lora is None or not adapters_of(params):
-            pretrained.save(folder, params, *about)
-        else:
-            base = self._base_params if merged else None
-            pretrained.save_changed(folder, params, self.lora, *about, base)
-
-    @property
-    def _base_params(self) -> Params:
-        if self.base is None:
-            raise ValueError("checkpoint must be given: the task has no base model without one")
-        return self.base.params
 
 
 @jax.jit

@@ -17,6 +17,9 @@ MEASURED = {
     "next_entropy": Variable("entropy of the next token on real documents", "nat per token"),
     **VARIETY,
 }
+MEASURED_BY_BASE = {
+    "base_perplexity": Variable("perplexity of generated documents under the checkpoint", "1"),
+}
 MEASURED_ON_GRAMMAR = {
     "excess_loss": Variable("test loss minus that of the true distribution", "nat per token"),
     "malformed": Variable("share of generated documents that the grammar cannot make", "1"),

@@ -1,5 +1,6 @@
 """Language models: transformers trained on documents, which generate documents."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from collapse_jax.language.corpora.documents import AnyDocuments
 from collapse_jax.language.corpora.encoding import LONGER
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.surveys import Survey
+from collapse_jax.language.corpora.text import AbstractText
 from collapse_jax.language.learning import AbstractDecoding, World
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Params
@@ -26,6 +28,7 @@ from collapse_jax.language.model.training import FINETUNING, Optimizer
 from collapse_jax.language.prompts import Prompts, check_room
 from collapse_jax.language.reading import Reading, find_reading, lasting
 from collapse_jax.language.real import is_drawn, real_documents
+from collapse_jax.language.surprise import Named
 from collapse_jax.language.tokenizers.base import AbstractTokenizer, check_vocabulary
 from collapse_jax.language.weights import huggingface, pretrained
 from collapse_jax.tasks.base import Acceptance, Variable
@@ -83,6 +86,8 @@ class LanguageModel(AbstractDecoding):
             the loss is on responses, else nothing.
         lora: low-rank changes of the checkpoint's weights, which alone are trained, kept and saved;
             the weights are shared by all seeds. Default none, all weights are trained.
+        named: texts, `corpus.Text` by name, on which each model is measured: the metric
+            `perplexity_NAME`.
 
     Raises:
         ValueError: for arguments outside these ranges (`TypeError` for those of another type), for
@@ -125,6 +130,8 @@ class LanguageModel(AbstractDecoding):
     survey: Survey | None = eqx.field(static=True)
     """What became of the real documents; None where they are drawn from a grammar."""
     lora: LoRA | None
+    named: Named = eqx.field(static=True)
+    named_rows: dict[str, AnyDocuments]
     graphdef: Any = eqx.field(static=True)
     """The structure of the `Decoder`, for use with its parameters."""
     base: pretrained.Weights | None = eqx.field(static=True)
@@ -163,6 +170,7 @@ class LanguageModel(AbstractDecoding):
         loss_on: Literal["all", "responses"] = "all",
         generate_from: Literal["bos", "prompts", "halves", "blocks"] | None = None,
         lora: LoRA | None = None,
+        named: Mapping[str, AbstractText] | None = None,
     ):
         if corpus is not None and not isinstance(corpus, AbstractCorpus):
             raise TypeError(
@@ -208,6 +216,8 @@ class LanguageModel(AbstractDecoding):
         real = real_documents(self.corpus, self.tokenizer, *sizes, self.reading)
         self.n_samples, self.n_test, self.train, self.test, self.survey, lengths = real
         self.prompts = None if lengths is None else Prompts(lengths)
+        self.named = Named(named)
+        self.named_rows = self.named.rows(self.tokenizer, self.context)
         self.graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0), lora)))[0]
         self.base = self.loaded = None
         if self.checkpoint is not None:
@@ -227,7 +237,9 @@ class LanguageModel(AbstractDecoding):
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The metrics; some are known of a grammar in its own words alone."""
-        return metrics.MEASURED | (metrics.MEASURED_ON_GRAMMAR if self._grammar is not None else {})
+        of_grammar = metrics.MEASURED_ON_GRAMMAR if self._grammar is not None else {}
+        of_base = metrics.MEASURED_BY_BASE if self.loaded is not None else {}
+        return metrics.MEASURED | of_base | self.named.variables | of_grammar
 
     @property
     def _grammar(self) -> Grammar | None:
@@ -263,13 +275,17 @@ class LanguageModel(AbstractDecoding):
         """The loss of trained parameters on held-out real documents."""
         bos_id = self.known_tokenizer.bos_id
         loss = evaluate(self.graphdef, self.whole(model), world.test, bos_id=bos_id)
-        return metrics.of_loss(loss, world.test, self._grammar) | self.measure_laws(world, model)
+        found = metrics.of_loss(loss, world.test, self._grammar) | self.measure_laws(world, model)
+        return found | {n: self._perplexity(model, rows) for n, rows in self.named_rows.items()}
 
     def measure_rows(
         self, world: World, rows: AnyDocuments, *, valid: Any
     ) -> dict[str, Float[Array, ""]]:
         """The metrics of generated documents, of which all count."""
-        return metrics.of_documents(rows, self._grammar)
+        found = metrics.of_documents(rows, self._grammar)
+        if self.loaded is not None:
+            found |= {"base_perplexity": self._perplexity(None, rows)}
+        return found
 
     @property
     def acceptance(self) -> Acceptance:

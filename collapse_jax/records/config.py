@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -36,19 +37,14 @@ KNOWN: dict[str, type] = {
         *trained.TRAINED,
     )
 }
+_CORPORA = "Grammar", "Text", "Hub", "WordTokenizer", "ByteTokenizer", "FileTokenizer"
 _LANGUAGE = {
     "LanguageModel": "language.task",
-    "Grammar": "language.corpora",
-    "Text": "language.corpora",
-    "Hub": "language.corpora",
-    "WordTokenizer": "language.corpora",
-    "ByteTokenizer": "language.corpora",
-    "FileTokenizer": "language.corpora",
+    **dict.fromkeys(_CORPORA, "language.corpora"),
     "LoRA": "language.model.lora",
     "Optimizer": "language.model.training",
     "Sampling": "language.model.sampling",
-    "Architecture": "language.model.architecture",
-    "RopeScaling": "language.model.architecture",
+    **dict.fromkeys(("Architecture", "RopeScaling"), "language.model.architecture"),
 }
 """What language models are described by, and its modules, which are slow to import."""
 
@@ -113,6 +109,8 @@ def _write_known(module: Any, name: str, has_data: bool) -> Any:
         return str(value)
     if value is None or isinstance(value, str | int | float | list | tuple):
         return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Mapping):
+        return {key: describe(part) for key, part in value.items()}
     return describe(value)
 
 
@@ -246,6 +244,8 @@ def rebuild(written: dict[str, Any], data: Any = None) -> Any:
     for key, value in arguments.items():
         if isinstance(value, dict) and "type" in value:
             arguments[key] = rebuild(value)
+        elif name in _LANGUAGE and isinstance(value, dict):  # parts by name
+            arguments[key] = {own: rebuild(part) for own, part in value.items()}
         elif name in _LANGUAGE and isinstance(value, list):  # JSON has no tuples
             arguments[key] = tuple(value)
         elif name not in KNOWN and name not in _LANGUAGE:
