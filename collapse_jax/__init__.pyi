@@ -11,6 +11,7 @@ from collapse_jax.cli.study.running import run_study
 from collapse_jax.language import corpora as corpus
 from collapse_jax.language.grids import real_synthetic_grid
 from collapse_jax.language.model.lora import LoRA
+from collapse_jax.language.samples import with_samples
 from collapse_jax.language.saved_models import models
 from collapse_jax.language.task import LanguageModel
 from collapse_jax.literature.registry import papers, reproduce
@@ -141,6 +142,7 @@ __all__ = [
     "unlearn",
     "use_all_cores",
     "verdict",
+    "with_samples",
     "worth",
     "write_report",
 ]

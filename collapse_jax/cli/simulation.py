@@ -135,6 +135,10 @@ def _run_chains(
     if not hosts.is_first():
         return
     ds.attrs["command"] = command
+    if "samples" in language:
+        from collapse_jax.language.samples import with_samples
+
+        ds = with_samples(ds, language["samples"])
     predicted = theory.expected(workflow, task, ds.sizes["generation"])
     rich.print(summary(ds, theory=predicted))
     if "stopped" in ds.attrs:

@@ -10,6 +10,7 @@ import numpy as np
 from collapse_jax.analysis.runs import Run, Runs, Theory, collect, title
 from collapse_jax.basics import checks
 from collapse_jax.report.axes import add_legend, draw
+from collapse_jax.report.texts import columns_of, draw_texts, height_of, samples_of
 
 if TYPE_CHECKING:  # loaded when a figure is made, so that importing the package stays quick
     import matplotlib.figure
@@ -46,7 +47,8 @@ def plot(
     Solid lines are means over chains, bands the chains' quantiles, and broken lines in the same
     colour what theory predicts for the mean. In a panel in which some mean is infinite, or leaves
     the range of 80 % of the chains because a few of them carry it, the lines are medians, and its
-    label says so.
+    label says so. Below are texts of several generations side by side, where the datasets have some
+    (`with_samples`).
 
     The figure belongs to no window: show it by naming it in a notebook, or use its `savefig`.
     Colours of text and background are those of the current matplotlib style.
@@ -92,11 +94,16 @@ def plot(
         columns = len(names) if len(names) <= 3 else min(3, math.ceil(len(names) / 2))
         rows = -(-len(names) // columns)
         width = max(columns, 1.5) * _PANEL[0]
-        figure = Picture(figsize=(width, rows * _PANEL[1]), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).flat
-        curves = [c for ax, name in zip(panels, names) for c in draw(ax, name, runs, band)]  # noqa: B905
-        for ax in list(figure.axes)[len(names) :]:
-            ax.set_axis_off()
+        written = [(found, columns_of(found, width)) for found in samples_of(runs)]
+        heights = [_PANEL[1]] * rows + [height_of(lines) for _, lines in written]
+        figure = Picture(figsize=(width, sum(heights)), layout="constrained")
+        grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+        panels = [figure.add_subplot(grid[i // columns, i % columns]) for i in range(len(names))]
+        curves = [
+            c for ax, name in zip(panels, names, strict=True) for c in draw(ax, name, runs, band)
+        ]
+        for row, (found, lines) in enumerate(written, rows):
+            draw_texts(figure.add_subplot(grid[row, :]), found, lines)
         heading = textwrap.wrap(title(runs), int(10 * width), break_long_words=False)
         figure.set_figheight(figure.get_figheight() + 0.2 * len(heading))
         figure.suptitle("\n".join(heading))

@@ -19,6 +19,7 @@ from collapse_jax.report.page.markup import Markup, join, scrollable, tag
 from collapse_jax.report.page.studies import Study
 from collapse_jax.report.plans import plot_plan, words_of
 from collapse_jax.report.tables import estimate
+from collapse_jax.report.texts import samples_of
 
 _MOST_ROWS = 400
 _MOST_JUDGED = 60
@@ -87,6 +88,27 @@ def answers(study: Study) -> Markup:
     if len(evidence) > 12:
         evidence = [tag("details", tag("summary", "Evidence"), *evidence)]
     return join(scrollable("Definitions of collapse", table), *evidence)
+
+
+def texts(study: Study) -> Markup | None:
+    """What models of each generation have written, side by side; None where no run has any."""
+    tables = []
+    for cell in study.cells:
+        for found in samples_of(cell.runs):
+            generations = sorted(found.texts)
+            heads = [tag("th", f"generation {t}", scope="col") for t in generations]
+            n = max(len(part) for part in found.texts.values())
+            lines = [
+                tag("tr", *(tag("td", "".join(found.texts[t][i : i + 1])) for t in generations))
+                for i in range(n)
+            ]
+            words = [found.label, *(f"{k}={_short(v)}" for k, v in cell.settings.items())]
+            name = ", ".join([*filter(None, words), f"seed {found.seed}"])
+            caption = tag("caption", name)
+            body = tag("thead", tag("tr", *heads)), tag("tbody", *lines)
+            table = tag("table", caption, *body, class_="texts")
+            tables.append(scrollable(f"Texts: {name}", table))
+    return join(*tables) if tables else None
 
 
 def loops(study: Study) -> Markup:

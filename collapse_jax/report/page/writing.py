@@ -34,7 +34,8 @@ def write_report(
 
     It has the curves with bands and theory, with switches for workflows, metrics, axes and single
     chains and sliders for swept settings; a table of figures with standard errors; the eight
-    definitions of collapse; pictures of the loops; and how to run all of it again. Nothing is
+    definitions of collapse; texts of all generations side by side, where datasets have some
+    (`with_samples`); pictures of the loops; and how to run all of it again. Nothing is
     fetched when it is opened. Long runs are shown by up to 200 of their generations.
 
     Args:
@@ -112,6 +113,7 @@ def _study(number: int, study: Study, numbers: dict[str, Any]) -> Markup:
     parts = {
         "Curves": curves_of(number, numbers),
         "Figures": sections.figures_table(study),
+        "Texts": sections.texts(study),
         "Which collapse?": sections.answers(study),
         "The loops": sections.loops(study),
         "Run it again": sections.again(study),
@@ -119,6 +121,7 @@ def _study(number: int, study: Study, numbers: dict[str, Any]) -> Markup:
     inside = [
         tag("section", tag("h3", name), part, aria_label=f"{name}: {study.heading}")
         for name, part in parts.items()
+        if part is not None
     ]
     return tag(
         "article", tag("h2", study.heading), *inside, id=f"study-{number}", data_study=number
