@@ -12,6 +12,7 @@ from collapse_jax.basics import files, sums
 FORMAT = 2
 """Of folders; those of 0.1.0 do not say theirs."""
 CONFIG, SUFFIX = "config.json", ".safetensors"
+_PLACES = "path", "checkpoint"  # of a corpus or tokenizer, and of a model
 _MOST_SHOWN = 80  # characters of a value in an error
 
 
@@ -53,7 +54,7 @@ def _changed(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     path = folder / CONFIG
     if path.exists():
         kept = read_config(path)
-        goes_on = _compare(folder, kept, config)
+        goes_on = _compare(folder, kept, config) or _places(kept) != _places(config)
         return {**config, "n_generations": kept["n_generations"]} if goes_on else None
     if any(not name.name.startswith(".") for name in folder.iterdir()):
         raise ValueError(f"checkpoint must be a folder of its own, and {folder} is not empty")
@@ -120,14 +121,28 @@ def _shown(flat: dict[str, Any], name: str) -> str:
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dictionary with names such as `task.n_samples`."""
+    """A nested dictionary with names such as `task.n_samples`, without places of known contents."""
     flat = {}
     for name, value in config.items():
+        if name in _PLACES and _is_known(config):
+            continue
         if isinstance(value, dict) and value:
             flat.update(_flat(value, f"{prefix}{name}."))
         else:
             flat[prefix + name] = value
     return flat
+
+
+def _is_known(config: dict[str, Any]) -> bool:
+    """Whether a fingerprint says what is there; that of a class of the user's own need not."""
+    return "fingerprint" in config and ":" not in str(config.get("type", ""))
+
+
+def _places(config: dict[str, Any]) -> list[Any]:
+    """The places that are no matter."""
+    here = [value for name, value in config.items() if name in _PLACES and _is_known(config)]
+    inner = [_places(value) for value in config.values() if isinstance(value, dict)]
+    return [*here, *inner]
 
 
 def _reached(folder: Path) -> int:

@@ -363,3 +363,15 @@ def test_the_arithmetic_of_a_large_model_in_the_documentation():
     for number in (f"{by_hand:,} in all", f"{architecture.n_parameters:,} x 2"):
         assert number in page.read_text(encoding="utf-8")
     assert round((by_hand * 20 + 2 * architecture.n_parameters) / 1e9, 2) == 5.44
+
+
+def test_clipping_is_switched_off_on_the_command_line():
+    from collapse_jax.cli.options.language import make_task, settings
+
+    clip = next(setting for setting in settings() if setting.name == "clip")
+    assert clip.read(["none"]) is None
+    assert clip.read(["2"]) == 2.0
+    assert clip.shown == "FLOAT|none"
+    assert "'none' for none" in clip.explained
+    assert make_task({"n_samples": 8, "clip": clip.read(["none"])}).optimizer.clip is None
+    assert make_task({"n_samples": 8}).optimizer.clip == 1.0

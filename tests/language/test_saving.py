@@ -15,6 +15,7 @@ from collapse_jax.language.corpora import ByteTokenizer, FileTokenizer, Text, tr
 from collapse_jax.language.model.architecture import RopeScaling, preset
 from collapse_jax.language.saved_models import ModelWriter
 from collapse_jax.language.weights.tensors import abstract_params
+from collapse_jax.records import folder
 from collapse_jax.run.staged import Generation
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "gpt2"
@@ -210,3 +211,33 @@ def test_live_tokenizers_in_transformers(name):
         # An old habit of theirs would take spaces away before punctuation.
         assert theirs.decode(ids, clean_up_tokenization_spaces=False) == own.decode(ids)
     transformers.AutoModelForCausalLM.from_pretrained("model")
+
+
+def test_a_run_goes_on_where_its_corpus_and_checkpoint_have_moved():
+    """Contents say which run it is; where they are now is written down."""
+    first = task(file_tokenizer("tok"))
+    first.save_pretrained("model", parameters(first.architecture))
+
+    def config(corpus, model):
+        made = cj.LanguageModel(Text(corpus), 8, n_test=2, checkpoint=model, most_dropped=1.0)
+        written = json.loads(json.dumps(cj.config.describe(made)))
+        return {"workflow": {"type": "Workflow"}, "task": written, "n_generations": 2}
+
+    before = config("c.txt", "model")
+    Path("run").mkdir()
+    folder.claim(Path("run"), before)
+    shutil.move("model", "elsewhere")
+    shutil.copy("c.txt", "d.txt")
+    after = config("d.txt", "elsewhere")
+    assert before != after
+    assert folder.run_of(before) == folder.run_of(after)
+    folder.claim(Path("run"), after)
+    assert folder.read_config(Path("run/config.json"))["task"] == after["task"]
+    Path("d.txt").write_text(Path("d.txt").read_text() + "\nanother")
+    with pytest.raises(ValueError, match=r"task\.corpus\.fingerprint is .* there and .* here"):
+        folder.check(Path("run"), config("d.txt", "elsewhere"))
+    first.save_pretrained("elsewhere", parameters(first.architecture, 1e-3))
+    with pytest.raises(ValueError, match=r"task\.fingerprint is .* there and .* here"):
+        folder.check(Path("run"), config("c.txt", "elsewhere"))
+    plain = {"type": "Other", "path": "a"}  # without a fingerprint the place is all there is
+    assert folder.run_of({"task": plain}) != folder.run_of({"task": plain | {"path": "b"}})

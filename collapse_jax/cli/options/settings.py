@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Union
 
 _NONE_IS_ALL = re.compile(r"\bNone for all\b")
+_NONE_IS_NONE = re.compile(r"\bNone for none\b")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 REQUIRED = "<required>"
 """Stands for the default where there is none."""
@@ -45,6 +46,11 @@ class Setting:
         return self.optional and bool(_NONE_IS_ALL.search(self.help))
 
     @property
+    def none_is_none(self) -> bool:
+        """Whether None, as `none`, may be written."""
+        return self.optional and bool(_NONE_IS_NONE.search(self.help.replace("`", "")))
+
+    @property
     def shown(self) -> str:
         """What stands for its values, each of them, in help and messages."""
         if self.metavar:
@@ -55,6 +61,7 @@ class Setting:
             kinds = ["INT" if self.number is int else "FLOAT"]
         kinds += ["{" + ",".join(self.names) + "}"] if self.names else []
         kinds += ["all"] if self.none_is_all else []
+        kinds += ["none"] if self.none_is_none else []
         return "|".join(kinds)
 
     @property
@@ -62,6 +69,8 @@ class Setting:
         """What help says of it."""
         text = " ".join(self.help.replace("`", "").split())
         text = _NONE_IS_ALL.sub("default all" if self.default is None else "'all' for all", text)
+        if self.none_is_none:
+            text = _NONE_IS_NONE.sub("'none' for none", text)
         text = re.sub(r"\bNone for\b", "default", text)
         text = re.sub(r"\bNone gives\b", "The default gives", text)
         text = text[:1].upper() + text[1:]
@@ -88,7 +97,7 @@ class Setting:
         return values[0] if len(values) == 1 and self.number is not None else values
 
     def _read_one(self, word: str) -> Any:
-        if word == "all" and self.none_is_all:
+        if (word == "all" and self.none_is_all) or (word == "none" and self.none_is_none):
             return None
         if self.number is not None and word not in self.names:
             try:
