@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from collapse_jax.basics import checks
 from collapse_jax.language.corpora.documents import AnyDocuments, counted, n_counted
 from collapse_jax.language.model.decoder import Decoder, Params
+from collapse_jax.language.model.widths import narrowed
 
 # Where not told otherwise, logits are made in parts of at most so many entries: 64 MiB in float32.
 _ENTRIES = 2**24
@@ -124,7 +125,8 @@ def evaluate(
     def loss(batch: AnyDocuments) -> Loss:
         return document_loss(graphdef, params, batch, bos_id=bos_id, chunk=chunk)
 
-    nats, tokens = lax.map(loss, jax.tree.map(batches, documents))
+    parts = jax.tree.map(batches, documents)
+    nats, tokens = lax.map(lambda batch: narrowed(loss, batch), parts)
     if batch_means:
         return jnp.mean(nats / tokens, where=tokens > 0)
     return jnp.sum(nats) / jnp.sum(tokens)

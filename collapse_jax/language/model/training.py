@@ -14,6 +14,7 @@ from collapse_jax.basics import checks
 from collapse_jax.language.corpora.documents import AnyDocuments, n_counted
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.loss import document_loss
+from collapse_jax.language.model.widths import narrowed
 from collapse_jax.numerics.subsets import permuted
 
 SCHEDULES = ("cosine", "constant")
@@ -252,7 +253,9 @@ def _gradient(
         loss = document_loss(graphdef, whole, part, bos_id=bos_id, chunk=chunk)
         return loss.nats / total, loss.nats
 
-    gradient = jax.grad(mean, has_aux=True)
+    def gradient(params: Params, part: AnyDocuments) -> tuple[Params, Array]:
+        return narrowed(lambda rows: jax.grad(mean, has_aux=True)(params, rows), part)
+
     if settings.micro_batch == settings.batch_size:
         found, nats = gradient(params, batch)
         return nats, total, found
