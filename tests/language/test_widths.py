@@ -10,9 +10,10 @@ from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
 from collapse_jax.language.corpora.documents import documents_of
-from collapse_jax.language.model import widths
+from collapse_jax.language.model import entropies, widths
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.model.decoder import Decoder
+from collapse_jax.language.model.entropies import next_entropy
 from collapse_jax.language.model.loss import document_loss, evaluate
 from collapse_jax.language.model.training import Optimizer, start_training, train_steps
 from collapse_jax.language.model.widths import narrowed, widths_of
@@ -58,7 +59,8 @@ def test_widths():
     assert [len(widths_of(time)) for time in (1, 64, 127, 128, 8192)] == [1, 1, 1, 2, 8]
     for time in range(1, 700):
         found = widths_of(time)
-        assert found[-1] == time and list(found) == sorted(set(found))
+        assert found[-1] == time
+        assert list(found) == sorted(set(found))
         assert len(found) == 1 or found[0] >= 64
 
 
@@ -160,9 +162,15 @@ def test_what_lies_beyond_a_document_has_no_influence():
     jax.tree.map(np.testing.assert_array_equal, train(changed)[0], train(rows)[0])
 
 
-def test_the_test_loss_is_that_of_whole_rows(monkeypatch):
+EVALUATE = functools.partial(evaluate, batch_size=2)
+
+
+@pytest.mark.parametrize("measure", [EVALUATE, next_entropy])
+def test_what_is_measured_is_what_it_is_on_whole_rows(measure, monkeypatch):
+    monkeypatch.setattr(entropies, "_ENTRIES", 2 * TIME * VOCAB)  # two rows at a time
+
     def measured():
-        run = functools.partial(evaluate, GRAPHDEF, PARAMS, bos_id=0, batch_size=2)
+        run = functools.partial(measure, GRAPHDEF, PARAMS, bos_id=0)
         rows = documents(*LENGTHS)
         return jax.jit(run)(rows), branches(run, rows)
 

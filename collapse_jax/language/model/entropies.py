@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from collapse_jax.language.corpora.documents import AnyDocuments, counted, n_counted
 from collapse_jax.language.model.decoder import Decoder, Params
+from collapse_jax.language.model.widths import narrowed
 
 _ENTRIES = 2**24  # most scores in memory: 64 MiB
 
@@ -29,18 +30,17 @@ def next_entropy(
     n, time = documents.tokens.shape
     width = max(1, min(n, _ENTRIES // (time * model.architecture.vocab_size)))
 
-    def of(rows: tuple[Array, Array]) -> Array:
-        tokens, learned = rows
+    def of(rows: AnyDocuments) -> Array:
+        inside = jnp.arange(rows.tokens.shape[1]) < rows.lengths[:, None]
+        tokens = jnp.where(inside, rows.tokens, 0)
         inputs = jnp.pad(tokens[:, :-1], [(0, 0), (1, 0)], constant_values=bos_id)
         log_p = jax.nn.log_softmax(model.logits(model.hidden(inputs)), axis=-1)
         entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
-        return jnp.sum(jnp.where(learned, entropy, 0.0))
+        return jnp.sum(jnp.where(counted(rows), entropy, 0.0))
 
     def parts(x: Array) -> Array:
         x = jnp.pad(x, [(0, -n % width)] + [(0, 0)] * (x.ndim - 1))
         return x.reshape(-1, width, *x.shape[1:])
 
-    inside = jnp.arange(time) < documents.lengths[:, None]
-    tokens = jnp.where(inside, documents.tokens, 0)
-    rows = (parts(tokens), parts(counted(documents)))
-    return jnp.sum(lax.map(of, rows)) / n_counted(documents)
+    batches = jax.tree.map(parts, documents)
+    return jnp.sum(lax.map(lambda rows: narrowed(of, rows), batches)) / n_counted(documents)

@@ -1,8 +1,8 @@
 """Few widths in place of one: rows are only as wide as the longest document needs.
 
 Documents are rows as wide as the context, and most are shorter. What lies beyond the longest of a
-batch costs as much as what lies within, and means nothing. So a batch is cut to one of a few widths,
-each of which is compiled once; which one is decided while the program runs.
+batch costs as much as what lies within, and means nothing. So a batch is cut to one of a few
+widths, each of which is compiled once; which one is decided while the program runs.
 """
 
 from collections.abc import Callable
@@ -38,8 +38,8 @@ def narrowed(function: Callable[[AnyDocuments], Result], documents: AnyDocuments
     """A function of documents, applied to rows that are as wide as the longest needs.
 
     The function must not depend on what lies beyond a row's length. Under vmap the longest of all
-    replicates decides, since different programs cannot run side by side. The result is that of whole
-    rows, but for the order in which sums are rounded.
+    replicates decides, since different programs cannot run side by side. The result is that of
+    whole rows, but for the order in which sums are rounded.
     """
     widths = widths_of(documents.tokens.shape[1])
     if len(widths) == 1:
