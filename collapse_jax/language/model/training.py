@@ -14,7 +14,7 @@ from collapse_jax.basics import checks
 from collapse_jax.language.corpora.documents import AnyDocuments, n_counted
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.loss import document_loss
-from collapse_jax.language.model.widths import narrowed
+from collapse_jax.language.model.widths import by_length, narrowed
 from collapse_jax.numerics.subsets import permuted
 
 SCHEDULES = ("cosine", "constant")
@@ -31,7 +31,8 @@ class Optimizer(eqx.Module):
         warmup: share of the steps, rounded up, in which the rate rises linearly from zero.
         batch_size: documents per step.
         micro_batch: documents whose gradient is computed at once, a divisor of `batch_size`;
-            gradients add up in float32. Default all.
+            gradients add up in float32. They are put together by their lengths, so that short
+            ones are less padded. Default all.
         epochs: how often each document is visited.
         clip: greatest norm of the gradient of all parameters; `None` for none.
         weight_decay: decoupled, of all parameters, scaled by the learning rate.
@@ -265,7 +266,7 @@ def _gradient(
         return (jax.tree.map(jnp.add, carry[0], _float32(found)), carry[1] + nats), None
 
     split = (settings.batch_size // settings.micro_batch, settings.micro_batch)
-    parts = jax.tree.map(lambda x: x.reshape(*split, *x.shape[1:]), batch)
+    parts = jax.tree.map(lambda x: x.reshape(*split, *x.shape[1:]), by_length(batch))
     zeros = jax.tree.map(jnp.zeros_like, _float32(params))
     (found, nats), _ = lax.scan(add, (zeros, jnp.zeros(())), parts)
     return nats, total, found

@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 
 # Below, a batch is so small that a second program would cost more than padding does.
 _NARROWEST = 64
+_EIGHTHS = 1, 2, 3, 4, 6, 8  # of the context
 
 
 def widths_of(time: int) -> tuple[int, ...]:
@@ -26,12 +27,11 @@ def widths_of(time: int) -> tuple[int, ...]:
 
     Example:
         >>> widths_of(512), widths_of(28)
-        ((64, 128, 256, 512), (28,))
+        ((64, 128, 192, 256, 384, 512), (28,))
     """
-    found = [time]
-    while found[0] >= 2 * _NARROWEST:
-        found.insert(0, -(-found[0] // 2))
-    return tuple(found)
+    if time < 2 * _NARROWEST:
+        return (time,)
+    return tuple(width for n in _EIGHTHS if (width := -(-time * n // 8)) >= _NARROWEST)
 
 
 def narrowed(function: Callable[[AnyDocuments], Result], documents: AnyDocuments) -> Result:
@@ -48,6 +48,14 @@ def narrowed(function: Callable[[AnyDocuments], Result], documents: AnyDocuments
     index = jnp.sum(longest > jnp.asarray(widths[:-1]))
     branches = [lambda rows, width=width: function(_cut(rows, width)) for width in widths]
     return lax.switch(index, branches, documents)
+
+
+def by_length(documents: AnyDocuments) -> AnyDocuments:
+    """The same documents, short ones first, where that makes parts of them narrower."""
+    if len(widths_of(documents.tokens.shape[1])) == 1:
+        return documents
+    order = jnp.argsort(documents.lengths)
+    return jax.tree.map(lambda x: x[order], documents)
 
 
 def _cut(documents: AnyDocuments, width: int) -> AnyDocuments:
