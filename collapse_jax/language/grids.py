@@ -10,6 +10,7 @@ from jaxtyping import Array, Int
 from tqdm import tqdm
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.progress import beside
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.task import LanguageModel
 from collapse_jax.loop.form import columns_of, form_of
@@ -94,7 +95,7 @@ def real_synthetic_grid(
     with tqdm(
         total=len(cells) + 1, unit="model", disable=None if progress is None else not progress
     ) as bar:
-        monitor, first = Monitor(bar.set_postfix_str), chains.of(1)
+        monitor, first = Monitor(beside(bar, "grid", wanted=progress is not False)), chains.of(1)
         start = compiled.start(chains)
         pool, training, _ = programs.run(programs.RECEIVE, chains, (first,), start)
         state = staged.fit(chains, training, pool, first, monitor)

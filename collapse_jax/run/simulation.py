@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from collapse_jax.basics.progress import beside
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.curation.checks import check_choices
 from collapse_jax.loop.ecosystems.description import Loop
@@ -89,7 +90,8 @@ def simulate(
             then run one after another.
         memory_limit: bytes that pools may take at a time, default half of the memory. Seeds that do
             not fit are run one batch after another.
-        progress: show a progress bar; default only on a terminal.
+        progress: show a progress bar; default only on a terminal. Elsewhere what runs stage by
+            stage then prints how far it is, a line a minute; False is for neither.
         checkpoint: a folder that keeps the chains while they run. The same call goes on where an
             interrupted one stopped, also with other seeds or more generations; Ctrl-C and SIGTERM
             save first.
@@ -170,19 +172,19 @@ def simulate(
     saved = kept.contents() if together and kept is not None else []
     common = {"seeds": seed_list.tolist(), "checkpoint": saved, "stop_when": text_of(stop_when)}
     hosts.agree({**config, **common})
+    name = f"{type(task).__name__} {caption(workflow)}"
     bar = tqdm(
         total=n_generations * len(own_seeds),
-        desc=f"{type(task).__name__} {caption(workflow)}",
+        desc=name,
         unit="gen",
         unit_scale=True,
         disable=(None if progress is None else not progress) if hosts.is_first() else True,
     )
     if kept is not None and ready.staged and (together or jax.process_count() == 1):
         midway = Midway(kept.folder, checkpoint_seconds)
+    say = beside(bar, name, wanted=progress is not False and hosts.is_first())
     driver = Driver(
-        StagedEngine(Monitor(bar.set_postfix_str, midway, interrupted), observe)
-        if ready.staged
-        else compiled,
+        StagedEngine(Monitor(say, midway, interrupted), observe) if ready.staged else compiled,
         ready.chains(),
         n_generations,
         _CHUNK,

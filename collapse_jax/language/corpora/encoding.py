@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.progress import lines
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
 
 LONGER = ("drop", "truncate", "split")
@@ -59,7 +60,9 @@ def encode_documents(
     checks.one_of("longer", longer, LONGER)
     kept: list[np.ndarray] = []
     n_longer = 0
+    say = lines("tokens")
     for first in range(0, len(documents), _AT_ONCE):
+        say(f"{first:,} of {len(documents):,} documents are encoded")
         for ids in tokenizer.encode_all(documents[first : first + _AT_ONCE]):
             row = np.array([*ids, tokenizer.eos_id], np.int32)
             parts = [row[i : i + context] for i in range(0, len(row), context)]

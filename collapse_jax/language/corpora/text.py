@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from collapse_jax.basics.progress import lines
 from collapse_jax.language.corpora.base import AbstractCorpus
 from collapse_jax.language.corpora.chat import (
     Chat,
@@ -116,9 +117,10 @@ class AbstractText(AbstractCorpus):
 
     def _documents(self, rows: Iterable[tuple[str, list[Any]]], source: object) -> list[Any]:
         """Texts, or chats, of records; and how many records had none, in `skipped`."""
-        documents, n_rows = [], 0
+        documents, n_rows, say = [], 0, lines("corpus")
         for place, values in rows:
             n_rows += 1
+            say(f"{n_rows:,} records of {source} are read")
             if (document := self._document(values, place)) is not None:
                 documents.append(document)
         self.skipped = n_rows - len(documents)

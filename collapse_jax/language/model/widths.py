@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 # Below, a batch is so small that a second program would cost more than padding does.
 _NARROWEST = 64
-_EIGHTHS = 1, 2, 3, 4, 6, 8  # of the context
+_EIGHTHS = 1, 2, 3, 4, 8  # of the context
 
 
 def widths_of(time: int) -> tuple[int, ...]:
@@ -27,7 +27,7 @@ def widths_of(time: int) -> tuple[int, ...]:
 
     Example:
         >>> widths_of(512), widths_of(28)
-        ((64, 128, 192, 256, 384, 512), (28,))
+        ((64, 128, 192, 256, 512), (28,))
     """
     if time < 2 * _NARROWEST:
         return (time,)
