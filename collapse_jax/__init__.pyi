@@ -40,6 +40,7 @@ from collapse_jax.report.page.writing import write_report
 from collapse_jax.report.paper import table
 from collapse_jax.report.plans import plot_plan
 from collapse_jax.report.tables import summary
+from collapse_jax.run.before.memory import needs
 from collapse_jax.run.reruns import rerun
 from collapse_jax.run.simulation import simulate
 from collapse_jax.run.stopping import Above, Below
@@ -123,6 +124,7 @@ __all__ = [
     "hosts",
     "inspect_folder",
     "models",
+    "needs",
     "papers",
     "plot",
     "plot_plan",

@@ -4,6 +4,7 @@ Bad input ends with exit code 2 and one line on the standard error; an interrupt
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -59,9 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupt; 141 where nobody reads the output any longer.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _replace_what_cannot_be_shown()
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed from the start, as by `>&-`
+            sys.stdout.flush()
         return code
     except HelpShown:
         return 0
@@ -143,6 +146,13 @@ def _call(
 
 def _first_line(function: Callable[..., Any]) -> str:
     return (function.__doc__ or "").partition("\n")[0]
+
+
+def _replace_what_cannot_be_shown() -> None:
+    """Show letters that a terminal does not have as question marks, and do not end there."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _complain(error: object, code: int) -> int:

@@ -4,6 +4,7 @@ import contextlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 from collapse_jax.basics.annotations import File, Folder
@@ -66,6 +67,7 @@ def _run_chains(
     figure: File | None = None,
     checkpoint: Folder | None = None,
     checkpoint_wait: Annotated[float, "SECONDS"] = 0.0,
+    share: bool = False,
     stop_when: Annotated[str | None, "RULE"] = None,
     distributed: bool = False,
     coordinator: Annotated[str | None, "ADDRESS"] = None,
@@ -82,11 +84,14 @@ def _run_chains(
         generations: generations per chain; the first is fitted to real data.
         seeds: number of independent chains, whose seeds are 0, 1, 2, ...
         metrics: metrics to compute. Default all of the task.
-        out: save all chains in this NetCDF file (.nc).
+        out: save all chains in this NetCDF file (.nc); or, where they are too many for memory, keep
+            them in this store (.zarr), block of seeds by block.
         figure: save a figure (.png, .pdf or .svg).
         checkpoint: keep the chains in this folder while they run, and go on from there another
             time.
         checkpoint_wait: how long to wait for another run that is in the folder.
+        share: share the seeds with other processes that run the same command with the same
+            checkpoint; each takes those that nobody has.
         stop_when: stop after the first generation in which the mean over chains is beyond a bound,
             for instance 'test_error > 10', or the run so far is judged, for instance 'collapse'.
         distributed: be one of several processes, as found by JAX (Slurm, Open MPI, Cloud TPU).
@@ -101,15 +106,21 @@ def _run_chains(
     from collapse_jax.analysis.judged import read_rule
     from collapse_jax.basics import files
     from collapse_jax.machines import hosts
+    from collapse_jax.records.regions import SUFFIX
     from collapse_jax.records.run_files import write_run
     from collapse_jax.report.demonstration import FIGURES
     from collapse_jax.report.figures import plot
     from collapse_jax.report.tables import summary
     from collapse_jax.run.simulation import simulate
 
-    saved = out and files.check_writable("out", out, (".nc",))
+    in_store = out is not None and Path(out).suffix.lower() == SUFFIX
+    saved = out and not in_store and files.check_writable("out", out, (".nc", SUFFIX))
     rule = None if stop_when is None else read_rule(stop_when)
     drawn = figure and files.check_writable("figure", figure, FIGURES)
+    if in_store and figure:
+        raise ValueError(
+            "figure cannot be given with a store, whose metrics may not fit into memory"
+        )
     start_jax()
     if distributed or coordinator or num_processes or process_id:
         hosts.connect(coordinator, num_processes, process_id)
@@ -127,6 +138,8 @@ def _run_chains(
             checkpoint_wait=checkpoint_wait,
             observe=_make_observer(language, task),
             stop_when=rule,
+            share=share,
+            out=out if in_store else None,
         )
     except KeyboardInterrupt:
         if checkpoint is None:
@@ -135,6 +148,9 @@ def _run_chains(
     if not hosts.is_first():
         return
     ds.attrs["command"] = command
+    if in_store:  # perhaps more than memory holds
+        print(f"Chains: {out}")
+        return
     if "samples" in language:
         from collapse_jax.language.samples import with_samples
 

@@ -1,6 +1,8 @@
 """Which devices share the work, and how many chains they take at a time."""
 
 import os
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,14 @@ def keep_compiled_programs() -> None:
     """
     chosen = jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache  # pyright: ignore
     if not chosen:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "collapse_jax"))
+        try:
+            home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            folder = home / "collapse_jax"
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except (OSError, RuntimeError):  # a home that is missing, or may only be read
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
@@ -70,6 +78,18 @@ def host_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def memory_in_use() -> int:
+    """Bytes of memory that this process takes now, or, where it does not say, took at most."""
+    try:
+        with open("/proc/self/statm", "rb") as pages:
+            return os.sysconf("SC_PAGE_SIZE") * int(pages.read().split()[1])
+    except OSError:  # not Linux
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 # A batch's arrays should fit a core's cache, but a batch should not be so narrow that starting an
 # operation costs more than running it. Measured on a CPU with 1 MiB of second-level cache.
 _CACHE_BYTES = 2**21
@@ -80,7 +100,13 @@ _POOL_BYTES = 2**25
 
 
 def batch_width(
-    n_seeds: int, mesh: Mesh, *, pool_bytes: int, scratch_bytes: int, memory_limit: int
+    n_seeds: int,
+    mesh: Mesh,
+    *,
+    pool_bytes: int,
+    scratch_bytes: int,
+    memory_limit: int,
+    kept_bytes: int = 0,
 ) -> int:
     """How many chains run at a time, a multiple of the number of devices.
 
@@ -90,12 +116,15 @@ def batch_width(
         pool_bytes: size of one chain's pool.
         scratch_bytes: size of the largest array that one chain works on.
         memory_limit: bytes that pools and such arrays may take.
+        kept_bytes: what the host keeps of one chain until its batch is done, for which there is a
+            quarter of its memory.
 
     Returns:
         a width that respects the limit and, on CPUs, the cache; balanced, so that the last
         batch is about as full as the others.
     """
     most = memory_limit // ((pool_bytes + scratch_bytes) * mesh.size)
+    most = min(most, host_memory() // 4 // max(kept_bytes * mesh.size, 1))
     if mesh.devices.flat[0].platform == "cpu":
         most = min(most, max(_NARROWEST, min(_WIDEST, _CACHE_BYTES // scratch_bytes)))
         most = min(most, max(2, _POOL_BYTES // pool_bytes))

@@ -23,10 +23,12 @@ class Lock:
 
     Args:
         folder: the folder.
+        name: what the file of the lock is called.
+        shared: whether others that share it may have it at the same time.
     """
 
-    def __init__(self, folder: Path):
-        self._path = folder / ".lock"
+    def __init__(self, folder: Path, name: str = ".lock", shared: bool = False):
+        self._path, self._shared = folder / name, shared
         self._handle: int | None = None
 
     def take(self, wait: float = 0.0, stopped: threading.Event | None = None) -> None:
@@ -44,7 +46,7 @@ class Lock:
         stopped = threading.Event() if stopped is None else stopped
         until = time.monotonic() + max(wait, _PAUSE)  # who only looks has it for a moment
         try:
-            while (error := _flock(handle)) is not None and error.errno in _TAKEN:
+            while (error := _flock(handle, self._shared)) is not None and error.errno in _TAKEN:
                 if time.monotonic() >= until:
                     raise ValueError(
                         "checkpoint must be in use by one run at a time, and "
@@ -61,6 +63,22 @@ class Lock:
             os.close(handle)
             warnings.warn(f"{self._path.parent} cannot be locked: {error}", stacklevel=2)
             return
+        self._is_had(handle)
+
+    def claim(self) -> bool:
+        """Take it where nobody has it. Raises `OSError` where there are no locks."""
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        error = _flock(handle, self._shared)
+        if error is None:
+            self._is_had(handle)
+            return True
+        os.close(handle)
+        if error.errno not in _TAKEN:
+            raise error
+        return False
+
+    def _is_had(self, handle: int) -> None:
+        """Write down by whom."""
         self._handle = handle
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": now}
@@ -87,12 +105,12 @@ class Lock:
             os.close(handle)
 
 
-def _flock(handle: int) -> OSError | None:
+def _flock(handle: int, shared: bool = False) -> OSError | None:
     """Lock an open file, or say why not."""
     import fcntl  # which is not everywhere
 
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         return error
     return None

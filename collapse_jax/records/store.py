@@ -79,6 +79,7 @@ class Checkpoint:
         seconds: how often to save; see `Saving`.
         wait: how many seconds to wait for another run that is in the folder.
         stopped: set when waiting is to end, as by Ctrl-C.
+        shared: whether others that share the run may be in the folder at the same time.
 
     Raises:
         ValueError: for a folder that holds another run or other files, or cannot be used.
@@ -91,6 +92,7 @@ class Checkpoint:
         seconds: float = 60.0,
         wait: float = 0.0,
         stopped: threading.Event | None = None,
+        shared: bool = False,
     ):
         self.folder = Path(folder).absolute()
         self._saving = Saving(self.folder, seconds)
@@ -98,7 +100,7 @@ class Checkpoint:
         self._run = run_of(self._config)
         check(self.folder, self._config)
         self.survey()
-        self._lock, self._wait_for = Lock(self.folder), (wait, stopped)
+        self._lock, self._wait_for = Lock(self.folder, shared=shared), (wait, stopped)
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
@@ -126,6 +128,11 @@ class Checkpoint:
     def survey(self) -> None:
         """Look at what the folder holds."""
         self._states = _survey(self.folder)
+
+    def refresh(self) -> None:
+        """Look at it again, when what was saved is whole."""
+        self._wait()
+        self.survey()
 
     def contents(self) -> list[str]:
         """Names of the states that the folder held when it was looked at."""

@@ -61,8 +61,8 @@ def check_results(
         raise ValueError(
             f"seeds and n_generations must be fewer: {n_metrics} metrics of {n_seeds:,} chains in "
             f"{n_generations:,} generations take {needed:,} bytes, and this machine has "
-            f"{host_memory():,}; run some of the seeds at a time (a chain depends on its own seed "
-            "alone), or fewer metrics"
+            f"{host_memory():,}; let them go to disk (out='chains.zarr'), run some of the seeds "
+            "at a time (a chain depends on its own seed alone), or fewer metrics"
         )
 
 

@@ -65,9 +65,13 @@ class Driver:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, when the chains have been saved.
         """
         with self.attended():
-            for chains in self.batches(seeds):
-                self.forward(chains, self.n_generations)
-                yield chains.seeds, chains.metrics(0, self.n_generations)
+            yield from self.run_on(seeds)
+
+    def run_on(self, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """The same, where interrupts and the folder are attended to already."""
+        for chains in self.batches(seeds):
+            self.forward(chains, self.n_generations)
+            yield chains.seeds, chains.metrics(0, self.n_generations)
 
     @contextlib.contextmanager
     def attended(self) -> Iterator[None]:
@@ -116,7 +120,10 @@ class Driver:
             batch.pool, metrics = self.engine.advance(
                 batch.chains, batch.pool, batch.done + 1, steps
             )
-            batch.pieces.append({k: np.asarray(v)[:n, :steps] for k, v in metrics.items()})
+            # Copies: a few columns would hold on to all that there is room for.
+            batch.pieces.append(
+                {k: np.array(np.asarray(v)[:n, :steps]) for k, v in metrics.items()}
+            )
             batch.done += steps
             if self.check is not None:
                 self.check(batch.pieces[-1], seeds, batch.done)
@@ -186,6 +193,8 @@ class Batch:
 
     def metrics(self, first: int, last: int) -> dict[str, np.ndarray]:
         """Those of generations `first + 1` to `last`."""
+        if (first, last) == (0, self.done):
+            self.pieces[:] = [_join(self.pieces)]
         parts, start = [], 0
         for piece in self.pieces:
             inside = slice(max(first - start, 0), max(last - start, 0))
@@ -195,6 +204,8 @@ class Batch:
 
 
 def _join(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    if len(pieces) == 1:
+        return pieces[0]
     return {name: np.concatenate([p[name] for p in pieces], axis=1) for name in pieces[0]}
 
 

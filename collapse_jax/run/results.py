@@ -1,8 +1,9 @@
 """What is measured of the chains of a run, and the dataset that it becomes."""
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from collapse_jax.machines import hosts
 from collapse_jax.records.labels import label, provenance
 from collapse_jax.tasks import AbstractTask
 from collapse_jax.tasks.parts.comparison import Features, in_user_units
+from collapse_jax.tasks.trained import FAILED
 
 
 class Results:
@@ -84,16 +86,41 @@ class Labels:
         found |= {
             name: np.broadcast_to(column[..., :n], shape) for name, column in self.sizes.items()
         }
-        attributes = {
+        chosen = {name: found[name] for name in self.names}
+        attributes = self.attributes(n, **further)
+        return label(self.task, chosen, self.seeds, attributes, n_models=self.n_models)
+
+    def attributes(self, n: int, **further: str) -> dict[str, Any]:
+        """What a dataset of so many generations says of itself."""
+        return {
             **provenance({**self.config, "n_generations": n}, self.mesh),
             "workflow": self.workflow,
             "wall_seconds": time.perf_counter() - self.started,
             **further,
         }
-        chosen = {name: found[name] for name in self.names}
-        return label(self.task, chosen, self.seeds, attributes, n_models=self.n_models)
+
+    def part(self, rows: slice) -> "Labels":
+        """Those of some of the chains."""
+        sizes = {n: column[rows] if column.ndim > 1 else column for n, column in self.sizes.items()}
+        return replace(self, seeds=self.seeds[rows], sizes=sizes)
 
     def of_ones(self) -> xr.Dataset:
         """A dataset of one generation, before there is any."""
         ones = np.ones((len(self.seeds), 1))
         return self.of(dict.fromkeys(self.names, ones), 1)
+
+
+def warn_of_failures(failed: np.ndarray | None, n: int, seeds: Sequence[int], level: int) -> None:
+    """Say where training met losses that are no finite numbers: steps `[seed, generation, ...]`."""
+    if failed is None:
+        return
+    found = np.argwhere(failed[:, :n] > 0.0)
+    if len(found):
+        chain, t, *model = found[0].tolist()
+        of_model = f", model {model[0]}," if model else ""
+        warnings.warn(
+            f"training of seed {seeds[chain]}{of_model} in generation {t + 1} left out step "
+            f"{failed[tuple(found[0])]:.0f}, whose loss or slope was no finite number; the metric "
+            f"{FAILED} says where else, in {len(found)} fits in all",
+            stacklevel=level,
+        )

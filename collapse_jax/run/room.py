@@ -87,6 +87,7 @@ def width_of(
     limit: int,
     scratch_bytes: int,
     mask_bytes: int = 0,
+    kept_bytes: int = 0,
 ) -> int:
     """How many chains run at a time.
 
@@ -111,5 +112,9 @@ def width_of(
         return 1
     left = limit - shared
     return batch_width(
-        n_seeds, mesh, pool_bytes=pool_bytes, scratch_bytes=scratch_bytes, memory_limit=left
+        *(n_seeds, mesh),
+        pool_bytes=pool_bytes,
+        scratch_bytes=scratch_bytes,
+        memory_limit=left,
+        kept_bytes=kept_bytes,
     )

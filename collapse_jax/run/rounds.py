@@ -26,6 +26,7 @@ def run_whole(driver: Driver, seeds: np.ndarray, results: Results) -> None:
     """Run all chains through all generations, one batch after another."""
     for batch, found in driver.run(seeds):
         results.put(batch, found, 0)
+        del found  # or it would wait for the next batch to be run
     results.share(0, driver.n_generations)
 
 
@@ -83,9 +84,7 @@ class Look:
         return met, failed
 
 
-def run_until(
-    driver: Driver, seeds: np.ndarray, results: Results, look: Look, kept: Checkpoint | None
-) -> int | None:
+def run_until(driver: Driver, seeds: np.ndarray, results: Results, look: Look) -> int | None:
     """Run all chains with looks at them, until a rule is met.
 
     Chains that fit into memory together stay there. Others take turns, and wait in the folder of
@@ -96,7 +95,6 @@ def run_until(
         seeds: those of this process.
         results: receives what is measured.
         look: what is done between rounds.
-        kept: the folder of the run, where there is one.
 
     Returns:
         the generation that met the rule, or None. The chains may have gone beyond it.
@@ -105,7 +103,7 @@ def run_until(
         Exception: whatever a look raises, when the chains have been saved.
     """
     n, done, steps, failed = driver.n_generations, 0, 1, None
-    with _turns(driver, seeds, kept) as advance:
+    with _turns(driver, seeds) as advance:
         while done < n:
             before = time.perf_counter()
             horizon = hosts.first_says(min(done + steps, n))
@@ -132,22 +130,25 @@ Advance = Callable[[int, int], Found]
 
 
 @contextlib.contextmanager
-def _turns(driver: Driver, seeds: np.ndarray, kept: Checkpoint | None) -> Iterator[Advance]:
+def _turns(driver: Driver, seeds: np.ndarray) -> Iterator[Advance]:
     """What runs all chains from one generation to another, and yields what is new."""
-    if 0 < len(seeds) <= driver.width:
-        silent = dataclasses.replace(driver, begun=driver.n_generations)
-        batch, *others = silent.batches(seeds)
-        if not others:
-            driver.show_restored(batch)
-            with driver.attended():
-                yield partial(_alone, driver, batch)
-                if batch.done < driver.n_generations:  # others are saved
-                    driver.save(batch)
-            return
     with contextlib.ExitStack() as stack:
-        if kept is None:
-            kept = Checkpoint(stack.enter_context(tempfile.TemporaryDirectory()), {}, np.inf)
-        yield partial(_in_turn, driver, seeds, kept)
+        fit = 0 < len(seeds) <= driver.width
+        if not fit and driver.checkpoint is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            driver = dataclasses.replace(driver, checkpoint=Checkpoint(folder, {}, np.inf))
+        stack.enter_context(driver.attended())
+        batches: list[Batch] = []
+        if fit:
+            silent = dataclasses.replace(driver, begun=driver.n_generations)
+            batches = [*silent.batches(seeds)]
+        if len(batches) == 1:
+            driver.show_restored(batches[0])
+            yield partial(_alone, driver, batches[0])
+            if batches[0].done < driver.n_generations:  # others are saved
+                driver.save(batches[0])
+        else:
+            yield partial(_in_turn, driver, seeds)
 
 
 def _alone(driver: Driver, batch: Batch, done: int, horizon: int) -> Found:
@@ -155,8 +156,9 @@ def _alone(driver: Driver, batch: Batch, done: int, horizon: int) -> Found:
     yield batch.seeds, batch.metrics(done, horizon)
 
 
-def _in_turn(driver: Driver, seeds: np.ndarray, kept: Checkpoint, done: int, horizon: int) -> Found:
-    kept.survey()
-    at = dataclasses.replace(driver, n_generations=horizon, begun=done, checkpoint=kept)
-    for chains, found in at.run(seeds):
+def _in_turn(driver: Driver, seeds: np.ndarray, done: int, horizon: int) -> Found:
+    if driver.checkpoint is not None:
+        driver.checkpoint.refresh()
+    at = dataclasses.replace(driver, n_generations=horizon, begun=done)
+    for chains, found in at.run_on(seeds):
         yield chains, {name: values[:, done:] for name, values in found.items()}

@@ -1,7 +1,6 @@
 """Many chains at once: checks of the arguments, batches that fit into memory, the dataset."""
 
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,8 @@ from collapse_jax.run.before.prepared import CHUNK as _CHUNK
 from collapse_jax.run.before.prepared import prepare
 from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
-from collapse_jax.run.results import Labels, Results
+from collapse_jax.run.portions.portions import check_portions, run_in_blocks
+from collapse_jax.run.results import Labels, Results, warn_of_failures
 from collapse_jax.run.rounds import Look, Tracker, check_turns, run_until, run_whole
 from collapse_jax.run.staged import StagedEngine
 from collapse_jax.run.stopping import Rule, check_rule, stop_attributes, text_of
@@ -63,6 +63,8 @@ def simulate(
     stop_when: Rule | None = None,
     include: Include | None = None,
     track: Tracker | None = None,
+    share: bool = False,
+    out: str | Path | None = None,
 ) -> xr.Dataset:
     """Run many independent chains and return their metrics.
 
@@ -120,6 +122,12 @@ def simulate(
             `[seed]` (of an `Ecosystem` `[seed, model]`), for instance to log them; after each
             chunk of generations, in process 0. A run that goes on from its folder tells of all
             generations again. What it raises ends the run, which is saved before.
+        share: whether processes that make the same call with the same `checkpoint` share the seeds:
+            each takes those that nobody has, also those of a process that was killed, and all
+            return the same dataset. Any may come later.
+        out: a store (.zarr) for the metrics of more chains than fit into memory. It is written a
+            block of seeds at a time, and the dataset that is returned reads of it what is asked
+            for. The same call goes on with the blocks that are missing. Needs the extra `zarr`.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
@@ -154,14 +162,18 @@ def simulate(
         features=features,
         include=include,
         chunk=_CHUNK,
+        share=share,
+        on_disk=out is not None,
     )
+    check_portions(share, out, checkpoint, stop_when, track)
     plan, together, width = ready.plan, ready.together, ready.width
     seed_list, own_seeds, n_generations = ready.seeds, ready.own_seeds, ready.n_generations
     make_room_for_programs()
     config = ready.config(in_folder=checkpoint is not None)
     interrupted, midway, kept = threading.Event(), None, None
     if checkpoint is not None:
-        kept = open_folder(checkpoint, config, checkpoint_seconds, checkpoint_wait, interrupted)
+        attending = checkpoint_seconds, checkpoint_wait, interrupted, share
+        kept = open_folder(checkpoint, config, *attending)
     labels = ready.labels(config)
     if track is not None and not callable(track):
         raise TypeError(f"track must be a function of a number and metrics, got {track!r}")
@@ -195,16 +207,13 @@ def simulate(
         together,
         partial(check_choices, curation=plan.curation) if plan.curation else None,
     )
-    results = Results(
-        ready.computed,
-        own_seeds,
-        len(seed_list),
-        (n_generations, *ready.form.models_axis),
-        together,
-    )
+    shape = (n_generations, *ready.form.models_axis)
     with bar:
-        look = Look(partial(labels.of, results.all), stop_when, track)
-        ds = _run(driver, own_seeds, results, labels, look, kept)
+        if share or out is not None:
+            ds = run_in_blocks(driver, ready, labels, shape, share, out)
+        else:
+            results = Results(ready.computed, own_seeds, len(seed_list), shape, together)
+            ds = _run(driver, own_seeds, results, labels, stop_when, track)
     if midway is not None:
         midway.clear()
     return ds
@@ -215,35 +224,19 @@ def _run(
     seeds: np.ndarray,
     results: Results,
     labels: Labels,
-    look: Look,
-    kept: Checkpoint | None,
+    rule: Rule | None,
+    track: Tracker | None,
 ) -> xr.Dataset:
     """Run all chains to the end, or until a rule is met."""
     n, met = driver.n_generations, None
-    if look.rule is None and look.track is None:
+    if rule is None and track is None:
         run_whole(driver, seeds, results)
     else:
-        met = run_until(driver, seeds, results, look, kept)
-    stop = {} if look.rule is None else stop_attributes(look.rule, met, n)
+        met = run_until(driver, seeds, results, Look(partial(labels.of, results.all), rule, track))
+    stop = {} if rule is None else stop_attributes(rule, met, n)
     n = met or n
-    _warn_of_failures(results.all.get(FAILED), n, labels.seeds.tolist())
+    warn_of_failures(results.all.get(FAILED), n, labels.seeds.tolist(), level=5)
     return labels.of(results.all, n, **stop)
-
-
-def _warn_of_failures(failed: np.ndarray | None, n: int, seeds: Sequence[int]) -> None:
-    """Say where training met losses that are no finite numbers: steps `[seed, generation, ...]`."""
-    if failed is None:
-        return
-    found = np.argwhere(failed[:, :n] > 0.0)
-    if len(found):
-        chain, t, *model = found[0].tolist()
-        of_model = f", model {model[0]}," if model else ""
-        warnings.warn(
-            f"training of seed {seeds[chain]}{of_model} in generation {t + 1} left out step "
-            f"{failed[tuple(found[0])]:.0f}, whose loss or slope was no finite number; the metric "
-            f"{FAILED} says where else, in {len(found)} fits in all",
-            stacklevel=5,
-        )
 
 
 def open_folder(path: str | Path, config: dict[str, Any], *attending: Any) -> Checkpoint:

@@ -10,6 +10,7 @@ import numpy as np
 from collapse_jax.cli.study.runs import StudyRun
 from collapse_jax.machines.flags import usual_flags
 from collapse_jax.run import compiled
+from collapse_jax.run.before.memory import needs_of
 from collapse_jax.run.before.prepared import Prepared
 
 _SECONDS = 0.5
@@ -27,7 +28,7 @@ class Forecast:
     together: int
     """Chains that run at a time, the most of any cell."""
     memory_bytes: int
-    """At a time, for these chains and for the metrics of all."""
+    """At most at any time, with Python and the libraries; see `collapse_jax.needs`."""
     file_bytes: int
     """Of the dataset."""
     seconds: float | None
@@ -47,13 +48,13 @@ def forecast(run: StudyRun) -> Forecast:
     ready = run.ready
     numbers = [len(one.seeds) * one.n_generations * len(one.names) for one in ready]
     models = max(max(one.form.models, 1) for one in ready)
-    working = max(one.width * (one.pool_bytes + one.scratch_bytes) for one in ready)
+    widest = max(ready, key=lambda one: one.width * (one.pool_bytes + one.scratch_bytes))
     return Forecast(
         cells=len(ready),
         chains=len(ready[0].seeds),
         generations=run.n_generations,
         together=max(one.width for one in ready),
-        memory_bytes=working + 8 * models * max(numbers),
+        memory_bytes=needs_of(widest).peak + 4 * models * (sum(numbers) - max(numbers)),
         file_bytes=4 * models * sum(numbers),
         seconds=_seconds(run),
     )

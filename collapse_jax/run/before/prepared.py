@@ -30,10 +30,11 @@ from collapse_jax.run.arguments import (
     in_stages,
 )
 from collapse_jax.run.needs import check_arrays
+from collapse_jax.run.portions.blocks import block_size
 from collapse_jax.run.results import Labels
 from collapse_jax.run.room import find_mesh, placed, safe_mesh, width_of
 from collapse_jax.tasks import AbstractTask, AbstractTrained
-from collapse_jax.tasks.parts.comparison import Features
+from collapse_jax.tasks.parts.comparison import Features, units_of
 from collapse_jax.tasks.trained import FAILED
 
 CHUNK = 128
@@ -66,12 +67,31 @@ class Prepared:
     mesh: Mesh
     own_seeds: np.ndarray
     """Those of this process."""
+    block: int
+    """Seeds that are had together, all of them but where they are shared or go to disk."""
+    on_disk: bool
+    """Whether metrics are kept there, and not in memory."""
     width: int
     """Chains that run at a time."""
     pool_bytes: int
     """Of each chain's pool."""
     scratch_bytes: int
     """Of what each chain works on."""
+
+    @property
+    def metrics_bytes(self) -> int:
+        """Of what the host keeps: the metrics of all chains, and more of those that run."""
+        numbers = self.n_generations * max(self.form.models, 1)
+        shared = self.together or len(self.own_seeds) == len(self.seeds)
+        whole = len(self.own_seeds) + (0 if shared else len(self.seeds))
+        labelled = len(self.seeds)
+        if self.on_disk:
+            whole = labelled = self.block
+        units = units_of(self.task, self.features)
+        in_units = sum(units.get(name, 1.0) != 1.0 for name in self.names)
+        every = 4 * whole * len(self.computed) + 8 * labelled * in_units
+        running = min(self.width, self.block) * _kept_bytes(self.computed)
+        return numbers * (every + running)
 
     @property
     def together(self) -> bool:
@@ -133,6 +153,8 @@ def prepare(
     features: Features | None = None,
     include: Include | None = None,
     chunk: int = CHUNK,
+    share: bool = False,
+    on_disk: bool = False,
 ) -> Prepared:
     """Check the arguments of `simulate`, and work out sizes. Nothing is compiled or run.
 
@@ -149,7 +171,9 @@ def prepare(
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     check_options(loop, task, metrics, storage, times or {}, features, between)
     names = metric_names(task, metrics, bool(loop.synthetic.curation), between)
-    check_results(seeds, n_generations, len(names), getattr(workflow, "n_models", 1))
+    n_models = getattr(workflow, "n_models", 1)
+    if not on_disk:
+        check_results(seeds, n_generations, len(names), n_models)
     seed_list = checked_seeds(seeds)
     staged = in_stages(task, runner, observe)
     mesh = find_mesh(task, devices, mesh)
@@ -170,19 +194,27 @@ def prepare(
     computed = tuple(name for name in wanted if name not in sizes)
     scratch = compiled.scratch_bytes(task, form, names, features)
     mesh = safe_mesh(mesh, task, form, computed, numbers.of(1), features)
+    block = block_size(len(own), n_generations * n_models, staged, share, on_disk)
     mask_bytes = 0 if mask is None else form.slots * min(chunk, n_generations)
     width = width_of(
-        *(task, form, numbers.of(1), mesh, max(len(own), 1), limit),
+        *(task, form, numbers.of(1), mesh, block, limit),
         scratch_bytes=scratch,
         mask_bytes=mask_bytes,
+        kept_bytes=n_generations * max(form.models, 1) * _kept_bytes(computed),
     )
     there = 2 * max(limit, default_memory_limit(mesh))  # a limit is one of pools
     check_arrays(task, form, computed, numbers.of(1), features, there)
     pool = compiled.bytes_per_chain(task, form, numbers.of(1)) + mask_bytes
     return Prepared(
         *(workflow, task, n_generations, seed_list, storage, features, chunk, names, sizes),
-        *(computed, plan, mask, form, numbers, staged, mesh, own, width, pool, scratch),
+        *(computed, plan, mask, form, numbers, staged, mesh, own, block),
+        *(on_disk, width, pool, scratch),
     )
+
+
+def _kept_bytes(computed: Sequence[str]) -> int:
+    """Bytes of the metrics of a generation of a chain that runs: in pieces, and joined."""
+    return 2 * 4 * len(computed)
 
 
 def _checked_metrics(task: AbstractTask, plan: Plan) -> tuple[str, ...]:
