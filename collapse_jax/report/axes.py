@@ -21,14 +21,16 @@ PALETTE = {
     "AccumulateSubsample": "#009E73",
 }
 """The colour of each workflow in all figures (Okabe and Ito's, safe for the colour-blind)."""
-_OTHER_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+OTHER_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 _THEORY_STYLES = {"exact": (0, (4, 2)), "asymptotic": (0, (1, 1.2)), "bound": (0, (5, 1.5, 1, 1.5))}
 _LOG_X_FROM = 20  # generations
 _LOG_Y_FROM = 20.0  # largest over smallest value
 _TAILS = (0.1, 0.9)
 _VISIBLE = 0.05  # share of the range of a panel
 _LEGEND_ROW = 0.2  # inches
-_MARKED = 12  # generations, up to which points are marked
+_MARKED = 12  # generations, up to which all points are marked
+_MARKS = 6  # points that are marked otherwise, where there are several curves
+_MARKERS = "osD^vPX*"
 
 
 class Curve(NamedTuple):
@@ -48,6 +50,8 @@ class Curve(NamedTuple):
     theory: np.ndarray
     kind: str
     """Kind of the theory, one of `_THEORY_STYLES`; empty where there is none."""
+    marker: str = ""
+    """What tells the line from others without colours; empty where it is alone."""
 
     @property
     def line(self) -> np.ndarray:
@@ -68,10 +72,10 @@ def draw(
     Returns:
         what was drawn, for `add_legend`.
     """
-    colours = colours_of(runs)
+    looks = zip(runs, colours_of(runs), markers_of(runs), strict=True)
     curves = [
-        curve_of(run, colour, name, quantiles)
-        for run, colour in zip(runs, colours, strict=True)
+        curve_of(run, colour, name, quantiles)._replace(marker=marker)
+        for run, colour, marker in looks
         if name in run.ds
     ]
     centre = "median" if rare_chains_carry_a_mean(curves) else "mean"
@@ -81,9 +85,9 @@ def draw(
     for curve in curves:
         low, high = (np.clip(edge, bottom, top) for edge in (curve.low, curve.high))
         ax.fill_between(curve.generation, low, high, color=curve.colour, alpha=0.15, lw=0)
-    marker = "o" if max(len(curve.generation) for curve in curves) <= _MARKED else None
-    for curve in curves:
-        line = {"color": curve.colour, "alpha": 0.55, "lw": 2.6, "marker": marker, "ms": 4}
+    for i, curve in enumerate(curves):
+        line: Any = {"color": curve.colour, "alpha": 0.55, "lw": 2.6, "ms": 5}
+        line |= {"marker": curve.marker, "markevery": _marked(curve, i / len(curves))}
         ax.plot(curve.generation, _drawable(curve.line), label=curve.run.label, **line)
     for curve in curves:
         if curve.kind:
@@ -118,10 +122,10 @@ def add_legend(
 
     curves = list(curves)
     grey = "#808080"
-    by_label = {curve.run.label: curve.colour for curve in curves if curve.run.label}
+    by_label = {c.run.label: (c.colour, c.marker) for c in curves if c.run.label}
     handles: list[Any] = [
-        Line2D([], [], color=colour, alpha=0.8, lw=2.6, label=label)
-        for label, colour in by_label.items()
+        Line2D([], [], color=colour, marker=marker, ms=6, alpha=0.8, lw=2.6, label=label)
+        for label, (colour, marker) in by_label.items()
     ]
     centres = {curve.centre for curve in curves}
     centre = "mean (or median, if labelled)" if len(centres) > 1 else "".join(centres)
@@ -152,6 +156,16 @@ def curve_of(run: Run, colour: str, name: str, quantiles: Sequence[float]) -> Cu
         theory, kind = run.theory[name].values, str(run.theory[name].attrs.get("kind", "exact"))
     generation, tails = run.ds["generation"].values, np.asarray(tails)
     return Curve(run, colour, generation, mean, median, low, high, tails, "mean", theory, kind)
+
+
+def _marked(curve: Curve, turn: float) -> list[int]:
+    """Which generations are marked: all where there are few, else some, at other places in turn."""
+    n = len(curve.generation)
+    if n <= _MARKED:
+        return list(range(n))
+    apart = np.geomspace if n >= _LOG_X_FROM else np.linspace
+    ends = apart(1, n, _MARKS + 1)
+    return np.unique(np.round(ends[:-1] + turn * np.diff(ends)).astype(int) - 1).tolist()
 
 
 def rare_chains_carry_a_mean(curves: Sequence[Curve]) -> bool:
@@ -265,7 +279,17 @@ def shades(colour: str, n: int) -> list[str]:
 
 def colours_of(runs: Sequence[Run]) -> list[str]:
     """By workflow, in shades where several runs share one."""
-    others = itertools.cycle(_OTHER_COLOURS)
+    others = itertools.cycle(OTHER_COLOURS)
     counts = Counter(run.workflow for run in runs)
     left = {name: iter(shades(PALETTE.get(name) or next(others), n)) for name, n in counts.items()}
     return [next(left[run.workflow]) for run in runs]
+
+
+def markers_of(runs: Sequence[Run]) -> list[str]:
+    """Another for each run, so that curves can be told apart without their colours.
+
+    One run alone has none but where its generations are so few that each is marked.
+    """
+    if len(runs) > 1 or runs[0].ds.sizes["generation"] <= _MARKED:
+        return [_MARKERS[i % len(_MARKERS)] for i in range(len(runs))]
+    return [""]

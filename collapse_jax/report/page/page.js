@@ -6,6 +6,13 @@
   const finite = (x) => (typeof x === "number" ? x : null);
   const shown = (x) => (typeof x === "number" ? Number(x.toPrecision(4)).toString() : x);
 
+  // Curves are told apart by a mark as well as by their colour.
+  const shapes = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross"];
+  const glyphs = ["\u25CF", "\u25A0", "\u25C6", "\u25B2", "\u25BC", "\u271A"];
+  // Which of n generations are marked: all of few, else six, at other places for each curve.
+  const marked = (n, i, count) => new Set(n <= 12 ? [...Array(n).keys()]
+    : [...Array(6).keys()].map((k) => Math.round(n ** ((k + i / count) / 6)) - 1));
+
   // The colour, moved towards white or black until it stands out from the page.
   function visible(colour) {
     let rgb = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16) / 255);
@@ -58,7 +65,8 @@
     }
     draw() {
       this.form.querySelectorAll(".swatch").forEach((swatch, i) => {
-        swatch.style.background = visible(this.all.curves[i].colour);
+        swatch.style.color = visible(this.all.curves[i].colour);
+        swatch.textContent = `\u2014${glyphs[i % glyphs.length]}\u2014`;
       });
       this.cell();
       this.root.querySelectorAll("figure[data-metric]").forEach((figure) => {
@@ -113,8 +121,9 @@
       const wanted = this.choice("scale");
       const logY = wanted === "automatic" ? metric.log : wanted === "logarithmic";
       const value = (x) => (finite(x) === null || (logY && x <= 0) ? null : x);
-      const rows = curves.flatMap(({ i, run, of }) => run.generation.map((g, t) => ({
-        g, s: `s${i}`, y: value(of[centre][t]), low: value(of.low[t]), high: value(of.high[t]),
+      const places = curves.map(({ run }, i) => marked(run.generation.length, i, curves.length));
+      const rows = curves.flatMap(({ i, run, of }, k) => run.generation.map((g, t) => ({
+        g, s: `s${i}`, marked: places[k].has(t), y: value(of[centre][t]), low: value(of.low[t]), high: value(of.high[t]),
         known: of.theory ? value(of.theory[t]) : null })));
       const chains = !this.on("view", "chains") ? [] : curves.flatMap(({ i, run, of, label }) =>
         (of.chains || []).flatMap((chain, k) => run.generation.map((g, t) => ({
@@ -145,7 +154,12 @@
           opacity: { condition: { param: "chain", empty: false, value: 1 }, value: 0.3 },
           strokeWidth: { condition: { param: "chain", empty: false, value: 3 }, value: 1 },
           tooltip: [{ field: "curve", title: "curve" }, { field: "seed", title: "seed" }] } });
-      layer.push(line("y", { strokeWidth: 2.6, opacity: 0.75, point: by.size <= 12 }));
+      layer.push(line("y", { strokeWidth: 2.6, opacity: 0.75 }));
+      layer.push({ data: { values: rows }, transform: [{ filter: "datum.marked" }],
+        mark: { type: "point", filled: true, size: 55, opacity: 0.9 },
+        encoding: { x, y: y("y"), color, shape: { field: "s", type: "nominal", legend: null,
+          scale: { domain: curves.map((c) => `s${c.i}`),
+            range: curves.map((c) => shapes[c.i % shapes.length]) } } } });
       if (this.on("view", "theory") && rows.some((row) => row.known !== null))
         layer.push(line("known", { strokeWidth: 1.8, strokeDash: [6, 4] }));
       if (!chains.length) layer.push({ data: { values: [...by.values()] },
