@@ -324,11 +324,15 @@ def test_demo(capsys, monkeypatch):
     model = cj.LanguageModel(n_samples=8, n_test=8, sample_batch=8)
     part = demonstration.Part("excess_loss", model, n_generations=2, seeds=2)
     monkeypatch.setattr(demonstration, "language_model", lambda: part)
+    flow = cj.Diffusion(n_samples=20, steps=3, batch_size=8, width=8, depth=1)
+    trained = demonstration.Part("elbo", flow, n_generations=2, seeds=2)
+    monkeypatch.setattr(demonstration, "generator", lambda: trained)
     code, out, err = run(["demo", "--generations", "9", "--seeds", "20", "--out", "d.pdf"], capsys)
     assert (code, err) == (0, "")
     assert "Categorical: n_outcomes=3, n_samples=20" in out
     assert os.path.getsize("d.pdf") > 5000
     assert "LanguageModel" in out
+    assert "Diffusion: dataset=moons, n_samples=20" in " ".join(out.split())
     groups = demonstration.run("d.png", 9, 20, progress=False, language=False)
     assert [ds.attrs["workflow"] for ds in groups["entropy_ratio"]] == list(PALETTE)
     alone = cj.simulate(cj.Accumulate(), task, 9, 20, metrics=["entropy_ratio"], progress=False)
@@ -338,6 +342,7 @@ def test_demo(capsys, monkeypatch):
 def test_demonstrated_tasks_have_the_metrics_shown():
     for name, task in demonstration.tasks().items():
         assert name in task.variables
+    assert demonstration.generator().metric in demonstration.generator().task.variables
 
 
 def test_files_are_whole_or_not_there(tmp_path):

@@ -9,7 +9,7 @@ def run_demo(
     seeds: int = 400,
     language_model: bool = True,
 ) -> None:
-    """Run three workflows on five tasks; print a table and save a figure (a few minutes).
+    """Run three workflows on six tasks; print a table and save a figure (a few minutes).
 
     Args:
         out: save the figure in this file (.png, .pdf or .svg).

@@ -21,7 +21,7 @@ _DESCRIPTION = (
     "A laboratory for model collapse: generative models trained on data that models generated."
 )
 _COMMANDS = {
-    "demo": "run three workflows on five tasks; print a table and save a figure",
+    "demo": "run three workflows on six tasks; print a table and save a figure",
     "simulate": "run one workflow on one task",
     "sweep": "run workflows over a grid of settings, as a file describes them",
     "show": "show saved datasets: tables, figures, comparisons, exponents, definitions",
