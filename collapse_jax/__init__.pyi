@@ -36,11 +36,13 @@ from collapse_jax.numerics import distances
 from collapse_jax.records import config
 from collapse_jax.records.inspection import inspect_folder
 from collapse_jax.report.figures import plot
+from collapse_jax.report.generations import animate_generations, plot_generations
 from collapse_jax.report.page.writing import write_report
 from collapse_jax.report.paper import table
 from collapse_jax.report.plans import plot_plan
 from collapse_jax.report.tables import summary
 from collapse_jax.run.before.memory import needs
+from collapse_jax.run.on_host.albums import Album
 from collapse_jax.run.reruns import rerun
 from collapse_jax.run.simulation import simulate
 from collapse_jax.run.stopping import Above, Below
@@ -77,6 +79,7 @@ __all__ = [
     "Accept",
     "Accumulate",
     "AccumulateSubsample",
+    "Album",
     "Autoencoder",
     "Below",
     "BestOf",
@@ -113,6 +116,7 @@ __all__ = [
     "Variable",
     "Verify",
     "Workflow",
+    "animate_generations",
     "collapse_time",
     "compare",
     "config",
@@ -127,6 +131,7 @@ __all__ = [
     "needs",
     "papers",
     "plot",
+    "plot_generations",
     "plot_plan",
     "real_synthetic_grid",
     "reproduce",

@@ -24,6 +24,7 @@ OUTPUTS = {
     "three_limits": "limits.png",
     "real_streams": "real_streams.png",
     "plans": "plans.png",
+    "generations": "generations.png",
     "theory": "theory.png",
     "wine": "wine.png",
     "studies": "studies.png",

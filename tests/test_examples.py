@@ -178,3 +178,10 @@ def test_every_example_is_tested(path):
     assert any(f'{call}("{path.stem}"' in source for call in ("load", "tiny")) or (
         path.stem in FIGURES
     )
+
+
+@pytest.mark.thorough
+def test_generations(tmp_path):
+    strip, film = load("generations").main(str(tmp_path / "generations.png"), n_generations=6)
+    assert strip.stat().st_size > 10_000
+    assert film.read_bytes().startswith(b"GIF8")

@@ -1,7 +1,7 @@
 """`collapse-jax show` and `report`: what saved runs say, without running them again."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,7 +94,8 @@ def write_page(
     """Write saved runs and sweeps as one page of HTML that works without a network.
 
     Args:
-        files: the datasets, as simulate or sweep saved them (.nc).
+        files: the datasets, as simulate or sweep saved them (.nc). A picture that simulate saved of
+            one (.png or .gif) is shown where it is in the same folder.
         out: the page (.html).
         title: heading of the page.
         theory: draw theory where it is known.
@@ -104,8 +105,19 @@ def write_page(
 
     whole_files.check_writable("out", out, (".html",))
     runs = _named(files, [read_run(file) for file in files])
-    path = write_report(runs, out, title=title, theory=theory)
+    pictures = _pictures(dict(zip(runs, files, strict=True)), runs)
+    path = write_report(runs, out, title=title, theory=theory, pictures=pictures)
     print(f"Page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def _pictures(paths: Mapping[str, str], runs: "Mapping[str, xr.Dataset]") -> dict[str, Path]:
+    """Pictures beside the files of runs that name one; no other folder is looked into."""
+    found = {}
+    for label, ds in runs.items():
+        path = Path(paths[label]).parent / Path(str(ds.attrs.get("picture", ""))).name
+        if path.suffix.lower() in (".png", ".gif") and path.is_file():
+            found[label] = path
+    return found
 
 
 def _named(files: Sequence[str], datasets: "Sequence[xr.Dataset]") -> "dict[str, xr.Dataset]":

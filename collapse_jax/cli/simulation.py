@@ -65,6 +65,7 @@ def _run_chains(
     metrics: Annotated[Sequence[str], "NAME ..."] = (),
     out: File | None = None,
     figure: File | None = None,
+    picture: File | None = None,
     checkpoint: Folder | None = None,
     checkpoint_wait: Annotated[float, "SECONDS"] = 0.0,
     share: bool = False,
@@ -87,6 +88,8 @@ def _run_chains(
         out: save all chains in this NetCDF file (.nc); or, where they are too many for memory, keep
             them in this store (.zarr), block of seeds by block.
         figure: save a figure (.png, .pdf or .svg).
+        picture: save a picture of what the models of seed 0 and their rows look like, generation by
+            generation (.png, .pdf, .svg, or .gif for a film). Chains then run stage by stage.
         checkpoint: keep the chains in this folder while they run, and go on from there another
             time.
         checkpoint_wait: how long to wait for another run that is in the folder.
@@ -104,28 +107,36 @@ def _run_chains(
 
     from collapse_jax import theory
     from collapse_jax.analysis.judged import read_rule
+    from collapse_jax.analysis.runs import collect, title
     from collapse_jax.basics import files
     from collapse_jax.machines import hosts
     from collapse_jax.records.regions import SUFFIX
     from collapse_jax.records.run_files import write_run
     from collapse_jax.report.demonstration import FIGURES
     from collapse_jax.report.figures import plot
+    from collapse_jax.report.generations import PICTURES, save_generations
     from collapse_jax.report.tables import summary
+    from collapse_jax.run.on_host.albums import Album
     from collapse_jax.run.simulation import simulate
 
     in_store = out is not None and Path(out).suffix.lower() == SUFFIX
     saved = out and not in_store and files.check_writable("out", out, (".nc", SUFFIX))
     rule = None if stop_when is None else read_rule(stop_when)
     drawn = figure and files.check_writable("figure", figure, FIGURES)
-    if in_store and figure:
+    pictured = picture and files.check_writable("picture", picture, PICTURES)
+    if in_store and (drawn or pictured):
         raise ValueError(
-            "figure cannot be given with a store, whose metrics may not fit into memory"
+            f"{'figure' if drawn else 'picture'} cannot be given with a store, which is for more "
+            "chains than fit into memory"
         )
     start_jax()
     if distributed or coordinator or num_processes or process_id:
         hosts.connect(coordinator, num_processes, process_id)
     mesh = _make_mesh(language)
     task = make_task()
+    album = Album(seed=0) if pictured else None
+    if album is not None:
+        album.check(task)
     try:
         ds = simulate(
             workflow,
@@ -136,7 +147,7 @@ def _run_chains(
             mesh=mesh,
             checkpoint=checkpoint,
             checkpoint_wait=checkpoint_wait,
-            observe=_make_observer(language, task),
+            observe=album or _make_observer(language, task),
             stop_when=rule,
             share=share,
             out=out if in_store else None,
@@ -155,6 +166,8 @@ def _run_chains(
         from collapse_jax.language.samples import with_samples
 
         ds = with_samples(ds, language["samples"])
+    if pictured:
+        ds.attrs["picture"] = pictured.name
     predicted = theory.expected(workflow, task, ds.sizes["generation"])
     rich.print(summary(ds, theory=predicted))
     if "stopped" in ds.attrs:
@@ -166,6 +179,9 @@ def _run_chains(
         image, suffix = plot(ds, theory=predicted), drawn.suffix[1:].lower()
         files.write_atomically(drawn, lambda path: image.savefig(path, format=suffix, dpi=200))
         print(f"Figure: {drawn}")
+    if pictured and album is not None:
+        save_generations(album, pictured, title=title(collect(ds)))
+        print(f"Picture: {pictured}")
 
 
 def _make_mesh(language: Mapping[str, str]) -> Any:

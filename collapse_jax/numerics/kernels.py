@@ -1,5 +1,6 @@
 """Sums of kernels, the whole cost of kernel density estimation."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -67,6 +68,34 @@ class KernelSums(NamedTuple):
             first = KernelSums(*(x + logs[0] for x in first))
             second = KernelSums(*(x + logs[1] for x in second))
         return KernelSums(*map(jnp.logaddexp, first, second))
+
+
+def log_density(
+    x: Float[Array, "m d"],
+    rows: Float[Array, "n d"],
+    weights: Float[Array, " n"],
+    bandwidth: Float[Array, ""],
+    kernel: str,
+) -> Float[Array, " m"]:
+    """Logarithm of a kernel density at points, of rows with weights; slow, and for pictures.
+
+    Example:
+        >>> x, weights = jnp.array([[0.0], [1.0]]), jnp.array([1.0, 0.0])
+        >>> log_density(x, x, weights, jnp.ones(()), "gaussian").round(3).tolist()
+        [-0.9190000295639038, -1.4190000295639038]
+    """
+    d = x.shape[1]
+    ball = 0.5 * d * math.log(math.pi) - math.lgamma(0.5 * d + 1.0)
+    volume = 0.5 * d * math.log(2.0 * math.pi) if kernel == "gaussian" else ball
+    logs = jnp.where(weights > 0.0, jnp.log(jnp.where(weights > 0.0, weights, 1.0)), -jnp.inf)
+
+    def at(point):
+        squared = jnp.sum(((point - rows) / bandwidth) ** 2, axis=1)
+        inside = jnp.where(squared <= 1.0, 0.0, -jnp.inf)
+        return jax.nn.logsumexp(logs + (-0.5 * squared if kernel == "gaussian" else inside))
+
+    norm = volume + d * jnp.log(bandwidth) + jnp.log(jnp.sum(weights))
+    return lax.map(at, x, batch_size=64) - norm
 
 
 def block_size(n: int) -> int:

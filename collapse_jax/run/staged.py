@@ -39,6 +39,8 @@ class Generation(NamedTuple):
     rows: Rows | None
     """What they generated, as later generations see it; None where no rows are drawn.
     `[seed, row, ...]`"""
+    chains: Chains | None = None
+    """What they are chains of: the task, as programs have it, and how its data are kept."""
 
     @property
     def params(self) -> Model:
@@ -106,7 +108,7 @@ class StagedEngine:
             pool, made = programs.run(programs.RETAIN, chains, (rows, now), pool)
         found |= _of_texts(chains, rows)
         if self.observe is not None:
-            self.observe(Generation(t, chains.seeds, model, rows))
+            self.observe(Generation(t, chains.seeds, model, rows, chains))
         return pool, found | made
 
 

@@ -14,6 +14,7 @@ from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.labels import checked_labels
 from collapse_jax.tasks.parts.tables import sample_size
 from collapse_jax.tasks.sufficient import AbstractSufficient
+from collapse_jax.views import AbstractView, Masses
 
 # A binomial draw costs about ten times as much as a label (measured on a CPU), and takes longer to
 # compile; far beyond that ratio it is worth both.
@@ -203,6 +204,10 @@ class Categorical(AbstractSufficient):
 
     def fit(self, world: None, data: Data) -> Num[Array, " k"]:
         return data.statistic
+
+    def seen(self, world: None, model: Num[Array, " k"], rows: Any) -> dict[str, AbstractView]:
+        truth = jnp.asarray(self.probabilities, jnp.float32)
+        return {"outcomes": Masses(self.point(world, model), truth, self.outcomes)}
 
     def measure(self, world: None, model: Num[Array, " k"]) -> dict[str, Float[Array, ""]]:
         p = model / jnp.sum(model)

@@ -9,6 +9,7 @@ from jaxtyping import Int, PyTree
 
 from collapse_jax.numerics.edits import TokenEdit
 from collapse_jax.tasks.data import Model, Rows
+from collapse_jax.views import AbstractView
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,24 @@ class EditsTokens(Protocol):
         self, world: Any, model: Model, rows: Rows, keys: tuple[Any, Any], how: TokenEdit
     ) -> Rows:
         """Rows with some tokens drawn anew; keys are those of the draws, and of what is drawn."""
+        ...
+
+
+@runtime_checkable
+class KnowsDensity(Protocol):
+    """A task of points whose models have a density, which pictures show."""
+
+    def log_density(self, world: Any, model: Model, rows: Any) -> Any:
+        """Logarithm of the model's density at rows, `[n]`, in the coordinates of the rows."""
+        ...
+
+
+@runtime_checkable
+class SaysWhatIsSeen(Protocol):
+    """A task of which pictures show something else than its rows."""
+
+    def seen(self, world: Any, model: Model, rows: Rows) -> dict[str, AbstractView]:
+        """What is drawn of a model, and of rows that it made, by name; traceable."""
         ...
 
 

@@ -11,9 +11,10 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.numerics.families import Family, Kind, pooled
 from collapse_jax.tasks.base import Data, Laws, Size, Variable
-from collapse_jax.tasks.parts.family_rows import LARGEST_COUNT, checked_rows
+from collapse_jax.tasks.parts.family_rows import LARGEST_COUNT, checked_rows, law_of, mean_loss
 from collapse_jax.tasks.parts.tables import sample_size, split
 from collapse_jax.tasks.sufficient import AbstractSufficient
+from collapse_jax.views import AbstractView
 
 FamilyName: TypeAlias = Literal[
     "poisson", "exponential", "bernoulli", "geometric", "gamma", "binomial", "negative_binomial"
@@ -168,20 +169,8 @@ class ExponentialFamily(AbstractSufficient):
             )
         rows = np.log(train / self.data_mean) if self.kind == "gamma" else train
         self.train = jnp.asarray(rows, jnp.float32)
-        self.test_mean, self.test_nll = float(test.mean()), self._likelihood(test)
-
-    def _likelihood(self, rows: np.ndarray) -> float:
-        """Mean negative log-likelihood of rows under the truth."""
-        from scipy import stats  # slow to import
-
-        m, k = self.true_mean, self.copies
-        if self.kind == "gamma":
-            return -float(np.mean(stats.gamma.logpdf(rows, k, scale=m / k)))
-        if self.kind == "poisson":
-            return -float(np.mean(stats.poisson.logpmf(rows, m)))
-        if self.kind == "binomial":
-            return -float(np.mean(stats.binom.logpmf(rows, k, m / k)))
-        return -float(np.mean(stats.nbinom.logpmf(rows, k, k / (k + m))))
+        known = (self.kind, self.data_mean, self.copies)
+        self.test_mean, self.test_nll = float(test.mean()), mean_loss(test, *known)
 
     @property
     def kind(self) -> Kind:
@@ -299,6 +288,9 @@ class ExponentialFamily(AbstractSufficient):
 
     def spaced(self, rows: Float[Array, " n"]) -> Float[Array, " n"]:
         return self.true_mean * jnp.exp(rows) if self.kind == "gamma" else rows
+
+    def seen(self, world: Any, model: Float[Array, " k"], rows: Any) -> dict[str, AbstractView]:
+        return {"law": law_of(self.kind, self.true_mean, self.copies, jnp.exp(model[0]))}
 
     def summarise(
         self, world: Any, rows: Float[Array, " n"], valid: Bool[Array, " n"] | None, *, size: Size

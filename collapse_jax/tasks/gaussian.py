@@ -117,7 +117,8 @@ class Gaussian(AbstractSufficient):
             self.covariance, self.axes = axes_of(covariance, self.dim)
             self.train = self.test_rows = self.test = None
         else:
-            if not (_is_default(mean, 0.0) and _is_default(covariance, 1.0)):
+            given = ((mean, 0.0), (covariance, 1.0))
+            if not all(isinstance(value, float) and value == usual for value, usual in given):
                 raise ValueError("mean and covariance cannot be given together with data")
             self._set_data(data, dim, n_samples)
 
@@ -272,6 +273,11 @@ class Gaussian(AbstractSufficient):
     def shown(self, world: Any, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
         return jnp.asarray(self.mean, jnp.float32) + self.axes.unit * self.spaced(rows)
 
+    def log_density(
+        self, world: Any, model: Normal, rows: Float[Array, "n d"]
+    ) -> Float[Array, " n"]:
+        return model.log_density(rows)
+
     def extrapolate(
         self, world: Any, model: Normal, before: Normal, weight: Float[Array, ""]
     ) -> Normal:
@@ -322,7 +328,3 @@ class Gaussian(AbstractSufficient):
         nll = 0.5 * (self.dim * jnp.log(2.0 * jnp.pi) + quadratic) + jnp.sum(model.log_diag)
         singular = jnp.any(jnp.isneginf(model.log_diag))
         return jnp.where(singular, jnp.inf, nll + self.axes.log_volume)
-
-
-def _is_default(value: Any, default: float) -> bool:
-    return isinstance(value, float) and value == default

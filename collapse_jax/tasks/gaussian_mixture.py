@@ -10,9 +10,10 @@ from jaxtyping import Array, Float, Key
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.tasks.base import AbstractTask, Data, Variable
-from collapse_jax.tasks.parts import mixtures, toys
+from collapse_jax.tasks.parts import mixtures, seen, toys
 from collapse_jax.tasks.parts.mixtures import Mixture
 from collapse_jax.tasks.parts.tables import sample_size, split
+from collapse_jax.views import AbstractView, Masses, Points
 
 _FORMS = ("full", "diag", "spherical")
 _LOST = 0.5  # rows; modes of less are lost
@@ -242,6 +243,25 @@ class GaussianMixture(AbstractTask):
         rules = (self.covariance, floor, self.max_steps, jnp.asarray(self.tolerance, jnp.float32))
         return Fitted(mixtures.improved(x, weight, start, *rules), size)
 
+    def seen(
+        self, world: Float[Array, "m d"], model: Fitted, rows: Float[Array, "n d"]
+    ) -> dict[str, AbstractView]:
+        mixture, real = model.mixture, seen.real_rows(self, world)
+        if self.dim == 1:
+            return seen.seen_as(rows, real)
+        centers = mixture.means[:, :2]
+        found = Points(rows[:, :2], real[:, :2], centers=centers, weights=mixture.weights)
+        if self.train is not None:
+            return {"rows": found}
+        truth = jnp.asarray(self.probabilities, jnp.float32)
+        return {"rows": found, "modes": Masses(self._masses(mixture), truth, title="mode")}
+
+    def _masses(self, mixture: Mixture) -> Float[Array, " modes"]:
+        """Weights of the modes of the truth."""
+        modes = jnp.asarray(self.modes, jnp.float32)
+        gaps = jnp.sum((mixture.means[:, None] - modes) ** 2, axis=2)
+        return jnp.zeros(len(modes)).at[jnp.argmin(gaps, axis=1)].add(mixture.weights)
+
     def measure(self, world: Float[Array, "m d"], model: Fitted) -> dict[str, Float[Array, ""]]:
         mixture = model.mixture
         nll = jnp.asarray(self.log_volume[0], jnp.float32) - jnp.mean(
@@ -250,10 +270,7 @@ class GaussianMixture(AbstractTask):
         if self.train is not None:
             whole, found, masses = float(self.dim), {}, mixture.weights
         else:
-            modes = jnp.asarray(self.modes, jnp.float32)
-            whole = mixtures.variance(self._truth)
-            gaps = jnp.sum((mixture.means[:, None] - modes) ** 2, axis=2)
-            masses = jnp.zeros(len(modes)).at[jnp.argmin(gaps, axis=1)].add(mixture.weights)
+            whole, masses = mixtures.variance(self._truth), self._masses(mixture)
             error = jnp.sum((masses - jnp.asarray(self.probabilities, jnp.float32)) ** 2)
             found = {"squared_error": error}
         return found | {

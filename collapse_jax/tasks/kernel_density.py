@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
-from collapse_jax.numerics import draws
+from collapse_jax.numerics import draws, kernels
 from collapse_jax.numerics.kernels import KernelSums, block_size
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
 from collapse_jax.tasks.parts import support, toys
@@ -20,7 +20,6 @@ from collapse_jax.tasks.parts.tables import sample_size, split
 from collapse_jax.tasks.places import Places
 
 KERNELS = ("gaussian", "tophat")
-
 _TAIL = 0.05  # share of the real rows, those in the sparsest regions
 _REACH = 0.99  # share of the real rows that have another one within the radius
 _ROUNDING = 1e-5  # relative, of distances between whole numbers, which are all the same
@@ -252,6 +251,12 @@ class KernelDensity(AbstractTask):
             noise = noise / length * radius ** (1.0 / self.dim)
         return model.rows[index] + model.bandwidth * noise
 
+    def log_density(
+        self, world: KernelWorld, model: KernelModel, rows: Float[Array, "m d"]
+    ) -> Float[Array, " m"]:
+        weights = model.places.weights(len(model.rows))
+        return kernels.log_density(rows, model.rows, weights, model.bandwidth, self.kernel)
+
     def summarise(
         self,
         world: KernelWorld,
@@ -293,7 +298,6 @@ class KernelDensity(AbstractTask):
         volume = 0.5 * self.dim * math.log(2.0 * math.pi) if self.kernel == "gaussian" else log_ball
         log_norm = volume + self.dim * jnp.log(model.bandwidth) + model.sums.log_weight
         log_density = model.sums.log_sums - log_norm
-
         radius, sparse = jnp.quantile(world.spacing, jnp.array([_REACH, 1.0 - _TAIL]))
         within = log_density + log_ball + self.dim * jnp.log(radius) + math.log(self.n_test)
         in_tail = world.spacing >= (1.0 - _ROUNDING) * sparse
@@ -307,7 +311,7 @@ class KernelDensity(AbstractTask):
             nll = jnp.where(lost(model.bandwidth), jnp.inf, nll)
         metrics = {
             "nll": nll,
-            "variance_ratio": _total_variance(probes) / _total_variance(world.test),
+            "variance_ratio": support.variance(probes) / support.variance(world.test),
             "tail_coverage": jnp.sum(covered) / jnp.sum(in_tail),
             "hallucinated": jnp.mean(distance[:, 0] > radius),
         }
@@ -324,7 +328,3 @@ class KernelDensity(AbstractTask):
     @property
     def _has_modes(self) -> bool:
         return sum(size > 0 for size in self._mode_sizes) > 1
-
-
-def _total_variance(rows: Float[Array, "n d"]) -> Float[Array, ""]:
-    return jnp.sum(jnp.var(rows, axis=0, ddof=1))

@@ -15,6 +15,7 @@ from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.designs import (
     FreshRows,
     KnownRows,
+    checked_pair,
     design_of,
     deviation_of,
     label_unit,
@@ -24,8 +25,10 @@ from collapse_jax.tasks.parts.designs import (
     wishart_factor,
 )
 from collapse_jax.tasks.parts.least_squares import LeastSquares, RegressionWorld
+from collapse_jax.tasks.parts.seen import lines
 from collapse_jax.tasks.parts.tables import sample_size, split
 from collapse_jax.tasks.sufficient import AbstractSufficient
+from collapse_jax.views import AbstractView
 
 
 class LinearRegression(AbstractSufficient):
@@ -117,7 +120,7 @@ class LinearRegression(AbstractSufficient):
             return
         if design != "fixed":
             raise ValueError(f"design must be 'fixed' together with data, got {design!r}")
-        x, y = _checked_pair(data)
+        x, y = checked_pair(data)
         self.dim = x.shape[1] + self.fit_intercept
         if dim is not None and dim != self.dim:
             raise ValueError(f"dim must be the {self.dim} columns of the design, got {dim}")
@@ -270,6 +273,14 @@ class LinearRegression(AbstractSufficient):
     def shown(self, world: RegressionWorld, rows: KnownRows | FreshRows) -> tuple[Array, Array]:
         return world.x[rows.index] if isinstance(rows, KnownRows) else rows.x, rows.y
 
+    def seen(self, world: RegressionWorld, model: Any, rows: Any) -> dict[str, AbstractView]:
+        if self.test_x is not None:
+            return lines(*(self.label_unit * jnp.stack([self.test_y, self.test_x @ model])))
+        x, y = self.shown(world, rows)
+        if self.dim > 1:
+            return lines(x @ world.weights, x @ model)
+        return lines(x[:, 0], y, ("covariate", "label"), model[0], world.weights[0])
+
     def relabel(
         self,
         world: RegressionWorld,
@@ -317,13 +328,3 @@ class LinearRegression(AbstractSufficient):
         if self.test_x is not None:
             return {"test_error": jnp.mean((self.test_x @ model - self.test_y) ** 2)}
         return {"test_error": jnp.sum((world.test_factor.T @ (model - world.weights)) ** 2)}
-
-
-def _checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError("data must be a pair (X, y) of an array [rows, columns] and one [rows]")
-    x = checks.finite_array("data[0]", data[0], ndim=2)
-    y = checks.finite_array("data[1]", data[1], ndim=1)
-    if len(x) != len(y):
-        raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(y)}")
-    return x, y

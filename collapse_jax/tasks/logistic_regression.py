@@ -14,8 +14,10 @@ from collapse_jax.basics.annotations import Number, Numbers, Pair
 from collapse_jax.numerics import draws
 from collapse_jax.numerics.softmax import FAR, best_weights, least_lead
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
+from collapse_jax.tasks.parts import seen
 from collapse_jax.tasks.parts.designs import orthonormal_columns
 from collapse_jax.tasks.parts.labels import (
+    VARIABLES,
     Classifier,
     FreshRows,
     KnownRows,
@@ -24,15 +26,12 @@ from collapse_jax.tasks.parts.labels import (
     checked_pair,
     draw_labels,
     mean_loss,
+    odds_of,
+    on_test_rows,
+    split_labels,
 )
-from collapse_jax.tasks.parts.tables import sample_size, split
-
-_VARIABLES = {
-    "squared_error": Variable("squared error of the weights", "1"),
-    "nll": Variable("negative log-likelihood of real labels under the model", "nat"),
-    "accuracy": Variable("share of real labels that the model predicts", "1"),
-    "separable": Variable("whether labels are separable, so that no fit is the best one", "1"),
-}
+from collapse_jax.tasks.parts.tables import sample_size
+from collapse_jax.views import AbstractView
 
 
 class LogisticRegression(AbstractTask):
@@ -107,7 +106,7 @@ class LogisticRegression(AbstractTask):
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The metrics, of which `squared_error` needs true weights."""
         known = self.train_x is None
-        return {name: v for name, v in _VARIABLES.items() if known or name != "squared_error"}
+        return {name: v for name, v in VARIABLES.items() if known or name != "squared_error"}
 
     def __init__(
         self,
@@ -131,8 +130,9 @@ class LogisticRegression(AbstractTask):
             self.dim = checks.whole_number("dim", 10 if dim is None else dim)
             self.class_mean = checked_class_mean(class_mean, self.dim)
             self.ridge = np.ones(self.dim)
-            n_samples = 100 if n_samples is None else n_samples
-            self.n_samples = checks.whole_number("n_samples", n_samples)
+            self.n_samples = checks.whole_number(
+                "n_samples", 100 if n_samples is None else n_samples
+            )
             return
         if class_mean is not None:
             raise ValueError("class_mean cannot be given together with data")
@@ -140,14 +140,9 @@ class LogisticRegression(AbstractTask):
         self.class_mean, self.dim = None, x.shape[1] + self.fit_intercept
         if dim is not None and dim != self.dim:
             raise ValueError(f"dim must be the {self.dim} columns of the design, got {dim}")
-        names, codes = np.unique(labels, return_inverse=True)
-        self.outcomes = tuple(map(str, names.tolist()))
-        parts = split(np.column_stack([x, codes]), test_fraction, split_seed)
-        self.n_samples = sample_size(n_samples, len(parts.train))
-        (train, train_y), (test, test_y) = ((part[:, :-1], part[:, -1]) for part in parts)
-        if len(np.unique(train_y)) < 2:
-            only = names[int(train_y[0])]
-            raise ValueError(f"data must have two labels in the training rows, got only {only}")
+        self.outcomes, *parts = split_labels(x, labels, test_fraction, split_seed)
+        (train, train_y), (test, test_y) = parts
+        self.n_samples = sample_size(n_samples, len(train))
         columns = orthonormal_columns(train, test, self.fit_intercept)
         self.ridge = columns.squares
         self.train_x, self.test_x = (jnp.asarray(z, jnp.float32) for z in columns[:2])
@@ -249,6 +244,15 @@ class LogisticRegression(AbstractTask):
         x = rows.x if isinstance(rows, FreshRows) else self._known(world)[rows.index]
         return x, rows.label
 
+    def seen(self, world: LabelWorld, model: Classifier, rows: Any) -> dict[str, AbstractView]:
+        odds = odds_of(model.weights)
+        if self.test_x is not None:
+            return seen.certainties(odds(self.test_x), self.test_y)
+        if self.dim == 2:
+            return seen.regions(*self.shown(world, rows), odds, odds_of(2.0 * self._mean[None]))
+        x, origin = self._truth_rows(seen.real_key(), seen.ROWS)
+        return seen.certainties(odds(x), origin)
+
     def is_right(self, world: LabelWorld, rows: KnownRows | FreshRows) -> Bool[Array, " n"]:
         """Whether the label is the class that the row came from."""
         if isinstance(rows, FreshRows):
@@ -315,16 +319,12 @@ class LogisticRegression(AbstractTask):
     def measure(self, world: LabelWorld, model: Classifier) -> dict[str, Float[Array, ""]]:
         found = {"separable": model.separable.astype(jnp.float32)}
         if self.test_x is not None:
-            odds = jnp.pad(model.weights @ self.test_x.T, ((1, 0), (0, 0)))
-            own = jax.nn.log_softmax(odds, axis=0)[self.test_y, jnp.arange(len(self.test_y))]
-            right = jnp.argmax(odds, axis=0) == self.test_y
-            return found | {"nll": -jnp.mean(own), "accuracy": jnp.mean(right)}
+            return found | on_test_rows(odds_of(model.weights)(self.test_x), self.test_y)
         weights = model.weights[0]
         # Log-odds of the right label are normal.
         mean, deviation = weights @ self._mean, jnp.sqrt(jnp.sum(weights**2))
-        ratio = mean / jnp.where(deviation > 0.0, deviation, 1.0)
         return found | {
             "squared_error": jnp.sum((weights - 2.0 * self._mean) ** 2),
             "nll": mean_loss(mean, deviation),
-            "accuracy": ndtr(ratio),
+            "accuracy": ndtr(mean / jnp.where(deviation > 0.0, deviation, 1.0)),
         }

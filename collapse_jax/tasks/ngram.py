@@ -10,8 +10,10 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Labels, Number
 from collapse_jax.numerics.edits import TokenEdit
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
+from collapse_jax.tasks.parts.seen import ranked
 from collapse_jax.tasks.parts.tables import sample_size, split
 from collapse_jax.tasks.texts import corpora, sequences
+from collapse_jax.views import AbstractView
 
 
 class World(NamedTuple):
@@ -267,6 +269,12 @@ class NGram(AbstractTask):
 
     def point(self, world: World, model: Num[Array, "contexts vocab"]) -> Float[Array, " k"]:
         return _normalised(model).ravel()
+
+    def seen(
+        self, world: World, model: Num[Array, "contexts vocab"], rows: Any
+    ) -> dict[str, AbstractView]:
+        names = "rank in the truth", "frequency"
+        return {"n-grams": ranked(_normalised(model), world.truth, names)}
 
     def measure(
         self, world: World, model: Num[Array, "contexts vocab"]

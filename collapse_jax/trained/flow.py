@@ -144,6 +144,11 @@ class Flow(AbstractGenerator):
         noise = noise if temperature is None else jnp.sqrt(temperature) * noise
         return jax.vmap(self.whole(model).bijection.transform)(noise)
 
+    def log_density(
+        self, world: RealWorld, model: Model, rows: Float[Array, "n d"]
+    ) -> Float[Array, " n"]:
+        return self.whole(model).log_prob(rows)
+
     def measure(self, world: RealWorld, model: Model) -> dict[str, Float[Array, ""]]:
         return {"nll": self.loss(world, self.whole(model), world.test, world.key)}
 

@@ -12,11 +12,13 @@ from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import Data, Variable
+from collapse_jax.tasks.parts import seen
 from collapse_jax.tasks.parts.groups import read_groups
 from collapse_jax.tasks.parts.tables import sample_size
 from collapse_jax.tasks.trained import AbstractTrained, Training
 from collapse_jax.trained import networks
 from collapse_jax.trained.base import LEARNING
+from collapse_jax.views import AbstractView
 
 _RIDGE = 1e-3  # rows' worth of prior on the means of labels and groups that nothing is seen of
 
@@ -300,6 +302,16 @@ class GroupClassifier(AbstractTrained):
     def shown(self, world: GroupedRows, rows: GroupedRows) -> tuple[Array, Array]:
         x = jnp.asarray(self.origin, jnp.float32) + jnp.asarray(self.unit, jnp.float32) * rows.x
         return x, rows.label
+
+    def seen(
+        self, world: GroupedRows, model: Grouped, rows: GroupedRows
+    ) -> dict[str, AbstractView]:
+        def odds(x: Any) -> Any:
+            return self._log_odds(self.whole(model), x).T
+
+        if self.dim == 2:
+            return seen.regions(rows.x, rows.label, odds)
+        return seen.certainties(odds(world.x), world.label)
 
     def measure(self, world: GroupedRows, model: Grouped) -> dict[str, Float[Array, ""]]:
         odds = self._log_odds(self.whole(model), world.x)

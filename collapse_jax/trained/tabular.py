@@ -13,12 +13,14 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number
 from collapse_jax.tasks.base import Model, Variable
+from collapse_jax.tasks.parts import seen
 from collapse_jax.tasks.parts.tables import sample_size, split
 from collapse_jax.tasks.trained import AbstractTrained
 from collapse_jax.trained import table_distances
 from collapse_jax.trained.autoregression import Autoregression, Net
 from collapse_jax.trained.base import LEARNING, MOST_LAYERS
 from collapse_jax.trained.columns import Columns, check_varied, read_columns
+from collapse_jax.views import AbstractView, Values
 
 _LONGEST = 1.0  # norm of a gradient; longer ones are made shorter
 _BEFORE = 100  # rows of a series that come before those that are used
@@ -240,6 +242,17 @@ class Tabular(AbstractTrained):
         return {
             column.name: rows[:, -1, i].astype(jnp.int32) if column.categories else found[:, i]
             for i, column in enumerate(self.columns.each)
+        }
+
+    def seen(
+        self, world: Any, model: Model, rows: Float[Array, "n w c"]
+    ) -> dict[str, AbstractView]:
+        made, real = self.shown(world, rows), self.shown(world, seen.real_rows(self, world))
+        return {
+            name: seen.shares(made[name], real[name], categories, name)
+            if categories
+            else Values(made[name], real[name], name=name)
+            for name, categories in self.columns.each
         }
 
     def parameters(self, key: Key[Array, ""]) -> Net:

@@ -151,6 +151,20 @@ def _picture(name: str, workflow: Any, n_generations: int, n_samples: int) -> Ma
     return tag("figure", tag("figcaption", name), scrollable(f"Picture of {name}", image))
 
 
+def generations(study: Study, pictures: Mapping[str, bytes]) -> Markup:
+    """The pictures of generations that there are, of the datasets of a study."""
+    parts = []
+    for label in study.sources:
+        if label in pictures:
+            content = pictures[label]
+            data = base64.b64encode(content).decode()
+            kind = "gif" if content.startswith(b"GIF") else "png"
+            text = f"Models of {label} and what they make, from the first generation to the last"
+            image = tag("img", src=f"data:image/{kind};base64,{data}", alt=f"{text}.")
+            parts.append(tag("figure", tag("figcaption", label), scrollable(text, image)))
+    return tag("div", *parts, class_="loops") if parts else join()
+
+
 def again(study: Study) -> Markup:
     """Configuration and Python of each dataset, and the command that made it, where one did."""
     parts = []

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files as resources
@@ -12,7 +13,7 @@ from typing import Any
 import xarray as xr
 
 from collapse_jax.analysis.runs import Runs
-from collapse_jax.basics import files
+from collapse_jax.basics import checks, files
 from collapse_jax.report.page import sections
 from collapse_jax.report.page.bundle import library
 from collapse_jax.report.page.controls import curves_of
@@ -21,6 +22,7 @@ from collapse_jax.report.page.numbers import numbers_of
 from collapse_jax.report.page.studies import Study, studies_of
 
 _BAND = (0.1, 0.9)
+_LARGEST = 4_000_000  # bytes of a picture
 
 
 def write_report(
@@ -29,6 +31,7 @@ def write_report(
     *,
     title: str = "Model collapse: a report",
     theory: bool = True,
+    pictures: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write runs and sweeps as one page of HTML that is complete in itself.
 
@@ -44,13 +47,16 @@ def write_report(
         out: the file (.html).
         title: heading of the page.
         theory: whether to draw theory where it is known.
+        pictures: of generations, by the label of a dataset: figures of `plot_generations`, or files
+            (.png or .gif, of 4 MB at most).
 
     Returns:
         the path of the file.
 
     Raises:
         TypeError: for what is no dataset.
-        ValueError: for what holds no chains, and for a file that cannot be written.
+        ValueError: for what holds no chains, for a file that cannot be written, and for pictures of
+            other datasets, or that cannot be read.
         ImportError: where the extra `report` is not installed.
 
     Example:
@@ -63,8 +69,9 @@ def write_report(
     """
     path = files.check_writable("out", out, (".html",))
     script = library()
-    studies = studies_of(_labelled(runs), theory)
-    text = page_of(studies, title, script)
+    named = _labelled(runs)
+    seen = {label: _picture(label, found, named) for label, found in (pictures or {}).items()}
+    text = page_of(studies_of(named, theory), title, script, seen)
     files.write_atomically(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
     return path
 
@@ -81,14 +88,33 @@ def _labelled(runs: Any) -> Mapping[str, xr.Dataset]:
     return {f"run {number}": ds for number, ds in enumerate(runs, 1)}
 
 
-def page_of(studies: Sequence[Study], title: str, script: str) -> str:
+def _picture(label: str, picture: Any, named: Mapping[str, Any]) -> bytes:
+    """A picture as the content of a file."""
+    checks.one_of("pictures", label, list(named))
+    if hasattr(picture, "savefig"):
+        found = io.BytesIO()
+        picture.savefig(found, format="png", dpi=100)
+        return found.getvalue()
+    with files.readable("pictures", picture):
+        content = Path(picture).read_bytes()
+    if not content.startswith((b"GIF8", b"\x89PNG")) or len(content) > _LARGEST:
+        raise ValueError(
+            f"pictures must be PNG or GIF of {_LARGEST} bytes at most, got {picture} of "
+            f"{len(content)} bytes"
+        )
+    return content
+
+
+def page_of(
+    studies: Sequence[Study], title: str, script: str, pictures: Mapping[str, bytes] | None = None
+) -> str:
     """The page as text; `script` is the library that draws."""
     numbers = [numbers_of(study, _BAND) for study in studies]
     data = json.dumps({"studies": numbers}, ensure_ascii=False, allow_nan=False)
     own = _read("page.js")
     hashes = " ".join(map(_hash, (script, own)))
     parts = zip(studies, numbers, strict=True)
-    body = [_study(i, study, found) for i, (study, found) in enumerate(parts)]
+    body = [_study(i, study, found, pictures or {}) for i, (study, found) in enumerate(parts)]
     links = [
         tag("li", tag("a", study.heading, href=f"#study-{i}")) for i, study in enumerate(studies)
     ]
@@ -109,19 +135,22 @@ def page_of(studies: Sequence[Study], title: str, script: str) -> str:
     )
 
 
-def _study(number: int, study: Study, numbers: dict[str, Any]) -> Markup:
+def _study(
+    number: int, study: Study, numbers: dict[str, Any], pictures: Mapping[str, bytes]
+) -> Markup:
     parts = {
         "Curves": curves_of(number, numbers),
         "Figures": sections.figures_table(study),
         "Texts": sections.texts(study),
         "Which collapse?": sections.answers(study),
+        "Generations": sections.generations(study, pictures),
         "The loops": sections.loops(study),
         "Run it again": sections.again(study),
     }
     inside = [
         tag("section", tag("h3", name), part, aria_label=f"{name}: {study.heading}")
         for name, part in parts.items()
-        if part is not None
+        if part
     ]
     return tag(
         "article", tag("h2", study.heading), *inside, id=f"study-{number}", data_study=number

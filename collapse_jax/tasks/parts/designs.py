@@ -209,3 +209,18 @@ def whiten(
         small = max(left_over, known)
         y, other_y, unit = residual / small, (other_y - test_z @ fitted) / small, unit * small
     return Whitened(train_z, test_z, y, other_y, unit, None if left_over <= known else variance)
+
+
+def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and their labels, as finite numbers.
+
+    Raises:
+        ValueError: for other shapes (`TypeError` for what is no pair).
+    """
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError("data must be a pair (X, y) of an array [rows, columns] and one [rows]")
+    x = checks.finite_array("data[0]", data[0], ndim=2)
+    y = checks.finite_array("data[1]", data[1], ndim=1)
+    if len(x) != len(y):
+        raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(y)}")
+    return x, y

@@ -1,12 +1,17 @@
-"""Which rows of the user's an exponential family can have."""
+"""Rows of exponential families: which of the user's they can be, and how probable they are."""
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jax.scipy import special
+from jaxtyping import Array, Float
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics.families import Kind
+from collapse_jax.views import Curve
 
+_SHOWN = 40  # values at which a law is drawn
 LARGEST_COUNT = 2**24  # of a row; larger ones are not exact in single precision
 
 
@@ -37,3 +42,51 @@ def checked_rows(data: Any, family: str, kind: Kind, copies: Any) -> np.ndarray:
         first = int(np.argmax(wrong))
         raise ValueError(f"data must be {allowed} for {family}, got {rows[first]:g} at row {first}")
     return rows
+
+
+def mean_loss(rows: np.ndarray, kind: Kind, mean: float, copies: Any) -> float:
+    """Mean negative log-likelihood of rows under the law with a mean."""
+    from scipy import stats  # slow to import
+
+    m, k = mean, copies
+    if kind == "gamma":
+        return -float(np.mean(stats.gamma.logpdf(rows, k, scale=m / k)))
+    if kind == "poisson":
+        return -float(np.mean(stats.poisson.logpmf(rows, m)))
+    if kind == "binomial":
+        return -float(np.mean(stats.binom.logpmf(rows, k, m / k)))
+    return -float(np.mean(stats.nbinom.logpmf(rows, k, k / (k + m))))
+
+
+def log_law(kind: Kind, x: Float[Array, " n"], mean: Any, copies: Any) -> Float[Array, " n"]:
+    """Logarithm of the density at numbers, or of the probability of counts, up to rounding.
+
+    Example:
+        >>> print(jnp.exp(log_law("poisson", jnp.arange(3.0), 1.0, 1)).round(3))
+        [0.368 0.368 0.184]
+    """
+    m, k = (jnp.asarray(part, jnp.float32) for part in (mean, copies))
+    log, factorial = special.xlogy, special.gammaln
+    if kind == "gamma":
+        return log(k, k / m) + log(k - 1.0, x) - k * x / m - factorial(k)
+    if kind == "poisson":
+        return log(x, m) - m - factorial(x + 1.0)
+    if kind == "binomial":
+        ways = factorial(k + 1.0) - factorial(x + 1.0) - factorial(k - x + 1.0)
+        return jnp.where(x <= k, ways + log(x, m / k) + log(k - x, 1.0 - m / k), -jnp.inf)
+    ways = factorial(x + k) - factorial(x + 1.0) - factorial(k)
+    return ways + log(k, k / (k + m)) + log(x, m / (k + m))
+
+
+def law_of(kind: Kind, mean: Any, copies: Any, ratio: Float[Array, ""]) -> Curve:
+    """The law whose mean is so many times the true one, beside the true law."""
+    m, k = (jnp.asarray(part, jnp.float32) for part in (mean, copies))
+    excess = {"gamma": m * m / k, "poisson": m, "binomial": m - m * m / k}
+    top = m + 4.0 * jnp.sqrt(excess.get(kind, m + m * m / k)) + 1.0
+    if kind == "gamma":
+        x, names = jnp.linspace(0.0, top, _SHOWN + 1)[1:], ("value", "density")
+    else:
+        top = jnp.minimum(top, k) if kind == "binomial" else top
+        x, names = jnp.arange(_SHOWN) * jnp.ceil(top / _SHOWN), ("count", "probability")
+    fitted, truth = (jnp.exp(log_law(kind, x, part, copies)) for part in (ratio * m, m))
+    return Curve(x, fitted, truth, names)

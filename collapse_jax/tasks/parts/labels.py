@@ -1,6 +1,7 @@
 """Labels of the user's own, and rows with labels that models give."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,9 +12,19 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.numerics import draws
+from collapse_jax.tasks.contract import Variable
+from collapse_jax.tasks.parts.tables import split
 
 _GRID = np.linspace(-8.0, 8.0, 193)  # standard deviations
 _WIDE = 20.0  # standard deviation of log-odds beside which those near 0 are one point
+
+VARIABLES = {
+    "squared_error": Variable("squared error of the weights", "1"),
+    "nll": Variable("negative log-likelihood of real labels under the model", "nat"),
+    "accuracy": Variable("share of real labels that the model predicts", "1"),
+    "separable": Variable("whether labels are separable, so that no fit is the best one", "1"),
+}
+"""The metrics of classifiers that are linear."""
 
 
 class KnownRows(NamedTuple):
@@ -49,6 +60,34 @@ class LabelWorld(NamedTuple):
     """Their numbers, in the order of the design `[n_samples]`; None where there is no design."""
     origin: Any
     """The class that each came from, where they are drawn once for a chain; else None."""
+
+
+def split_labels(
+    x: np.ndarray, labels: np.ndarray, test_fraction: float, split_seed: int
+) -> tuple[tuple[str, ...], tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Names of the labels, and training and test rows, each with the numbers of their labels.
+
+    Raises:
+        ValueError: where all training rows have the same label.
+    """
+    names, codes = np.unique(labels, return_inverse=True)
+    parts = split(np.column_stack([x, codes]), test_fraction, split_seed)
+    train, test = ((part[:, :-1], part[:, -1]) for part in parts)
+    if len(np.unique(train[1])) < 2:
+        only = names[int(train[1][0])]
+        raise ValueError(f"data must have two labels in the training rows, got only {only}")
+    return tuple(map(str, names.tolist())), train, test
+
+
+def odds_of(weights: Float[Array, "c d"]) -> Callable[[Float[Array, "n d"]], Float[Array, "k n"]]:
+    """What gives log-odds of all classes at rows, against the first one."""
+    return lambda x: jnp.pad(weights @ x.T, ((1, 0), (0, 0)))
+
+
+def on_test_rows(odds: Float[Array, "k n"], label: Int[Array, " n"]) -> dict[str, Any]:
+    """Metrics of labels that are known."""
+    own = jax.nn.log_softmax(odds, axis=0)[label, jnp.arange(len(label))]
+    return {"nll": -jnp.mean(own), "accuracy": jnp.mean(jnp.argmax(odds, axis=0) == label)}
 
 
 def draw_labels(key: Key[Array, ""], odds: Float[Array, "c n"]) -> Int[Array, " n"]:

@@ -86,6 +86,14 @@ class Normal(NamedTuple):
         mean = self.mean + weight * (self.mean - newer.mean)
         return self.transform(beyond)._replace(mean=mean)
 
+    def log_density(self, rows: Float[Array, "n d"]) -> Float[Array, " n"]:
+        """Logarithm of the density at rows; -inf everywhere where there is none."""
+        inverse = linalg.triangular_inverse(self.lower)
+        scaled = (rows - self.mean) @ inverse.T * jnp.exp(-self.log_diag)
+        volume = jnp.sum(self.log_diag) + 0.5 * rows.shape[1] * jnp.log(2.0 * jnp.pi)
+        logs = -0.5 * jnp.sum(scaled**2, axis=1) - volume
+        return jnp.where(jnp.isneginf(jnp.min(self.log_diag)), -jnp.inf, logs)
+
     def beyond(self, z: float) -> Float[Array, ""]:
         """Probability of coordinates beyond -z and z, on average over the coordinates."""
         deviation = self._deviations

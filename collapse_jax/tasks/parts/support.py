@@ -72,3 +72,8 @@ def distances(
         return jnp.stack([jnp.min(part) for part in jnp.split(squared, ends[:-1])])
 
     return jnp.sqrt(lax.map(of_probe, probes, batch_size=_BLOCK))
+
+
+def variance(rows: Float[Array, "n d"]) -> Float[Array, ""]:
+    """The sum of the columns' variances."""
+    return jnp.sum(jnp.var(rows, axis=0, ddof=1))
