@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from collapse_jax.analysis.estimates import FloatArray, at, jackknife
 from collapse_jax.literature.cards import Lab, card, curve
 from collapse_jax.literature.claims import Claim
@@ -9,6 +11,7 @@ from collapse_jax.loop.sources import Edit, Extrapolated
 from collapse_jax.loop.workflow import Real, Synthetic, Workflow
 from collapse_jax.tasks.gaussian import Gaussian
 from collapse_jax.tasks.linear_regression import LinearRegression
+from collapse_jax.tasks.ngram import NGram
 from collapse_jax.theory import curation as theory
 
 
@@ -62,6 +65,44 @@ def _edits(lab: Lab) -> Iterator[Claim]:
         slack=2 * dim / n * float(known[-1]),
         curve=curve(other, "test error", known * float(other[:, 0].mean())),
     )
+    yield from _edited_texts(lab, last)
+
+
+def _edited_texts(lab: Lab, last: int) -> Iterator[Claim]:
+    """Of independent tokens, whose diversity 1 - sum p^2 is known exactly at any share."""
+    weights = 1.0 / np.arange(1, 11)
+    p, n, share = weights / weights.sum(), 40, 0.5
+    task = NGram(1, transitions=p, n_samples=5, length=8)
+    seeds = lab.pick(2000, 10_000, 40_000)
+
+    def diversity(edit: Edit) -> FloatArray:
+        return lab.chains(Workflow(synthetic=Synthetic(of=edit)), task, last, seeds, "collision")
+
+    replaced = (1 - 1 / n) ** (last - 1)
+    yield Claim(
+        text="texts, tokens above a probability of 0.99 edited: the loop is held, as none is that "
+        f"probable here; diversity of generation {last} in units of the first",
+        law="1",
+        derived=True,
+        published=1.0,
+        ours=jackknife(_remaining, diversity(Edit(threshold=0.99, top_k=8, beta=1.5))),
+        against=replaced,
+    )
+    known = theory.edit_collision(p, n, share, last)
+    yield Claim(
+        text="texts, half of all tokens edited, however probable: diversity falls, as without "
+        "editing but slower",
+        law="(1 - f (2 - f)/n)^(t - 1)",
+        derived=True,
+        published=_remaining(known),
+        ours=jackknife(_remaining, diversity(Edit(share))),
+        against=1.0,
+    )
+
+
+def _remaining(collision: FloatArray) -> float:
+    """The last diversity in units of the first."""
+    return float((1 - collision[-1]) / (1 - collision[0]))
 
 
 @card("2510.03597")
