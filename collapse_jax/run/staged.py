@@ -5,8 +5,9 @@ trained, and sampled, a part at a time, so that progress shows and states can be
 rows can be looked at, and rows are accepted on the host, where the rule may be any function.
 """
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -21,6 +22,7 @@ from collapse_jax.run import compiled, programs
 from collapse_jax.run.compiled import Chains
 from collapse_jax.run.monitor import Diverged, Monitor
 from collapse_jax.run.on_host.curated import check_enough, choose
+from collapse_jax.run.on_host.lost import Lost
 from collapse_jax.tasks.base import Acceptance, Data, Model, Rows, State, Steps
 from collapse_jax.tasks.contract import MeasuresTexts
 
@@ -60,6 +62,8 @@ class StagedEngine:
     monitor: Monitor = _NOBODY
     observe: Callable[[Generation], None] | None = None
     """Receives what each generation has made."""
+    lost: Lost = field(default_factory=Lost)
+    """Seeds whose training has gone wrong."""
 
     def start(self, chains: Chains) -> Pool:
         """All chains before generation 1."""
@@ -77,13 +81,21 @@ class StagedEngine:
 
         Raises:
             TooFewRows: where a model generates next to no acceptable rows.
-            Diverged: where training does not stay finite.
+            Diverged: where training does not stay finite in any of these chains; the metrics of
+                single ones are NaN from there on.
         """
+        self.lost.read(self.monitor.midway)
         columns: list[dict[str, Any]] = []
         for t in range(first, first + steps):
             with programs.devices_of(chains):
                 pool, measured = self._generation(chains, pool, t)
-            columns.append({name: np.asarray(measured[name], np.float32) for name in chains.names})
+            gone = self.lost.at(chains.seeds, t)
+            columns.append(
+                {
+                    name: np.where(gone, np.float32(np.nan), np.asarray(measured[name], np.float32))
+                    for name in chains.names
+                }
+            )
         return pool, {name: np.stack([c[name] for c in columns], 1) for name in chains.names}
 
     def _generation(self, chains: Chains, pool: Pool, t: int) -> tuple[Pool, dict[str, Any]]:
@@ -92,7 +104,8 @@ class StagedEngine:
         now = whole if chains.task.acceptance is None else whole._replace(curation=())
         n = int(now.synthetic_rows)
         pool, data, n_real = programs.run(programs.RECEIVE, chains, (now,), pool)
-        state = fit(chains, data, pool, now, self.monitor)
+        state = fit(chains, data, pool, now, self.monitor, self.lost)
+        gone = self.lost.at(chains.seeds, t)
         pool, model, found = programs.run(programs.FINISH, chains, (state, now), pool)
         found |= {"real_fraction": np.asarray(n_real) / max(int(now.drawn), 1)}
         if chains.task.acceptance is None or chains.form.source.edits:
@@ -102,29 +115,40 @@ class StagedEngine:
             found |= {"acceptance_rate": np.ones(len(chains.seeds))}  # nothing is left out
         else:
             make = choose if chains.form.curation else generate
-            rows, judged = make(chains, chains.task.acceptance, model, whole, n, self.monitor)
+            acceptance = chains.task.acceptance
+            rows, judged = make(chains, acceptance, model, whole, n, self.monitor, gone)
             found |= judged
             rows = programs.everywhere(jax.tree.map(jnp.asarray, rows), chains.mesh)
             pool, made = programs.run(programs.RETAIN, chains, (rows, now), pool)
-        found |= _of_texts(chains, rows)
+        found |= _of_texts(chains, rows, gone)
         if self.observe is not None:
             self.observe(Generation(t, chains.seeds, model, rows, chains))
         return pool, found | made
 
 
-def _of_texts(chains: Chains, rows: Rows) -> dict[str, np.ndarray]:
+def _of_texts(chains: Chains, rows: Rows, gone: np.ndarray) -> dict[str, np.ndarray]:
     """Metrics of texts that are computed on the host, where any are asked for."""
     task = chains.task
     if rows is None or not isinstance(task, MeasuresTexts):
         return {}
     each = [
         task.measure_texts(jax.tree.map(lambda x, chain=chain: x[chain], rows), chains.names)
-        for chain in range(len(chains.seeds))
+        for chain in np.flatnonzero(~gone)
     ]
-    return {name: np.array([found[name] for found in each]) for name in each[0]}
+    measured = {name: np.full(len(gone), np.nan) for name in each[0]}
+    for name, values in measured.items():
+        values[~gone] = [found[name] for found in each]
+    return measured
 
 
-def fit(chains: Chains, data: Data, pool: Pool, now: Columns, monitor: Monitor = _NOBODY) -> State:
+def fit(
+    chains: Chains,
+    data: Data,
+    pool: Pool,
+    now: Columns,
+    monitor: Monitor = _NOBODY,
+    lost: Lost | None = None,
+) -> State:
     """Train models to the end, and say how far they are.
 
     Args:
@@ -133,6 +157,7 @@ def fit(chains: Chains, data: Data, pool: Pool, now: Columns, monitor: Monitor =
         pool: where models may be found that a fit starts from. `[seed, ...]`
         now: the numbers of the generation.
         monitor: what attends.
+        lost: where seeds are noted whose training goes wrong, while others go on. Default none may.
     """
     t, n_train = int(now.generation), int(now.drawn)
     total = int(chains.task.n_steps(n_train))
@@ -152,24 +177,46 @@ def fit(chains: Chains, data: Data, pool: Pool, now: Columns, monitor: Monitor =
         last = min(done + _STEPS, total)
         steps = Steps(np.int32(done), np.int32(last), np.int32(n_train))  # pyright: ignore
         state = programs.run(programs.LEARN, chains, (data, steps, now), state)
-        _check_finite(chains, state, t, done, last)
+        _check_finite(chains, state, t, done, last, monitor, lost)
         done = last
         monitor.between_steps("training", chains.seeds, t, done, state)
     return state
 
 
-def _check_finite(chains: Chains, state: State, t: int, first: int, last: int) -> None:
-    """Stop where training has gone wrong, which would make documents of nothing from now on."""
+def _check_finite(
+    chains: Chains,
+    state: State,
+    t: int,
+    first: int,
+    last: int,
+    monitor: Monitor = _NOBODY,
+    lost: Lost | None = None,
+) -> None:
+    """Stop where training has gone wrong, which would make documents of nothing from now on.
+
+    Where it has not in all chains, and it may be noted, these go on.
+    """
     finite = chains.task.stays_finite(state)
-    if finite is None or np.all(finite := hosts.on_host(finite)):
+    if finite is None:
         return
-    seeds = sorted({int(seed) for seed in chains.seeds[~finite]})
-    others = len(set(chains.seeds.tolist()) - set(seeds))
-    raise Diverged(
+    before = np.zeros(len(chains.seeds), bool) if lost is None else lost.at(chains.seeds, t)
+    alive = (finite := hosts.on_host(finite)) & ~before
+    seeds = sorted({int(seed) for seed in chains.seeds[~finite & ~before]})
+    if not seeds:
+        return
+    others = len(set(chains.seeds[alive].tolist()))
+    text = (
         f"training must stay finite, and in generation {t} that of seed "
         f"{', '.join(map(str, seeds))} did not, between steps {first + 1} and {last}; a lower "
         "learning rate, a longer warm-up or a clip may help"
-        + (f". The other {others} of these seeds did, and can be run without it" if others else "")
+    )
+    if lost is None or not others:
+        can = f". The other {others} of these seeds did, and can be run without it"
+        raise Diverged(text + (can if others else ""))
+    lost.note(seeds, t, monitor.midway)
+    warnings.warn(
+        f"{text}. Its metrics are NaN from here on; the other {others} of these seeds go on",
+        stacklevel=2,
     )
 
 
@@ -191,11 +238,12 @@ def generate(
     now: Columns,
     n: int,
     monitor: Monitor = _NOBODY,
+    gone: np.ndarray | None = None,
 ) -> tuple[Rows, dict[str, np.ndarray]]:
     """Sample until every chain has `n` acceptable rows.
 
     A chain takes its first acceptable ones, in the order in which they are drawn, so that it does
-    not matter how long others need.
+    not matter how long others need. Those that are `gone` get empty rows.
 
     Returns:
         the rows `[seed, n, ...]`, on the host, and by its name the share that was accepted of
@@ -218,6 +266,8 @@ def generate(
     )
     saved = monitor.restore("documents", chains.seeds, t, lambda: found)
     part, found = (0, found) if saved is None else (saved[0], jax.tree.map(np.array, saved[1]))
+    if gone is not None:
+        found.accepted[gone] = found.drawn[gone] = n
     while found.accepted.min() < n:
         monitor.report(f"generation {t}: {found.accepted.min()} of {n} {acceptance.noun}")
         _accept(chains, acceptance, found, jax.tree.map(np.asarray, draw(part)), n=n, t=t)

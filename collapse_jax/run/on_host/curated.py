@@ -34,11 +34,13 @@ def choose(
     now: Columns,
     n: int,
     monitor: Monitor = _NOBODY,
+    gone: np.ndarray | None = None,
 ) -> tuple[Rows, dict[str, np.ndarray]]:
     """The rows that a curation takes, of those that are acceptable.
 
     Operators are those of the compiled program, with a way to draw candidates that leaves it.
-    Candidates of a chain are its acceptable rows, in the order in which they are drawn.
+    Candidates of a chain are its acceptable rows, in the order in which they are drawn. Chains that
+    are `gone` get empty rows.
 
     Returns:
         the rows `[seed, n, ...]`, on the host, and by their names the share that was taken of those
@@ -48,11 +50,14 @@ def choose(
         TooFewRows: where next to no rows are acceptable, or the curation takes next to none.
     """
     source = _Candidates(chains, acceptance, model, now, n, monitor)
-    found, cache = [], {}
-    for chain, seed in enumerate(chains.seeds.tolist()):
-        if seed not in cache:  # the last one may stand more than once
-            cache[seed] = _chosen(source, chain, seed, n)
-        found.append(cache[seed])
+    seeds = chains.seeds.tolist()
+    there = np.ones(len(seeds), bool) if gone is None else ~gone
+    cache = {}
+    for chain in np.flatnonzero(there).tolist():
+        if seeds[chain] not in cache:  # the last one may stand more than once
+            cache[seeds[chain]] = _chosen(source, chain, seeds[chain], n)
+    empty = jax.tree.map(np.zeros_like, next(iter(cache.values()))[0]), (np.nan, np.nan)
+    found = [cache.get(seed, empty) for seed in seeds]
     rows = jax.tree.map(lambda *parts: np.stack(parts), *(rows for rows, _ in found))
     judged = np.array([values for _, values in found], np.float32)
     return rows, {"acceptance_rate": judged[:, 0], "mean_reward": judged[:, 1]}
