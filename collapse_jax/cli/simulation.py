@@ -162,10 +162,7 @@ def _run_chains(
     if in_store:  # perhaps more than memory holds
         print(f"Chains: {out}")
         return
-    if "samples" in language:
-        from collapse_jax.language.samples import with_samples
-
-        ds = with_samples(ds, language["samples"])
+    ds = _with_samples(ds, language)
     if pictured:
         ds.attrs["picture"] = pictured.name
     predicted = theory.expected(workflow, task, ds.sizes["generation"])
@@ -182,6 +179,14 @@ def _run_chains(
     if pictured and album is not None:
         save_generations(album, pictured, title=title(collect(ds)))
         print(f"Picture: {pictured}")
+
+
+def _with_samples(ds: Any, language: Mapping[str, str]) -> Any:
+    if "samples" not in language:
+        return ds
+    from collapse_jax.language.samples import with_samples
+
+    return with_samples(ds, language["samples"])
 
 
 def _make_mesh(language: Mapping[str, str]) -> Any:
