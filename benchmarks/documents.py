@@ -140,10 +140,11 @@ def _step(step: int) -> Documents:
 
 def our_sampling(model: Pair) -> Run:
     """A function that samples rows that do not end early."""
-    options = {"bos_id": 0, "eos_id": VOCAB}
-    program = jax.jit(
-        lambda key: sample(model.graphdef, model.params, key, ROWS, WRITTEN, **options)
-    )
+
+    def run(key: Any) -> Any:
+        return sample(model.graphdef, model.params, key, ROWS, WRITTEN, bos_id=0, eos_id=VOCAB)
+
+    program = jax.jit(run)
     return lambda: jax.block_until_ready(program(jax.random.key(0)))
 
 

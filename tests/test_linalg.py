@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from collapse_jax.numerics import linalg
+from collapse_jax.numerics.minimum_norm import minimum_norm_solver
 
 SIZES = [1, 2, 7, 8, 9, 31, 100]
 
@@ -89,7 +90,7 @@ def test_singular_values_of_singular_matrices():
 def test_minimum_norm_solution(n, d):
     x, y = random_rows(n, d, 1), random_rows(n, 1, 2)[:, 0]
     x32, y32 = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
-    w = jax.jit(lambda x, y: linalg.minimum_norm_solver(x.T @ x)(x.T @ y))(x32, y32)
+    w = jax.jit(lambda x, y: minimum_norm_solver(x.T @ x)(x.T @ y))(x32, y32)
     exact = np.linalg.lstsq(x, y)[0]
     np.testing.assert_allclose(w, exact, atol=2e-3 * np.linalg.norm(exact))
 
@@ -98,7 +99,7 @@ def test_minimum_norm_solution_with_repeated_rows():
     x = np.repeat(random_rows(4, 6, 3), 3, axis=0)
     y = random_rows(12, 1, 4)[:, 0]
     x32, y32 = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
-    w = linalg.minimum_norm_solver(x32.T @ x32)(x32.T @ y32)
+    w = minimum_norm_solver(x32.T @ x32)(x32.T @ y32)
     np.testing.assert_allclose(w, np.linalg.lstsq(x, y)[0], atol=1e-4)
 
 

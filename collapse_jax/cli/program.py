@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (TypeError, ValueError) as error:
         return _complain(error, _BAD_INPUT)
     except BrokenPipeError:  # as in `collapse-jax papers | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _UNREAD
     except (OSError, ImportError) as error:
         return _complain(error, _FAILED)

@@ -4,7 +4,6 @@ import contextlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 from collapse_jax.basics.annotations import File, Folder
@@ -12,6 +11,7 @@ from collapse_jax.cli.options.parser import PROGRAM, list_entries, parse
 from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.cli.options.tasks import OWN, TASKS, Kind, find_kind
 from collapse_jax.cli.options.workflows import make_workflow, workflow_settings
+from collapse_jax.cli.outputs import Outputs
 
 
 def simulate_some(words: Sequence[str]) -> None:
@@ -107,36 +107,19 @@ def _run_chains(
 
     from collapse_jax import theory
     from collapse_jax.analysis.judged import read_rule
-    from collapse_jax.analysis.runs import collect, title
-    from collapse_jax.basics import files
     from collapse_jax.machines import hosts
-    from collapse_jax.records.regions import SUFFIX
-    from collapse_jax.records.run_files import write_run
-    from collapse_jax.report.demonstration import FIGURES
-    from collapse_jax.report.figures import plot
-    from collapse_jax.report.generations import PICTURES, save_generations
     from collapse_jax.report.tables import summary
-    from collapse_jax.run.on_host.albums import Album
     from collapse_jax.run.simulation import simulate
 
-    in_store = out is not None and Path(out).suffix.lower() == SUFFIX
-    saved = out and not in_store and files.check_writable("out", out, (".nc", SUFFIX))
+    outputs = Outputs.checked(out, figure, picture)
     rule = None if stop_when is None else read_rule(stop_when)
-    drawn = figure and files.check_writable("figure", figure, FIGURES)
-    pictured = picture and files.check_writable("picture", picture, PICTURES)
-    if in_store and (drawn or pictured):
-        raise ValueError(
-            f"{'figure' if drawn else 'picture'} cannot be given with a store, which is for more "
-            "chains than fit into memory"
-        )
     start_jax()
     if distributed or coordinator or num_processes or process_id:
         hosts.connect(coordinator, num_processes, process_id)
     mesh = _make_mesh(language)
     task = make_task()
-    album = Album(seed=0) if pictured else None
-    if album is not None:
-        album.check(task)
+    if outputs.album is not None:
+        outputs.album.check(task)
     try:
         ds = simulate(
             workflow,
@@ -147,10 +130,10 @@ def _run_chains(
             mesh=mesh,
             checkpoint=checkpoint,
             checkpoint_wait=checkpoint_wait,
-            observe=album or _make_observer(language, task),
+            observe=outputs.album or _make_observer(language, task),
             stop_when=rule,
             share=share,
-            out=out if in_store else None,
+            out=outputs.store,
         )
     except KeyboardInterrupt:
         if checkpoint is None:
@@ -159,26 +142,15 @@ def _run_chains(
     if not hosts.is_first():
         return
     ds.attrs["command"] = command
-    if in_store:  # perhaps more than memory holds
-        print(f"Chains: {out}")
+    if outputs.store:  # perhaps more than memory holds
+        print(f"Chains: {outputs.store}")
         return
     ds = _with_samples(ds, language)
-    if pictured:
-        ds.attrs["picture"] = pictured.name
     predicted = theory.expected(workflow, task, ds.sizes["generation"])
     rich.print(summary(ds, theory=predicted))
     if "stopped" in ds.attrs:
         print(f"Stopped: {ds.attrs['stopped']}")
-    if saved:
-        write_run(ds, saved)
-        print(f"Chains: {saved}")
-    if drawn:
-        image, suffix = plot(ds, theory=predicted), drawn.suffix[1:].lower()
-        files.write_atomically(drawn, lambda path: image.savefig(path, format=suffix, dpi=200))
-        print(f"Figure: {drawn}")
-    if pictured and album is not None:
-        save_generations(album, pictured, title=title(collect(ds)))
-        print(f"Picture: {pictured}")
+    outputs.write(ds, predicted)
 
 
 def _with_samples(ds: Any, language: Mapping[str, str]) -> Any:

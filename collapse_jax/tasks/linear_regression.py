@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Pair
 from collapse_jax.numerics import draws, linalg
+from collapse_jax.numerics.minimum_norm import minimum_norm_solver
 from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.designs import (
     FreshRows,
@@ -225,7 +226,7 @@ class LinearRegression(AbstractSufficient):
         if weight.ndim == 0:
             step = weights[1] / jnp.where(weight == 0.0, 1.0, weight) * gap
         else:
-            step = linalg.minimum_norm_solver(weight)(weights[1] @ gap)
+            step = minimum_norm_solver(weight)(weights[1] @ gap)
         return LeastSquares(weight, first.coefficients + step)
 
     def real(
@@ -311,7 +312,7 @@ class LinearRegression(AbstractSufficient):
             x, y = jnp.where(valid[:, None], x, 0.0), jnp.where(valid, y, 0.0)
         if self.train_x is None and len(x) >= 4 * self.dim:  # well conditioned
             gram = x.T @ x
-            solve = linalg.minimum_norm_solver(gram)
+            solve = minimum_norm_solver(gram)
         else:  # by the same factor, and so of the same rank, as the shared design
             gram, _, spread = design_of(lower_of(x))
             solve = lambda b: spread @ (spread.T @ b)  # noqa: E731

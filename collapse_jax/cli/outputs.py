@@ -1,0 +1,69 @@
+"""What `simulate` leaves behind: files whose names are checked before anything runs."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from collapse_jax.basics import files
+from collapse_jax.records.regions import SUFFIX
+
+
+class Outputs(NamedTuple):
+    """Where chains, a figure and a picture go; None for what is not wanted."""
+
+    chains: Path | None
+    """A NetCDF file."""
+    store: Path | None
+    """A store for more chains than fit into memory."""
+    figure: Path | None
+    album: Any
+    """What watches the chains for the picture."""
+    picture: Path | None
+
+    @classmethod
+    def checked(cls, out: Any, figure: Any, picture: Any) -> "Outputs":
+        """From what was written.
+
+        Raises:
+            ValueError: for names that are none of such files, and for pictures with a store.
+        """
+        from collapse_jax.report.demonstration import FIGURES
+        from collapse_jax.report.generations import PICTURES
+        from collapse_jax.run.on_host.albums import Album
+
+        store = Path(out) if out and Path(out).suffix.lower() == SUFFIX else None
+        drawn = figure and files.check_writable("figure", figure, FIGURES)
+        pictured = picture and files.check_writable("picture", picture, PICTURES)
+        if store and (drawn or pictured):
+            raise ValueError(
+                f"{'figure' if drawn else 'picture'} cannot be given with a store, which is for "
+                "more chains than fit into memory"
+            )
+        saved = out and not store and files.check_writable("out", out, (".nc", SUFFIX))
+        return cls(saved or None, store, drawn, Album(seed=0) if pictured else None, pictured)
+
+    def write(self, ds: Any, predicted: Any) -> None:
+        """Write the files, and say where they are.
+
+        Args:
+            ds: the dataset of the run.
+            predicted: what theory says of it.
+        """
+        from collapse_jax.analysis.runs import collect, title
+        from collapse_jax.records.run_files import write_run
+        from collapse_jax.report.figures import plot
+        from collapse_jax.report.generations import save_generations
+
+        if self.picture:
+            ds.attrs["picture"] = self.picture.name
+        if self.chains:
+            write_run(ds, self.chains)
+            print(f"Chains: {self.chains}")
+        if self.figure:
+            image, suffix = plot(ds, theory=predicted), self.figure.suffix[1:].lower()
+            files.write_atomically(
+                self.figure, lambda path: image.savefig(path, format=suffix, dpi=200)
+            )
+            print(f"Figure: {self.figure}")
+        if self.picture:
+            save_generations(self.album, self.picture, title=title(collect(ds)))
+            print(f"Picture: {self.picture}")
