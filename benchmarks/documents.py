@@ -80,7 +80,7 @@ def pair(shape: Architecture) -> Pair:
         transformers.logging.disable_progress_bar()
         transformers.logging.set_verbosity_error()
         none = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
-        options = none if shape.positions == "learned" else {}
+        options: dict[str, Any] = none if shape.positions == "learned" else {}
         if shape.attention_cap is not None:
             options["attn_implementation"] = "eager"  # the other one leaves out the cap
         torch = transformers.AutoModelForCausalLM.from_pretrained(folder, **options)

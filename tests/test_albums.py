@@ -319,3 +319,6 @@ def test_the_command_line_writes_pictures_and_pages_show_them(command):
     code, _, err = command("simulate lm --generations 1 --seeds 1 --picture a.png")
     assert code == 2
     assert "picture must be left out for a LanguageModel" in err
+    code, _, err = command("simulate categorical --checkpoint chains --picture a.png")
+    assert code == 2
+    assert "picture cannot be given with checkpoint" in err

@@ -20,24 +20,29 @@ class Outputs(NamedTuple):
     picture: Path | None
 
     @classmethod
-    def checked(cls, out: Any, figure: Any, picture: Any) -> "Outputs":
+    def checked(cls, out: Any, figure: Any, picture: Any, checkpoint: Any) -> "Outputs":
         """From what was written.
 
         Raises:
-            ValueError: for names that are none of such files, and for pictures with a store.
+            ValueError: for names that are none of such files, figures with a store, and pictures
+                with a store or a checkpoint.
         """
         from collapse_jax.report.demonstration import FIGURES
         from collapse_jax.report.generations import PICTURES
         from collapse_jax.run.on_host.albums import Album
 
         store = Path(out) if out and Path(out).suffix.lower() == SUFFIX else None
+        if store and figure:
+            raise ValueError(
+                "figure cannot be given with a store, whose metrics may not fit into memory"
+            )
+        if picture and (store or checkpoint):
+            other = "a store" if store else "checkpoint"
+            raise ValueError(
+                f"picture cannot be given with {other}, which may have generations already"
+            )
         drawn = figure and files.check_writable("figure", figure, FIGURES)
         pictured = picture and files.check_writable("picture", picture, PICTURES)
-        if store and (drawn or pictured):
-            raise ValueError(
-                f"{'figure' if drawn else 'picture'} cannot be given with a store, which is for "
-                "more chains than fit into memory"
-            )
         saved = out and not store and files.check_writable("out", out, (".nc", SUFFIX))
         return cls(saved or None, store, drawn, Album(seed=0) if pictured else None, pictured)
 
@@ -65,5 +70,5 @@ class Outputs(NamedTuple):
             )
             print(f"Figure: {self.figure}")
         if self.picture:
-            save_generations(self.album, self.picture, title=title(collect(ds)))
+            save_generations(self.album, self.picture, title=title(collect(ds, theory=False)))
             print(f"Picture: {self.picture}")

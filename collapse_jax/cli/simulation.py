@@ -111,7 +111,7 @@ def _run_chains(
     from collapse_jax.report.tables import summary
     from collapse_jax.run.simulation import simulate
 
-    outputs = Outputs.checked(out, figure, picture)
+    outputs = Outputs.checked(out, figure, picture, checkpoint)
     rule = None if stop_when is None else read_rule(stop_when)
     start_jax()
     if distributed or coordinator or num_processes or process_id:
