@@ -16,7 +16,7 @@ WITHOUT_CODE = tuple(
     f"docs/{name}.md"
     for name in (
         *("benchmark", "diagnose", "gallery", "hosts", "papers", "promises", "reference"),
-        *("report", "scaling"),
+        "scaling",
     )
 )
 
