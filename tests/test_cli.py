@@ -309,7 +309,7 @@ def test_help_explains_every_option(arguments, capsys):
 def test_version_in_a_process_of_its_own():
     command = [sys.executable, "-m", "collapse_jax.cli.program"]
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == "collapse-jax 0.1.0\n"
+    assert done.stdout == f"collapse-jax {cj.__version__}\n"
     done = subprocess.run(
         [*command, "simulate", "kda"], capture_output=True, text=True, check=False
     )
