@@ -3,6 +3,7 @@
 Bad input ends with exit code 2 and one line on the standard error; an interrupt with 130.
 """
 
+import contextlib
 import importlib
 import io
 import os
@@ -60,20 +61,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupt; 141 where nobody reads the output any longer.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    code = 0
     _replace_what_cannot_be_shown()
     try:
-        code = _run(arguments)
+        with contextlib.suppress(HelpShown):
+            code = _run(arguments)
         if sys.stdout is not None:  # closed from the start, as by `>&-`
             sys.stdout.flush()
         return code
-    except HelpShown:
-        return 0
     except (TypeError, ValueError) as error:
         return _complain(error, _BAD_INPUT)
     except BrokenPipeError:  # as in `collapse-jax papers | head`: nobody reads on
         if sys.stdout is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _UNREAD
+    except SystemExit as end:  # by which rich ends where nobody reads on
+        if isinstance(end.__context__, BrokenPipeError):
+            return _UNREAD
+        raise
     except (OSError, ImportError) as error:
         return _complain(error, _FAILED)
     except RuntimeError as error:

@@ -147,10 +147,10 @@ def _run_chains(
         return
     ds = _with_samples(ds, language)
     predicted = theory.expected(workflow, task, ds.sizes["generation"])
+    outputs.write(ds, predicted)  # first: the rest ends the program where nobody reads on
     rich.print(summary(ds, theory=predicted))
     if "stopped" in ds.attrs:
         print(f"Stopped: {ds.attrs['stopped']}")
-    outputs.write(ds, predicted)
 
 
 def _with_samples(ds: Any, language: Mapping[str, str]) -> Any:

@@ -3,11 +3,14 @@
 import hashlib
 import itertools
 import json
+import os
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax._src.xla_bridge import backends_are_initialized  # which has no public name
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from collapse_jax.basics import checks
@@ -60,6 +63,32 @@ def connect(
         )
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"coordinator must be reachable or found by JAX: {error}") from None
+
+
+_FORKED = threading.Event()
+
+
+def _note_fork() -> None:
+    if backends_are_initialized():
+        _FORKED.set()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def check_not_forked() -> None:
+    """Refuse to run in a process that was forked when JAX had started, where it waits for ever.
+
+    Raises:
+        RuntimeError: says how processes are to be started.
+    """
+    if _FORKED.is_set():
+        raise RuntimeError(
+            "this process was forked from one in which JAX had started, whose threads it lacks, so "
+            "that it would wait for ever; start processes by "
+            'multiprocessing.get_context("spawn")'
+        )
 
 
 def is_first() -> bool:

@@ -64,6 +64,9 @@ def rerun(
     _check_parts(ds, config["metrics"], dims)
     seeds = np.atleast_1d(ds["seed"].values).tolist()
     arguments = [arguments_of({**run, "metrics": list(ds)}, seeds, data) for run in cells]
+    last = int(np.max(ds["generation"].values))  # however many a file says there were
+    for of_cell in arguments:
+        of_cell["n_generations"] = max(1, min(of_cell["n_generations"], last))
     runs = [simulate(**{**of_cell, **options}) for of_cell in arguments]
     whole = combine(runs, axes) if axes else runs[0]
     part = whole.isel({name: _places(whole, ds, name) for name in dims})

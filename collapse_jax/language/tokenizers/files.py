@@ -1,6 +1,7 @@
 """Tokenizers from the files of a checkpoint."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from collapse_jax.language.tokenizers.base import AbstractTokenizer, Located
+from collapse_jax.language.tokenizers.growth import check_growth
 from collapse_jax.language.tokenizers.special import find_special, read_optional
 
 _WHOLE, _VOCABULARY, _MERGES = "tokenizer.json", "vocab.json", "merges.txt"
@@ -146,6 +148,7 @@ def _read(file: Path) -> Any:
     if not file.is_file():
         raise ValueError(f"tokenizer must be a readable file, and there is no file {file}")
     try:
+        check_growth(json.loads(file.read_text(encoding="utf-8")))
         return Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing more specific
         raise ValueError(

@@ -167,6 +167,7 @@ def prepare(
         >>> len(found.seeds), found.pool_bytes
         (100, 40)
     """
+    hosts.check_not_forked()
     loop, between = checked_loop(workflow, task, runner, observe, mesh)
     n_generations = checks.whole_number("n_generations", n_generations, maximum=2**26)
     check_options(loop, task, metrics, storage, times or {}, features, between)
