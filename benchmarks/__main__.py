@@ -28,6 +28,8 @@ from benchmarks import limits, reference  # noqa: E402
 
 GENERATIONS = 100
 PUBLISHED = ("squared_error_mean", "trace_ratio", "log_det_ratio")
+MEASURED = {cj.Gaussian: PUBLISHED, cj.ExponentialFamily: ("squared_error", "extinct")}
+"""The metrics of the loops; all, where nothing is said."""
 WORKFLOWS = {
     "replace": cj.Replace(),
     "accumulate": cj.Accumulate(),
@@ -40,7 +42,7 @@ class Case:
     """One row of the table."""
 
     workflow: str
-    task: cj.Gaussian | cj.KernelDensity | cj.LogisticRegression
+    task: cj.Gaussian | cj.KernelDensity | cj.LogisticRegression | cj.ExponentialFamily
     loop: Callable[[int], object]
     chains: int
     goal: float
@@ -52,16 +54,17 @@ class Case:
             return f"Gaussian d={self.task.dim} n={self.task.n_samples}"
         if isinstance(self.task, cj.LogisticRegression):
             return f"Logistic d={self.task.dim} n={self.task.n_samples}"
+        if isinstance(self.task, cj.ExponentialFamily):
+            return f"{self.task.family.capitalize()} n={self.task.n_samples}"
         return f"KDE {self.task.dataset} n={self.task.n_samples} h={self.task.bandwidth:g}"
 
     def ours(self) -> None:
-        metrics = PUBLISHED if isinstance(self.task, cj.Gaussian) else None
         cj.simulate(
             WORKFLOWS[self.workflow],
             self.task,
             GENERATIONS,
             self.chains,
-            metrics=metrics,
+            metrics=MEASURED.get(type(self.task)),
             progress=False,
         )
 
@@ -108,6 +111,18 @@ def logistic(workflow: reference.Workflow, dim: int, n: int, chains: int, goal: 
     )
 
 
+def family(workflow: reference.Workflow, name: reference.Family, n: int, chains: int) -> Case:
+    """A row of an exponential family; its limit is the time to draw a normal number per sum."""
+    return Case(
+        workflow,
+        cj.ExponentialFamily(name, 1.0, n),
+        lambda seed: reference.exponential_family(workflow, name, n, GENERATIONS, seed),
+        chains,
+        200,
+        lambda: GENERATIONS / limits.normals_per_second(),
+    )
+
+
 CASES = [
     gaussian("replace", 1, 100, 32_768, 400),
     gaussian("replace", 10, 100, 4096, 80),
@@ -120,6 +135,9 @@ CASES = [
     kernel("accumulate-subsample", 100, 0.1, 256, 75),
     logistic("replace", 10, 100, 1024, 50),
     logistic("accumulate", 10, 100, 1024, 50),
+    family("replace", "poisson", 100, 65_536),
+    family("replace", "exponential", 100, 65_536),
+    family("accumulate", "exponential", 100, 65_536),
 ]
 
 

@@ -25,11 +25,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KernelDensity
 
 Workflow = Literal["replace", "accumulate", "accumulate-subsample"]
+Family = Literal["poisson", "exponential"]
 Dataset = Literal["blobs", "circles", "moons", "swiss_roll"]
 Metrics = dict[str, NDArray[np.float64]]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 WORKFLOWS: tuple[Workflow, ...] = get_args(Workflow)
+FAMILIES: tuple[Family, ...] = get_args(Family)
 DATASETS: tuple[Dataset, ...] = get_args(Dataset)
 
 _NOISE = 0.05  # standard deviation of the noise of "circles", "moons" and "swiss_roll"
@@ -263,6 +265,43 @@ def categorical(
 
         pool = _retain(workflow, pool, rng.choice(n_outcomes, size=n_samples, p=probs))
     return {"entropy": entropy, "collision": collision}
+
+
+def exponential_family(
+    workflow: Workflow, family: Family, n_samples: int, n_generations: int, seed: int
+) -> Metrics:
+    """Fit the mean of a one-parameter family to its own samples, generation after generation.
+
+    The true mean is 1.
+
+    Args:
+        workflow: What each generation is trained on.
+        family: What is drawn.
+        n_samples: Numbers drawn by each generation.
+        n_generations: Number of fits.
+        seed: Seed of the chain.
+
+    Returns:
+        `squared_error` of the mean, and `extinct`, which is 1 where it is 0.
+
+    Raises:
+        ValueError: If `workflow` is not one of `WORKFLOWS`, or `family` not one of `FAMILIES`.
+    """
+    _check("workflow", workflow, WORKFLOWS)
+    _check("family", family, FAMILIES)
+    rng = np.random.default_rng(seed)
+    draw = rng.poisson if family == "poisson" else rng.exponential
+    squared_error, extinct = np.empty((2, n_generations))
+
+    pool = draw(1.0, n_samples)
+    for i in range(n_generations):
+        mean = pool[_select(workflow, len(pool), n_samples, rng)].mean()
+
+        squared_error[i] = (mean - 1.0) ** 2
+        extinct[i] = mean == 0.0
+
+        pool = _retain(workflow, pool, draw(mean, n_samples))
+    return {"squared_error": squared_error, "extinct": extinct}
 
 
 def _check(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from scipy import stats
 from statistics_helpers import assert_law, assert_mean, assert_same_law
 
 import collapse_jax as cj
+from benchmarks import reference
 from collapse_jax.numerics import counts
 from collapse_jax.theory import families
 
@@ -139,6 +140,15 @@ def test_theory(family, loop):
 @pytest.mark.parametrize(("family", "loop"), EVERY)
 def test_theory_of_all(family, loop):
     check_theory(family, loop)
+
+
+@pytest.mark.parametrize("workflow", ["replace", "accumulate"])
+@pytest.mark.parametrize("family", reference.FAMILIES)
+def test_a_plain_loop_is_what_theory_expects(family, workflow):
+    chains = [reference.exponential_family(workflow, family, 6, 4, seed) for seed in range(2000)]
+    task = cj.ExponentialFamily(family, 1.0, 6)
+    known = cj.theory.expected(LOOPS[workflow], task, 4).squared_error.values
+    assert_mean(np.array([chain["squared_error"] for chain in chains]), known)
 
 
 @pytest.mark.parametrize("family", ["poisson", "geometric", "negative_binomial", "bernoulli"])
