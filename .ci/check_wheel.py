@@ -1,6 +1,5 @@
 """Checks what is in a wheel: `python .ci/check_wheel.py dist/*.whl`."""
 
-import subprocess
 import sys
 import tomllib
 import zipfile
@@ -12,10 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 def problems(wheel: Path) -> list[str]:
     """What is missing of the sources, what is there beside them, and a wrong version."""
-    listed = subprocess.run(
-        ["git", "ls-files", "collapse_jax"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    sources = set(listed.stdout.split())
+    files = (path for path in (ROOT / "collapse_jax").rglob("*") if path.is_file())
+    sources = {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}

@@ -307,12 +307,11 @@ class LinearRegression(AbstractSufficient):
         *,
         size: Size,
     ) -> LeastSquares:
-        x, y = world.x[rows.index] if isinstance(rows, KnownRows) else rows.x, rows.y
+        x, y = self.shown(world, rows)
         if valid is not None:
             x, y = jnp.where(valid[:, None], x, 0.0), jnp.where(valid, y, 0.0)
         if self.train_x is None and len(x) >= 4 * self.dim:  # well conditioned
-            gram = x.T @ x
-            solve = minimum_norm_solver(gram)
+            solve = minimum_norm_solver(gram := x.T @ x)
         else:  # by the same factor, and so of the same rank, as the shared design
             gram, _, spread = design_of(lower_of(x))
             solve = lambda b: spread @ (spread.T @ b)  # noqa: E731
