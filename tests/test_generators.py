@@ -1,5 +1,6 @@
 """Batches that are edited, and those of models that are extrapolated."""
 
+import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
@@ -11,6 +12,7 @@ from collapse_jax.cli.options.tasks import find_kind
 from collapse_jax.cli.options.workflows import make_workflow
 from collapse_jax.run import compiled
 from collapse_jax.theory import curation as theory
+from collapse_jax.trained import diffusion
 
 
 def loop(of, **others):
@@ -113,6 +115,36 @@ def test_other_parameters_are_extrapolated():
     np.testing.assert_allclose(np.exp(made), [2.0, 0.0], atol=1e-6)
 
 
+def test_scores_lead_away_from_the_newer_model(monkeypatch):
+    """Of normal models the velocities are known, and so is what the flow makes of them."""
+
+    def velocity(deviation, z, angles):
+        sin, cos = jnp.sin(angles)[:, None], jnp.cos(angles)[:, None]
+        return z * sin * cos * (1 - deviation**2) / ((cos * deviation) ** 2 + sin**2)
+
+    monkeypatch.setattr(diffusion, "_velocity", velocity)
+    monkeypatch.setattr(cj.Diffusion, "whole", lambda task, model: model)
+    task, n = cj.Diffusion(sampling_steps=200), 40_000
+    world = task.world(jax.random.key(1), rows=True, index=None)
+    for w, deviation in [(0.0, 0.6), (1.0, 0.6**2 / 0.9), (-1.0, 0.9), (0.5, 0.6**1.5 / 0.9**0.5)]:
+        made = task.guide(world, 0.9, 0.6, jnp.float32(w))
+        rows = np.asarray(task.sample(world, made, jax.random.key(0), n, temperature=None))
+        assert_mean(rows**2, np.full(2, deviation**2), rounding=2e-3)
+
+
+def test_scores_without_weight_are_those_of_the_model_before():
+    task = cj.Diffusion(n_samples=30, steps=5, batch_size=8, sampling_steps=3, width=8, depth=1)
+    spaces = ("parameters", "scores")
+    loops = [
+        loop(cj.Extrapolated([0.0, 0.0, w, 0.0], space)) for space in spaces for w in (0.0, 0.5)
+    ]
+    chains = [cj.simulate(of, task, 4, 2, progress=False).train_loss.values for of in loops]
+    np.testing.assert_array_equal(chains[0], chains[2])
+    for others in (chains[1], chains[2]):  # only the rows of model 3 differ
+        np.testing.assert_array_equal(chains[3][:, :3], others[:, :3])
+        assert np.all(chains[3][:, 3] != others[:, 3])
+
+
 def test_model_one_has_none_before_it():
     """With all weight on the model before, models 1 and 2 both make rows of model 1."""
     task = cj.Gaussian(1, 10)
@@ -128,6 +160,12 @@ WRONG = {
         lambda: cj.Extrapolated(0.1),
         cj.KernelDensity(),
         "must not be Extrapolated.* with a KernelDensity, whose model is no vector",
+    ),
+    "space": (lambda: cj.Extrapolated(0.1, "rows"), cj.Gaussian(), "space must be one of"),
+    "scores": (
+        lambda: cj.Extrapolated(0.1, "scores"),
+        cj.Gaussian(),
+        "space must be 'parameters' with a Gaussian, whose models have no scores",
     ),
     "no source": (lambda: cj.Edit, cj.Gaussian(), "synthetic.of must be one of Latest"),
 }
@@ -152,6 +190,9 @@ def test_edited_batches_are_of_one_size():
 
 LOOPS = {
     "--synthetic.of extrapolated --synthetic.of.weight 0.1": loop(cj.Extrapolated(0.1)),
+    "--synthetic.of extrapolated --synthetic.of.weight 1 --synthetic.of.space scores": loop(
+        cj.Extrapolated(1.0, "scores")
+    ),
     "--synthetic.of edit --synthetic.of.share 0.5 --synthetic.of.mask fixed": loop(
         cj.Edit(0.5, "fixed")
     ),

@@ -7,7 +7,7 @@ import numpy as np
 from collapse_jax.loop.curation.checks import check_curation
 from collapse_jax.loop.plan import Plan
 from collapse_jax.loop.sources import Edit, Extrapolated, Latest
-from collapse_jax.tasks.contract import EditsTokens
+from collapse_jax.tasks.contract import EditsTokens, HasScores
 
 if TYPE_CHECKING:
     from collapse_jax.tasks.base import AbstractTask
@@ -40,7 +40,13 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
             "synthetic.of must be Edit(...) without threshold, top_k and beta with a "
             f"{name}, whose rows are no texts, got {workflow.synthetic.of!r}"
         )
-    if isinstance(plan.source, Extrapolated) and not task.extrapolates:
+    of_scores = isinstance(plan.source, Extrapolated) and plan.source.space == "scores"
+    if of_scores and not isinstance(task, HasScores):
+        raise ValueError(
+            f"synthetic.of.space must be 'parameters' with a {name}, whose models have no scores, "
+            f"got {workflow.synthetic.of!r}"
+        )
+    if isinstance(plan.source, Extrapolated) and not (of_scores or task.extrapolates):
         raise ValueError(
             f"synthetic.of must not be Extrapolated(...) with a {name}, whose model is no vector "
             f"of parameters, got {workflow.synthetic.of!r}"

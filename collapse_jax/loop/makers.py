@@ -71,7 +71,10 @@ class Maker(NamedTuple):
             self.history,
             self.newest,
         )
-        return self.task.extrapolate(self.world, self.newest, before, self.now.source["weight"])
+        parts = self.world, self.newest, before, self.now.source["weight"]
+        if self.form.source.space == "scores":
+            return self.task.guide(*parts)  # pyright: ignore
+        return self.task.extrapolate(*parts)
 
     @property
     def temperature(self) -> Any:

@@ -88,23 +88,32 @@ class Extrapolated(Source):
     those of the model before for `w = 0`. Model 1 has none before it and is used as it is.
 
     Parameters are a Gaussian's mean and covariance, a categorical's probabilities and the
-    coefficients of a regression; variances and probabilities below 0 become 0.
+    coefficients of a regression; variances and probabilities below 0 become 0. Diffusion models can
+    be extrapolated by what they say of each row instead, their scores: then rows are led away from
+    what model t has made of model t - 1.
 
     Args:
         weight: the weight w, of either sign; a schedule.
+        space: what is extrapolated, `"parameters"` or `"scores"`.
 
     Raises:
-        ValueError: if it is not finite.
+        ValueError: if the weight is not finite, or `space` another word.
 
     Source:
-        Neon, arXiv 2510.03597; `collapse_jax.theory.curation.extrapolated_covariance`.
+        Neon, arXiv 2510.03597 (parameters); SIMS, arXiv 2408.16333 (scores);
+        `collapse_jax.theory.curation.extrapolated_covariance`.
     """
 
     weight: Schedule
+    space: Literal["parameters", "scores"] = "parameters"
     of_one_model: ClassVar[bool] = True
     plain: ClassVar[bool] = False
     models: ClassVar[int] = 2
     numbers: ClassVar = {"weight": Range()}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("synthetic.of.space", self.space, ("parameters", "scores"))
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ def words_of(workflow: Workflow, plan: Plan) -> list[str]:
         how = "in equal parts" if synthetic.of.equally else "each from one at random"
         makers = f"before generation t + 1 they come from {last}the truth and models 1 to t, {how}"
     elif isinstance(synthetic.of, Extrapolated):
-        makers = "for generation t + 1 they come from beyond model t, seen from the model before"
+        beyond = "the scores of model t" if synthetic.of.space == "scores" else "model t"
+        makers = f"for generation t + 1 they come from beyond {beyond}, seen from the model before"
     elif isinstance(synthetic.of, Edit):
         makers = "generation t + 1 sees the batch before, some rows made anew by model t"
     if synthetic.curation:

@@ -67,6 +67,17 @@ class EditsTokens(Protocol):
 
 
 @runtime_checkable
+class HasScores(Protocol):
+    """A task whose models say in which direction each row is more probable."""
+
+    def guide(self, world: Any, model: Model, before: Model, weight: Any) -> Model:
+        """What `sample` makes rows of by `1 + weight` times the scores of the model before, less
+        `weight` times those of the model.
+        """
+        ...
+
+
+@runtime_checkable
 class KnowsDensity(Protocol):
     """A task of points whose models have a density, which pictures show."""
 

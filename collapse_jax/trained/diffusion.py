@@ -1,7 +1,7 @@
 """Diffusion models: a network takes noise off rows, step by step."""
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,6 +23,16 @@ _TURNS = (1.0, 2.0, 4.0)  # periods of what a network sees of an angle, over all
 _WAVES = (1.0, 2.0, 4.0, 8.0)  # of what it sees of points, in radians for a standard deviation
 _FEW = 8  # columns; rows of more have no waves
 _LEVELS = 8  # noise levels at which each test row is measured
+
+
+class Guided(NamedTuple):
+    """A model whose rows are led away from those of another one."""
+
+    before: Model
+    newest: Model | None
+    """The other one, which is younger; None for none."""
+    weight: Any
+    """How far. A velocity is affine in a score, by numbers of the angle alone."""
 
 
 class Diffusion(AbstractGenerator):
@@ -149,10 +159,16 @@ class Diffusion(AbstractGenerator):
         *,
         temperature: Float[Array, ""] | None,
     ) -> Float[Array, "n d"]:
-        network, heat = self.whole(model), 1.0 if temperature is None else jnp.sqrt(temperature)
+        heat = 1.0 if temperature is None else jnp.sqrt(temperature)
+        model = model if isinstance(model, Guided) else Guided(model, None, None)
+        before, newest = (m and self.whole(m) for m in (model.before, model.newest))
 
         def velocity(z: Float[Array, "n d"], angle: Any) -> Float[Array, "n d"]:
-            return self.guidance * _velocity(network, z, jnp.full(len(z), angle))
+            angles = jnp.full(len(z), angle)
+            found = _velocity(before, z, angles)
+            if newest is not None:
+                found = found + model.weight * (found - _velocity(newest, z, angles))
+            return self.guidance * found
 
         def turn(z: Float[Array, "n d"], step: tuple[Array, Array]) -> tuple[Array, None]:
             (angle, until, after), number = step
@@ -174,6 +190,11 @@ class Diffusion(AbstractGenerator):
         z = heat * draws.normal(jax.random.fold_in(key, 0), (n, self.dim))
         z = lax.scan(turn, z, (table, numbers))[0]
         return z - 0.5 * _LEAST * velocity(z, _LEAST)  # at angle 0 the velocity is 0
+
+    def guide(
+        self, world: RealWorld, model: Model, before: Model, weight: Float[Array, ""]
+    ) -> Guided:
+        return Guided(before, model, weight)
 
     def measure(self, world: RealWorld, model: Model) -> dict[str, Float[Array, ""]]:
         x, d = jnp.repeat(world.test, _LEVELS, axis=0), self.dim
