@@ -144,6 +144,15 @@ def test_a_chain_depends_on_its_seed_alone_and_compiles_once():
     xr.testing.assert_allclose(alone, ds.sel(seed=[3], generation=[1, 2]), rtol=1e-4)
 
 
+def test_rows_that_are_none_have_no_features():
+    """Batches of other sizes are filled up with rows of zeros, which a logarithm does not like."""
+    detector = cj.Detector(lambda row: jnp.log(jnp.abs(row)))
+    made = cj.Synthetic(n=40, curation=cj.BestOf(detector, 2))
+    loop = cj.Workflow(cj.Real([40, 30, 50], every=True), made)
+    ds = cj.simulate(loop, cj.Gaussian(1, 40), 3, 3, progress=False)
+    assert np.all(np.isfinite(ds.mean_reward))
+
+
 def test_configurations_are_exact():
     loop = curated(cj.BestOf(cj.Detector(one_hot, 0.5), 4), cj.Filter(cj.Detector(), 0.5))
     written = cj.config.describe(loop)
@@ -159,7 +168,10 @@ TASK = cj.Categorical(probabilities=P, n_samples=9)
     ("detector", "message"),
     [
         (cj.Detector, r"BestOf.reward must be a Detector with features=.*a Categorical"),
-        (lambda: cj.Detector(penalty=0.0), "Detector.penalty must be above 0, got 0"),
+        *(
+            (lambda penalty=penalty: cj.Detector(penalty=penalty), "Detector.penalty must be a fin")
+            for penalty in (0.0, np.nan, np.inf, [1.0, 2.0])
+        ),
         (
             lambda: cj.Detector(3),  # pyright: ignore
             "Detector.features must be a function, got 3",

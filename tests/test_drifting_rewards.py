@@ -78,6 +78,14 @@ def later(outcome, *, generation):
     ("reward", "message"),
     [
         (later, r"BestOf.reward of generation 3 must be finite, got .*inf|nan"),
+        (
+            lambda outcome, *, generation: outcome if generation > 1 else -outcome,
+            "BestOf.reward must be a JAX function of one row and its generation",
+        ),
+        (
+            lambda outcome, *, generation=1: generation * outcome,
+            "BestOf.reward must have an argument generation without a default.*generation=1",
+        ),
         (lambda outcome, *, day: 1.0, "BestOf.reward must be a JAX function of one row.*day"),
     ],
 )

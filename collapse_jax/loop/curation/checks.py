@@ -14,7 +14,7 @@ from jaxtyping import Array, Key
 from collapse_jax.basics.checks import is_traced
 from collapse_jax.loop.curation.candidates import ROUNDS
 from collapse_jax.loop.curation.detector import Detector
-from collapse_jax.loop.curation.judge import drifts
+from collapse_jax.loop.curation.judge import drifts, of_generation
 from collapse_jax.loop.curation.operators import AbstractOperator
 from collapse_jax.machines.programs import traceable
 
@@ -116,10 +116,37 @@ def _check_in_time(
     task: "AbstractTask", name: str, function: Any, shown: Any, n_generations: int
 ) -> None:
     if not drifts(function):
+        _check_not_told(name, function)
         return _check_function(task, name, function, shown)
+    if task.acceptance is None:
+        _check_traceable(name, function, shown)
     for t in (1, n_generations):
         at = f"{name} of generation {t}"
         _check_function(task, at, partial(function, generation=t), shown)
+
+
+def _check_not_told(name: str, function: Any) -> None:
+    """Check that nobody waits for a generation that is never told."""
+    if isinstance(function, partial):  # has been told it once and for all
+        return
+    found = of_generation(function)
+    if found is not None and found.kind is found.KEYWORD_ONLY:
+        raise ValueError(
+            f"{name} must have an argument generation without a default, to be told of it, got "
+            f"generation={found.default!r}"
+        )
+
+
+def _check_traceable(name: str, function: Any, shown: Any) -> None:
+    rows = shown if type(shown) is tuple else (shown,)
+    first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
+    generation = jax.ShapeDtypeStruct((), jnp.int32)
+    try:
+        jax.eval_shape(lambda t, *row: function(*row, generation=t), generation, *first)
+    except Exception as error:
+        raise ValueError(
+            f"{name} must be a JAX function of one row and its generation, and fails: {error}"
+        ) from error
 
 
 def _real_rows(task: "AbstractTask") -> Any:

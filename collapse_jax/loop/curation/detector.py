@@ -1,6 +1,5 @@
 """A score that is trained in each generation: how real a row looks beside those of a model."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.basics import checks
 from collapse_jax.loop.curation.candidates import Draw
 from collapse_jax.loop.curation.judge import Judge
-from collapse_jax.loop.schedules import Numbered, Range
+from collapse_jax.loop.schedules import Numbered
 from collapse_jax.numerics.softmax import best_weights
 
 
@@ -51,8 +51,7 @@ class Detector(Numbered):
     def __post_init__(self) -> None:
         if self.features is not None and not callable(self.features):
             raise TypeError(f"Detector.features must be a function, got {self.features!r}")
-        penalty = np.asarray(self.penalty, np.float64)
-        Range(0.0, math.inf, open=True).check("Detector.penalty", np.atleast_1d(penalty))
+        checks.positive_number("Detector.penalty", self.penalty)
 
     def __call__(self, *row: Any) -> Any:
         """The features of a row, as the user knows it, before they are scaled."""
@@ -79,6 +78,7 @@ class Detector(Numbered):
         counts = jnp.zeros((2, m + n)).at[1, :m].set(is_real / n_real * share)
         counts = counts.at[0, m:].set(share / n)
         weight = jnp.sum(counts, axis=0)[:, None] / (2.0 * share)
+        x = jnp.where(weight > 0.0, x, 0.0)  # features of no row may be anything
         mean = jnp.sum(weight * x, axis=0)
         scale = jnp.sqrt(jnp.sum(weight * (x - mean) ** 2, axis=0))
         scale = jnp.where(scale > 0.0, scale, 1.0)

@@ -76,8 +76,13 @@ def drifts(function: Callable[..., Any]) -> bool:
         >>> drifts(lambda row, *, generation: generation * row), drifts(lambda row: row)
         (True, False)
     """
-    try:
-        found = inspect.signature(function).parameters.get("generation")
-    except (TypeError, ValueError):  # of a function without a signature, such as some of C
-        return False
+    found = of_generation(function)
     return found is not None and found.kind is found.KEYWORD_ONLY and found.default is found.empty
+
+
+def of_generation(function: Callable[..., Any]) -> inspect.Parameter | None:
+    """The argument `generation` of a function, where it has one."""
+    try:
+        return inspect.signature(function).parameters.get("generation")
+    except (TypeError, ValueError):  # of a function without a signature, such as some of C
+        return None

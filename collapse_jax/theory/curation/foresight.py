@@ -63,6 +63,8 @@ def predict_curated(plan: Any, *, probabilities: Numbers, rewards: Numbers, k: i
     r = selection.rewards_in_time(rewards, p, plan.n_generations)
     if plans.is_tempered(plan) or not plan.source.of_one_model or not plan.source.plain:
         return {}
+    if getattr(plan, "skill", None) is not None:
+        return {}
     values = {
         "collision": lambda q: float(q @ q),
         "squared_error": lambda q: float((q - p) @ (q - p)),
