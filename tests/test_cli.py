@@ -60,7 +60,7 @@ def test_a_run_is_the_same_as_in_python(capsys):
     code, out, err = run(words, capsys)
     assert (code, err) == (0, "")
     assert "Gaussian, Replace: dim=2, n_samples=20, mean=5, covariance=[1.0, 3.0]" in out
-    assert out.endswith("Chains: run.nc\nFigure: run.png\n")
+    assert out.startswith("Chains: run.nc\nFigure: run.png\n")
     loaded = xr.load_dataset("run.nc", engine="h5netcdf")
     task = cj.Gaussian(2, 20, mean=5.0, covariance=[1.0, 3.0])
     xr.testing.assert_equal(loaded, cj.simulate(cj.Replace(), task, 6, 4, progress=False))
@@ -232,7 +232,7 @@ BAD = [
         [*REGRESSION, "--data", "table.csv", "--target", "width", "--columns", "width"],
         "columns must hold another one than the target 'width'",
     ),
-    ([*GAUSSIAN, "--out", "run.csv"], "suffix of out must be one of '.nc', got '.csv'"),
+    ([*GAUSSIAN, "--out", "run.csv"], "suffix of out must be one of '.nc', '.zarr', got '.csv'"),
     ([*GAUSSIAN, "--out", "missing/run.nc"], "out must be in a folder that exists"),
     ([*GAUSSIAN, "--figure", "run.gif"], "suffix of figure must be one of .*, got '.gif'"),
     ([*GAUSSIAN, "--figure", "notes.txt/run.png"], "figure must be in a folder that exists"),

@@ -56,7 +56,7 @@ def whole():
     return run()
 
 
-@pytest.mark.parametrize("limit", [None, 64], ids=["together", "in turns"])
+@pytest.mark.parametrize("limit", [None, 128], ids=["together", "in turns"])
 def test_every_generation_is_told_once(limit, whole):
     notes = Notes()
     ds = run(notes, memory_limit=limit)

@@ -27,10 +27,6 @@ class Outputs(NamedTuple):
             ValueError: for names that are none of such files, figures with a store, and pictures
                 with a store or a checkpoint.
         """
-        from collapse_jax.report.demonstration import FIGURES
-        from collapse_jax.report.generations import PICTURES
-        from collapse_jax.run.on_host.albums import Album
-
         store = Path(out) if out and Path(out).suffix.lower() == SUFFIX else None
         if store and figure:
             raise ValueError(
@@ -41,10 +37,8 @@ class Outputs(NamedTuple):
             raise ValueError(
                 f"picture cannot be given with {other}, which may have generations already"
             )
-        drawn = figure and files.check_writable("figure", figure, FIGURES)
-        pictured = picture and files.check_writable("picture", picture, PICTURES)
         saved = out and not store and files.check_writable("out", out, (".nc", SUFFIX))
-        return cls(saved or None, store, drawn, Album(seed=0) if pictured else None, pictured)
+        return cls(saved or None, store, _figure(figure), *_picture(picture))
 
     def write(self, ds: Any, predicted: Any) -> None:
         """Write the files, and say where they are.
@@ -53,10 +47,7 @@ class Outputs(NamedTuple):
             ds: the dataset of the run.
             predicted: what theory says of it.
         """
-        from collapse_jax.analysis.runs import collect, title
         from collapse_jax.records.run_files import write_run
-        from collapse_jax.report.figures import plot
-        from collapse_jax.report.generations import save_generations
 
         if self.picture:
             ds.attrs["picture"] = self.picture.name
@@ -64,11 +55,34 @@ class Outputs(NamedTuple):
             write_run(ds, self.chains)
             print(f"Chains: {self.chains}")
         if self.figure:
+            from collapse_jax.report.figures import plot
+
             image, suffix = plot(ds, theory=predicted), self.figure.suffix[1:].lower()
             files.write_atomically(
                 self.figure, lambda path: image.savefig(path, format=suffix, dpi=200)
             )
             print(f"Figure: {self.figure}")
         if self.picture:
+            from collapse_jax.analysis.runs import collect, title
+            from collapse_jax.report.generations import save_generations
+
             save_generations(self.album, self.picture, title=title(collect(ds, theory=False)))
             print(f"Picture: {self.picture}")
+
+
+def _figure(name: Any) -> Path | None:
+    if not name:
+        return None
+    from collapse_jax.report.demonstration import FIGURES
+
+    return files.check_writable("figure", name, FIGURES)
+
+
+def _picture(name: Any) -> tuple[Any, Path | None]:
+    """What watches the chains, and the file."""
+    if not name:
+        return None, None
+    from collapse_jax.report.generations import PICTURES
+    from collapse_jax.run.on_host.albums import Album
+
+    return Album(seed=0), files.check_writable("picture", name, PICTURES)
