@@ -214,6 +214,8 @@ def check_choices(
 ) -> None:
     """Check what a curation has done in some generations.
 
+    Chains whose training has gone wrong, which have no rate, are left out.
+
     Args:
         metrics: `[chain, generation]`, of which the last is generation `done`.
         seeds: those of the chains.
@@ -232,7 +234,7 @@ def check_choices(
         number = done - rate.shape[1] + generation + 1
         return f"model {number} of the chain of seed {int(seeds[chain])}"
 
-    if np.any(bad := ~np.isfinite(reward)):
+    if np.any(bad := ~np.isfinite(reward) & ~np.isnan(rate)):
         raise ValueError(
             f"synthetic.curation must judge all rows by finite numbers, and {names} found others "
             f"among the rows of {where(bad)}"
