@@ -19,7 +19,8 @@ class SampleWriter:
     """Writes the documents of each generation to a folder; give it to `simulate` as `observe`.
 
     A file `seed-0-generation-1.jsonl` holds what the first model of seed 0 generated, a document a
-    line, in the order in which later generations learn from them.
+    line, in the order in which later generations learn from them. There is none of a seed whose
+    training is no longer finite.
 
     Args:
         folder: where to; it is made if need be.
@@ -42,7 +43,8 @@ class SampleWriter:
 
     def __call__(self, made: Any) -> None:
         documents = [np.asarray(x) for x in made.documents]
-        for chain, seed in enumerate(made.seeds):
+        for chain in made.left:
+            seed = made.seeds[chain]
             rows = documents[0][chain], documents[1][chain]
             texts = decode_documents(*rows, self.tokenizer, **self.how)
             lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]

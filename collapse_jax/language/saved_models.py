@@ -71,7 +71,7 @@ class ModelWriter:
 
     A folder `seed-0-generation-3` in it is a checkpoint, which transformers reads, and
     `LanguageModel.from_pretrained`; with `lora` it has the changes alone, as PEFT reads them. When
-    it is whole, that of the generation before goes.
+    it is whole, that of the generation before goes. A model whose training is no longer finite is not kept.
 
     Args:
         folder: where to; it is made if need be.
@@ -83,12 +83,13 @@ class ModelWriter:
 
     def __init__(self, folder: str | Path, task: LanguageModel):
         self.folder, self.task = make_folder("models", folder), task
+        self.merged = task.lora is None
 
     def __call__(self, made: Any) -> None:
-        for seed in np.unique(made.seeds).tolist():
+        for seed in np.unique(made.seeds[made.left]).tolist():
             start, generation = f"seed-{seed}-generation-", made.generation
-            path, merged = self.folder / f"{start}{generation}", self.task.lora is None
-            self.task.save_pretrained(path, made, seed=seed, merged=merged)
+            path = self.folder / f"{start}{generation}"
+            self.task.save_pretrained(path, made, seed=seed, merged=self.merged)
             for old in self.folder.glob(f"{start}*"):
                 number = old.name.removeprefix(start)
                 if number.isdigit() and int(number) < generation:

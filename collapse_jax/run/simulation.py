@@ -29,6 +29,7 @@ from collapse_jax.run.before.prepared import CHUNK as _CHUNK
 from collapse_jax.run.before.prepared import prepare
 from collapse_jax.run.driver import Driver
 from collapse_jax.run.monitor import Monitor
+from collapse_jax.run.on_host.lost import Lost
 from collapse_jax.run.portions.portions import check_portions, run_in_blocks
 from collapse_jax.run.results import Labels, Results, warn_of_failures
 from collapse_jax.run.rounds import Look, Tracker, check_turns, run_until, run_whole
@@ -195,8 +196,10 @@ def simulate(
     if kept is not None and ready.staged and (together or jax.process_count() == 1):
         midway = Midway(kept.folder, checkpoint_seconds)
     say = beside(bar, name, wanted=progress is not False and hosts.is_first())
+    lost = Lost(None if kept is None else kept.folder)
+    monitor = Monitor(say, midway, interrupted)
     driver = Driver(
-        StagedEngine(Monitor(say, midway, interrupted), observe) if ready.staged else compiled,
+        StagedEngine(monitor, observe, lost) if ready.staged else compiled,
         ready.chains(),
         n_generations,
         _CHUNK,
@@ -216,6 +219,8 @@ def simulate(
             ds = _run(driver, own_seeds, results, labels, stop_when, track)
     if midway is not None:
         midway.clear()
+    if ready.staged:
+        lost.check(own_seeds, len(seed_list), ds.sizes["generation"], together)
     return ds
 
 

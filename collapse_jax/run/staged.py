@@ -43,6 +43,14 @@ class Generation(NamedTuple):
     `[seed, row, ...]`"""
     chains: Chains | None = None
     """What they are chains of: the task, as programs have it, and how its data are kept."""
+    lost: np.ndarray | None = None
+    """Whose training is no longer finite, so that model and rows mean nothing. `[seed]`"""
+
+    @property
+    def left(self) -> np.ndarray:
+        """Places of the chains that are not lost."""
+        places = np.arange(len(self.seeds))
+        return places if self.lost is None else places[~self.lost]
 
     @property
     def params(self) -> Model:
@@ -76,15 +84,13 @@ class StagedEngine:
         """Run generations `first`, `first + 1`, ... (`steps` of them).
 
         Returns:
-            the chains after them, and the metrics `[seed, steps]`. What was handed in is
-            used up.
+            the chains after them, and the metrics `[seed, steps]`, which are NaN from where the
+            training of a chain is no longer finite. What was handed in is used up.
 
         Raises:
             TooFewRows: where a model generates next to no acceptable rows.
-            Diverged: where training does not stay finite in any of these chains; the metrics of
-                single ones are NaN from there on.
         """
-        self.lost.read(self.monitor.midway)
+        self.lost.read()
         columns: list[dict[str, Any]] = []
         for t in range(first, first + steps):
             with programs.devices_of(chains):
@@ -122,7 +128,7 @@ class StagedEngine:
             pool, made = programs.run(programs.RETAIN, chains, (rows, now), pool)
         found |= _of_texts(chains, rows, gone)
         if self.observe is not None:
-            self.observe(Generation(t, chains.seeds, model, rows, chains))
+            self.observe(Generation(t, chains.seeds, model, rows, chains, gone))
         return pool, found | made
 
 
@@ -131,6 +137,8 @@ def _of_texts(chains: Chains, rows: Rows, gone: np.ndarray) -> dict[str, np.ndar
     task = chains.task
     if rows is None or not isinstance(task, MeasuresTexts):
         return {}
+    if gone.all():  # no metric of any of them is known
+        return dict.fromkeys(chains.names, np.full(len(gone), np.nan))
     each = [
         task.measure_texts(jax.tree.map(lambda x, chain=chain: x[chain], rows), chains.names)
         for chain in np.flatnonzero(~gone)
@@ -157,10 +165,12 @@ def fit(
         pool: where models may be found that a fit starts from. `[seed, ...]`
         now: the numbers of the generation.
         monitor: what attends.
-        lost: where seeds are noted whose training goes wrong, while others go on. Default none may.
+        lost: where seeds are noted whose training goes wrong, while others go on, of this batch or
+            of the next. Default none may.
     """
     t, n_train = int(now.generation), int(now.drawn)
-    total = int(chains.task.n_steps(n_train))
+    nobody = lost is not None and bool(lost.at(chains.seeds, t).all())
+    total = 0 if nobody else int(chains.task.n_steps(n_train))
     begin = (pool, data, now)
 
     def like() -> Any:
@@ -177,7 +187,7 @@ def fit(
         last = min(done + _STEPS, total)
         steps = Steps(np.int32(done), np.int32(last), np.int32(n_train))  # pyright: ignore
         state = programs.run(programs.LEARN, chains, (data, steps, now), state)
-        _check_finite(chains, state, t, done, last, monitor, lost)
+        _check_finite(chains, state, t, done, last, lost)
         done = last
         monitor.between_steps("training", chains.seeds, t, done, state)
     return state
@@ -189,35 +199,28 @@ def _check_finite(
     t: int,
     first: int,
     last: int,
-    monitor: Monitor = _NOBODY,
     lost: Lost | None = None,
 ) -> None:
-    """Stop where training has gone wrong, which would make documents of nothing from now on.
-
-    Where it has not in all chains, and it may be noted, these go on.
-    """
+    """Stop where training has gone wrong, or, where it may be noted, let it be known."""
     finite = chains.task.stays_finite(state)
     if finite is None:
         return
     before = np.zeros(len(chains.seeds), bool) if lost is None else lost.at(chains.seeds, t)
-    alive = (finite := hosts.on_host(finite)) & ~before
+    finite = hosts.on_host(finite)
     seeds = sorted({int(seed) for seed in chains.seeds[~finite & ~before]})
     if not seeds:
         return
-    others = len(set(chains.seeds[alive].tolist()))
     text = (
         f"training must stay finite, and in generation {t} that of seed "
         f"{', '.join(map(str, seeds))} did not, between steps {first + 1} and {last}; a lower "
         "learning rate, a longer warm-up or a clip may help"
     )
-    if lost is None or not others:
+    if lost is None:
+        others = len(set(chains.seeds[finite].tolist()))
         can = f". The other {others} of these seeds did, and can be run without it"
         raise Diverged(text + (can if others else ""))
-    lost.note(seeds, t, monitor.midway)
-    warnings.warn(
-        f"{text}. Its metrics are NaN from here on; the other {others} of these seeds go on",
-        stacklevel=2,
-    )
+    lost.note(seeds, t)
+    warnings.warn(f"{text}. Its metrics are NaN from here on; other seeds go on", stacklevel=2)
 
 
 class _Found(NamedTuple):

@@ -10,10 +10,13 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.language.model.training import Optimizer, TrainState
-from collapse_jax.records.midway import Midway
+from collapse_jax.language.samples import SampleWriter
+from collapse_jax.language.saved_models import ModelWriter
+from collapse_jax.loop.curation.checks import check_choices
 from collapse_jax.run import staged
 from collapse_jax.run.monitor import Diverged
 from collapse_jax.run.on_host.lost import Lost
+from collapse_jax.run.staged import Generation
 
 SEEDS = [0, 1, 2, 3, 4, 5]
 
@@ -74,13 +77,44 @@ def test_the_other_seeds_go_on_and_it_is_known_after_an_interruption(tmp_path, m
     folder = tmp_path / "run"
     with pytest.warns(UserWarning, match="go on"), pytest.raises(KeyboardInterrupt):
         simulate(checkpoint=folder, checkpoint_seconds=0, observe=stop)
-    assert (folder / ".lost.json").exists()
+    assert list(folder.glob(".lost-*.json"))
     again = simulate(checkpoint=folder)
     for name in names:
         np.testing.assert_array_equal(again[name], ds[name])
 
 
-def test_single_seeds_are_noted_and_none_is_left_out_where_all_go_wrong(monkeypatch):
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore:training must stay finite")
+def test_who_is_lost_alone_in_a_batch_of_a_curated_run_ends_nothing(tmp_path, monkeypatch):
+    """Seeds that are shared run alone; of those that are lost, nothing is written."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    spoiled = task(Spoiled)
+    loop = cj.Workflow(synthetic=cj.Synthetic(curation=cj.BestOf(len, k=2)))
+    writers = [
+        ModelWriter(tmp_path / "models", spoiled),
+        SampleWriter(tmp_path / "documents", spoiled.tokenizer),
+    ]
+
+    def simulate(seeds):
+        return cj.simulate(
+            *(loop, spoiled, 2, seeds),
+            metrics=["test_loss", "distinct_1"],
+            observe=lambda made: [write(made) for write in writers],
+            share=True,
+            checkpoint=tmp_path / "run",
+        )
+
+    ds = simulate([0, 1])
+    gone = np.isnan(ds.test_loss.values)
+    assert gone.tolist() == [[False, False], [True, True]]
+    np.testing.assert_array_equal(np.isnan(ds.distinct_1.values), gone)
+    assert [*cj.models(tmp_path / "models")] == [0]
+    assert {path.name[:7] for path in (tmp_path / "documents").iterdir()} == {"seed-0-"}
+    with pytest.raises(Diverged, match=r"no seed of this run did: .* seed 1 in generation 1;"):
+        simulate([1])
+
+
+def test_single_seeds_are_noted_whoever_runs_beside_them(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     lost = Lost()
     chains = SimpleNamespace(task=task(cj.LanguageModel), seeds=np.array([7, 4, 9, 9]))
@@ -90,25 +124,51 @@ def test_single_seeds_are_noted_and_none_is_left_out_where_all_go_wrong(monkeypa
         state = TrainState(params, None, None, jnp.asarray(nats), jnp.ones(4))
         staged._check_finite(chains, state, t, 0, 32, lost=lost)
 
-    with pytest.warns(UserWarning, match="generation 2 that of seed 4 did not.*other 2 of these"):
+    with pytest.warns(UserWarning, match="generation 2 that of seed 4 did not.*other seeds go on"):
         check(2, [1.0, np.nan, 1.0, 1.0])
     assert lost.generations == {4: 2}
     check(2, [1.0, np.nan, 1.0, 1.0])  # said once
     check(3, [1.0, np.nan, 1.0, 1.0])
-    with pytest.raises(Diverged, match=r"generation 3 that of seed 7, 9 did not.*may help$"):
+    lost.check(chains.seeds, 4, 3, together=False)
+    with pytest.warns(UserWarning, match=r"generation 3 that of seed 7, 9 did not"):
         check(3, [np.nan, 1.0, np.nan, np.nan])
+    lost.check(chains.seeds, 4, 2, together=False)
+    with pytest.raises(Diverged, match="seed 7 in generation 3, 4 in generation 2, 9 in gen"):
+        lost.check(chains.seeds, 4, 3, together=False)
+
+
+def test_a_batch_of_which_nobody_is_left_has_no_metrics_of_texts(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    chains = SimpleNamespace(task=task(cj.LanguageModel), names=("distinct_1",))
+    found = staged._of_texts(chains, ("documents",), np.array([True, True]))
+    np.testing.assert_array_equal(found["distinct_1"], [np.nan, np.nan])
+
+
+def test_a_curation_is_not_blamed_for_a_lost_seed():
+    rate, reward = np.array([[0.5, 0.5], [0.5, np.nan]]), np.array([[1.0, 1.0], [1.0, np.nan]])
+    metrics, about = {"acceptance_rate": rate, "mean_reward": reward}, (np.array([3, 4]), 2)
+    check_choices(metrics, *about, (cj.BestOf(len, k=2),))
+    rate[1, 1] = 0.5
+    with pytest.raises(ValueError, match="among the rows of model 2 of the chain of seed 4"):
+        check_choices(metrics, *about, (cj.BestOf(len, k=2),))
+
+
+def test_observers_are_told_who_is_lost():
+    seeds = np.array([5, 3, 3])
+    assert Generation(1, seeds, None, None).left.tolist() == [0, 1, 2]
+    lost = np.array([True, False, False])
+    assert Generation(1, seeds, None, None, None, lost).left.tolist() == [1, 2]
 
 
 def test_what_is_lost_is_read_again_and_damage_is_noticed(tmp_path):
-    midway, lost = Midway(tmp_path, 0.0), Lost()
-    lost.note([3, 5], 2, midway)
-    lost.note([4], 6, midway)
-    again = Lost()
-    again.read(midway)
+    Lost(tmp_path).note([3, 5], 2)
+    Lost(tmp_path).note([4], 6)  # another process, which knows nothing of the first
+    again = Lost(tmp_path)
+    again.read()
     assert again.generations == {3: 2, 5: 2, 4: 6}
     np.testing.assert_array_equal(again.at(np.array([3, 4, 9]), 5), [True, False, False])
     np.testing.assert_array_equal(again.at(np.array([3, 4, 9]), 1), [False, False, False])
-    path = tmp_path / ".lost.json"
+    path = tmp_path / ".lost-4.json"
     path.write_text(path.read_text().replace("6", "7", 1))
-    with pytest.raises(ValueError, match=r"checkpoint has a damaged .*\.lost\.json"):
-        Lost().read(midway)
+    with pytest.raises(ValueError, match=r"checkpoint has a damaged .*\.lost-4\.json"):
+        Lost(tmp_path).read()

@@ -3,7 +3,6 @@
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import jaxtyping
 import numpy as np
@@ -19,6 +18,7 @@ from collapse_jax.language.samples import SampleWriter
 from collapse_jax.language.tokenizers import templates
 from collapse_jax.language.tokenizers.files import FileTokenizer
 from collapse_jax.language.tokenizers.templates import Template, find_template
+from collapse_jax.run.staged import Generation
 
 # In the manner of the families' own, with the same tokens.
 CHATML = """\
@@ -329,7 +329,7 @@ def test_a_task_with_the_template_of_its_tokenizer():
     text = tokenizer.decode(np.asarray(task.train.tokens[0, : task.train.lengths[0]]).tolist())
     assert text.startswith("system\nBe helpful.\nuser\nask ")
     rows = [np.asarray(x)[None, :1] for x in task.train]
-    made = SimpleNamespace(documents=rows, seeds=[0], generation=1)
+    made = Generation(1, np.array([0]), None, rows)
     SampleWriter("out", tokenizer, special=True)(made)
     shown = json.loads(Path("out/seed-0-generation-1.jsonl").read_text(encoding="utf-8"))["text"]
     assert shown.startswith("<|im_start|>system\nBe helpful.<|im_end|>\n<|im_start|>user\nask ")

@@ -6,7 +6,6 @@ import re
 import sys
 import types
 from pathlib import Path
-from types import SimpleNamespace
 
 import jaxtyping
 import numpy as np
@@ -26,6 +25,7 @@ from collapse_jax.language.corpora import (
 )
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.samples import SampleWriter
+from collapse_jax.run.staged import Generation
 
 PROMPTS = ["serve tea", "user: who?", "Why is\nit so?", " :", "ünï \u2028 code"]
 RESPONSES = ["Gladly.", "two\nlines", "", "assistant", "\n"]
@@ -120,9 +120,9 @@ def test_records_that_lack_a_column_are_left_out_where_asked():
 
 def test_samples_are_utf8_whatever_the_locale(monkeypatch, tmp_path):
     """Path.write_text without an encoding would use the locale's."""
-    write, made = Path.write_text, SimpleNamespace(seeds=[0], generation=1)
+    write = Path.write_text
     tokens = np.array([[[*"né 😀".encode(), 256]]], np.int32)
-    made.documents = tokens, np.array([[tokens.shape[2]]])
+    made = Generation(1, np.array([0]), None, (tokens, np.array([[tokens.shape[2]]])))
 
     def ascii_by_default(self, content, encoding="ascii", **options):
         return write(self, content, encoding=encoding, **options)

@@ -56,7 +56,8 @@ def choose(
     for chain in np.flatnonzero(there).tolist():
         if seeds[chain] not in cache:  # the last one may stand more than once
             cache[seeds[chain]] = _chosen(source, chain, seeds[chain], n)
-    empty = jax.tree.map(np.zeros_like, next(iter(cache.values()))[0]), (np.nan, np.nan)
+    rows = jax.tree.map(lambda x: np.zeros((n, *x.shape[2:]), x.dtype), source.shapes)
+    empty = rows, (np.nan, np.nan)
     found = [cache.get(seed, empty) for seed in seeds]
     rows = jax.tree.map(lambda *parts: np.stack(parts), *(rows for rows, _ in found))
     judged = np.array([values for _, values in found], np.float32)
@@ -126,7 +127,7 @@ class _Candidates:
         self.monitor, self.used = monitor, np.zeros(len(chains.seeds), np.int64)
         many = np.prod([operator.multiple for operator in operators_of(chains, now)])
         self.kept = int(np.ceil(n * many))  # how many are saved on the way
-        shapes = eqx.filter_eval_shape(self._sampled, 0)
+        self.shapes = shapes = eqx.filter_eval_shape(self._sampled, 0)
         width = len(chains.seeds)
 
         def empty() -> _Progress:
