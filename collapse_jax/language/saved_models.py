@@ -70,8 +70,9 @@ class ModelWriter:
     """Keeps the newest model of each seed in a folder; give it to `simulate` as `observe`.
 
     A folder `seed-0-generation-3` in it is a checkpoint, which transformers reads, and
-    `LanguageModel.from_pretrained`; with `lora` it has the changes alone, as PEFT reads them. When
-    it is whole, that of the generation before goes. A model whose training is no longer finite is not kept.
+    `LanguageModel.from_pretrained`; with `lora` it has the changes alone, as PEFT reads them,
+    unless the checkpoint that they change has itself such changes. When it is whole, that of the
+    generation before goes. A model whose training is no longer finite is not kept.
 
     Args:
         folder: where to; it is made if need be.
@@ -83,7 +84,8 @@ class ModelWriter:
 
     def __init__(self, folder: str | Path, task: LanguageModel):
         self.folder, self.task = make_folder("models", folder), task
-        self.merged = task.lora is None
+        base = task.checkpoint
+        self.merged = task.lora is None or base is None or adapters.changes_another(base)
 
     def __call__(self, made: Any) -> None:
         for seed in np.unique(made.seeds[made.left]).tolist():

@@ -22,6 +22,7 @@ from collapse_jax.language.weights import adapters, huggingface, tensors
 from collapse_jax.language.weights.configuration import read_config
 from collapse_jax.run.before.prepared import prepare
 from collapse_jax.run.room import bytes_of
+from collapse_jax.run.staged import Generation
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 GRAMMAR = cj.corpus.Grammar(n_names=2, n_nouns=2)
@@ -98,6 +99,10 @@ def test_logits_agree_with_peft(family, scan, written):
     [
         ({"peft_type": "IA3"}, "peft_type of .* must be 'LORA', got 'IA3'"),
         ({"use_rslora": True}, "use_rslora of .* must be False, got True"),
+        ({"use_dora": True}, "use_dora of .* must be False, got True"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights of .* must be one of .* got 'pissa'"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights of .* got 'pissa_niter_4'"),
+        ({"init_lora_weights": "olora"}, "leave the weights of the checkpoint as they are"),
         ({"alpha_pattern": {"c_fc": 3}}, "alpha_pattern of .* must be {}"),
         ({"r": 2}, "must be the factors that adapter_config.json describes"),
         ({"r": None}, "rank must be"),
@@ -375,3 +380,31 @@ def test_clipping_is_switched_off_on_the_command_line():
     assert "'none' for none" in clip.explained
     assert make_task({"n_samples": 8, "clip": clip.read(["none"])}).optimizer.clip is None
     assert make_task({"n_samples": 8}).optimizer.clip == 1.0
+
+
+def test_changes_of_a_checkpoint_that_has_changes_are_kept_as_whole_models(written):
+    """PEFT could not say what they change."""
+    folder = written("gpt2")
+    task = small(folder.absolute(), lora=cj.LoRA(2, targets=["c_attn"]))
+    own = noise(task.initialise(jax.random.key(0)))
+    stacked = jax.tree.map(lambda leaf: leaf[None], own)
+    ModelWriter("models", task)(Generation(1, np.array([3]), stacked, None))
+    kept = cj.models("models")[3]
+    tokens = np.load(CHECKPOINTS / "gpt2" / "tokens.npy")
+    found = logits(graph(kept.architecture)[0], kept.params, tokens)
+    np.testing.assert_allclose(found, logits(task.graphdef, task.whole(own), tokens), **AGREEMENT)
+    assert np.abs(found - task.logits(tokens)).max() > 0.1
+
+
+def test_a_checkpoint_is_known_by_its_settings_too():
+    """The same numbers compute something else where, say, scores have another cap."""
+    copied = Path(shutil.copytree(CHECKPOINTS / "gemma2", "copied"))
+    prints = [small(name).base.fingerprint for name in ("gemma2", copied.absolute())]
+    assert prints[0] == prints[1]
+    path = copied / "config.json"
+    entries = json.loads(path.read_text())
+    for name in ("final_logit_softcapping", "rms_norm_eps", "sliding_window"):
+        assert entries[name]
+        path.write_text(json.dumps(entries | {name: type(entries[name])(entries[name] / 2)}))
+        prints.append(small(copied.absolute()).base.fingerprint)
+    assert len(set(prints)) == 4

@@ -19,6 +19,8 @@ from collapse_jax.language.weights.stored import read_json, safe_tensors
 from collapse_jax.machines import hosts
 
 CONFIG, _TENSORS = "adapter_config.json", "adapter_model.safetensors"
+_PLAIN = {"peft_type": "LORA", "use_rslora": False, "use_dora": False, "alpha_pattern": {}}
+_STARTS = True, False, "gaussian", "orthogonal", "eva"
 _PREFIX = "base_model.model."
 _NAME = re.compile(r"base_model\.model\.(?:.*\.)?(?:h|layers)\.\d+\.(.*)\.lora_[AB]\.weight")
 
@@ -46,7 +48,7 @@ def save_changes(
             itself one with changes, which PEFT could not say.
     """
     folder = Path(folder)
-    if is_adapter(huggingface.find(base)):
+    if changes_another(base):
         raise ValueError(f"merged must be True where {base} is not a whole checkpoint, got False")
     if (folder / "config.json").exists():
         raise ValueError(f"folder must not be a whole checkpoint with merged=False, got {folder}")
@@ -87,6 +89,11 @@ def base_of(source: str | Path) -> Path:
     return huggingface.find(base)
 
 
+def changes_another(source: str | Path) -> bool:
+    """Whether a checkpoint, a folder or a name on the hub, is itself one with changes."""
+    return is_adapter(huggingface.find(source))
+
+
 def is_adapter(folder: Path) -> bool:
     """Whether a folder has changes, and no whole checkpoint."""
     return (folder / CONFIG).is_file() and not (folder / "config.json").exists()
@@ -125,9 +132,14 @@ def merge(architecture: Architecture, lora: LoRA, trained: Params, base: Params)
 
 def _load_changes(folder: Path, architecture: Architecture, scan: bool) -> tuple[LoRA, Params]:
     config, stored = read_json(folder / CONFIG), safe_tensors(folder / _TENSORS)
-    for name, value in (("peft_type", "LORA"), ("use_rslora", False), ("alpha_pattern", {})):
+    for name, value in _PLAIN.items():
         if config.get(name, value) != value:
             raise ValueError(f"{name} of {folder / CONFIG} must be {value!r}, got {config[name]!r}")
+    if (start := config.get("init_lora_weights", True)) not in _STARTS:
+        raise ValueError(
+            f"init_lora_weights of {folder / CONFIG} must be one of {_STARTS}, which leave the "
+            f"weights of the checkpoint as they are, got {start!r}"
+        )
     named = [_NAME.fullmatch(name) for name in stored]
     targets = dict.fromkeys(match[1] for match in named if match)
     lora = LoRA(config.get("r"), alpha=config.get("lora_alpha"), targets=tuple(targets))  # pyright: ignore
