@@ -1,5 +1,7 @@
 """The model from which fine-tuning starts, and models on disk with their tokenizers."""
 
+import dataclasses
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,12 +40,21 @@ class Weights:
                 f"{n:,} parameters x {size} bytes are {n * size / 1e9:.1f} GB"
                 + ("; use param_dtype='bfloat16'" if size > 2 else "")
             )
+        self.architecture = architecture
         _, self.params = adapters.load(source, param_dtype=param_dtype, scan=scan)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short name of the numbers, by which a run remembers where it started."""
-        return digest(*(np.asarray(leaf) for leaf in jax.tree.leaves(self.params)))
+        """A short name of the model, by which a run remembers where it started."""
+        numbers = (np.asarray(leaf) for leaf in jax.tree.leaves(self.params))
+        return digest(np.frombuffer(_written(self.architecture).encode(), np.uint8), *numbers)
+
+
+def _written(architecture: Architecture) -> str:
+    """All settings but those that are as usual, so that a name outlasts new ones."""
+    usual = {field.name: field.default for field in dataclasses.fields(architecture)}
+    settings = dataclasses.asdict(architecture).items()
+    return json.dumps({name: x for name, x in settings if x != usual[name]}, sort_keys=True)
 
 
 def logits(
