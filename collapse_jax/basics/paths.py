@@ -1,5 +1,6 @@
-"""Functions and classes by the place where they can be imported again."""
+"""Functions and classes: where they can be imported again, and what they are made of."""
 
+import inspect
 import sys
 from typing import Any
 
@@ -59,3 +60,20 @@ def _find(module: str, name: str) -> Any:
     for part in name.split("."):
         found = getattr(found, part, None)
     return found
+
+
+def parameters(cls: type) -> list[str]:
+    """Names of the arguments, those included that are handed on to the class above."""
+    names: list[str] = []
+    for index, base in enumerate(cls.__mro__):
+        if index and "__init__" not in vars(base):
+            continue
+        passed_on = False
+        for parameter in inspect.signature(base).parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                passed_on = True
+            elif parameter.name not in names:
+                names.append(parameter.name)
+        if not passed_on:
+            break
+    return names

@@ -16,7 +16,7 @@ import xarray as xr
 
 from collapse_jax import tasks, trained
 from collapse_jax.basics.fingerprints import digest
-from collapse_jax.basics.paths import import_path, imported
+from collapse_jax.basics.paths import import_path, imported, parameters
 from collapse_jax.loop.ecosystems.description import Ecosystem
 from collapse_jax.loop.workflow import Workflow
 from collapse_jax.records.loops import LOOPS, describe_workflow, rebuild_workflow
@@ -135,8 +135,7 @@ def _describe_foreign(module: Any) -> dict[str, Any]:
             f"{cls.__qualname__} is a class that cannot be imported again; write it in a module"
         )
     has_data = getattr(module, "population", None) is not None
-    base = next((base for base in cls.__mro__ if _is_known(base)), None)
-    inherited = () if base is None else inspect.signature(base).parameters
+    inherited = _known_base(cls)[1]
     for name in parameters(cls):
         if name == "data" and (has_data or name in inherited):
             written[name] = _describe_data(module) if has_data else None
@@ -157,6 +156,12 @@ def _describe_foreign(module: Any) -> dict[str, Any]:
     if path is not None and not has_data and not ours and reason_of(written) is None:
         _check_again(module, written)
     return written
+
+
+def _known_base(cls: type) -> tuple[str, Mapping[str, Any]]:
+    """The class of the package from which a class inherits, and the arguments of that."""
+    base = next((base for base in cls.__mro__ if _is_known(base)), None)
+    return ("", {}) if base is None else (base.__name__, inspect.signature(base).parameters)
 
 
 def _check_again(module: Any, written: dict[str, Any]) -> None:
@@ -203,23 +208,6 @@ def _arrays(module: Any) -> list[str]:
     return [digest(np.asarray(leaf)) for leaf in jax.tree.leaves(module) if eqx.is_array_like(leaf)]
 
 
-def parameters(cls: type) -> list[str]:
-    """Names of the arguments, those included that are handed on to the class above."""
-    names: list[str] = []
-    for index, base in enumerate(cls.__mro__):
-        if index and "__init__" not in vars(base):
-            continue
-        passed_on = False
-        for parameter in inspect.signature(base).parameters.values():
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                passed_on = True
-            elif parameter.name not in names:
-                names.append(parameter.name)
-        if not passed_on:
-            break
-    return names
-
-
 def rebuild(written: dict[str, Any], data: Any = None) -> Any:
     """The workflow or task that `describe` described.
 
@@ -241,15 +229,16 @@ def rebuild(written: dict[str, Any], data: Any = None) -> Any:
     made = known_class(name)
     fingerprint = arguments.pop("fingerprint", None)
     described = arguments.pop("data", None)
+    base, inherited = _known_base(made)
     for key, value in arguments.items():
-        if isinstance(value, dict) and "type" in value:
+        if isinstance(value, dict) and isinstance(value.get("type"), str):
             arguments[key] = rebuild(value)
-        elif name in _LANGUAGE and isinstance(value, dict):  # parts by name
-            arguments[key] = {own: rebuild(part) for own, part in value.items()}
-        elif name in _LANGUAGE and isinstance(value, list):  # JSON has no tuples
-            arguments[key] = tuple(value)
-        elif name not in KNOWN and name not in _LANGUAGE:
+        elif key not in inherited:
             arguments[key] = read_value(value)
+        elif base in _LANGUAGE and isinstance(value, dict):  # parts by name
+            arguments[key] = {own: rebuild(part) for own, part in value.items()}
+        elif base in _LANGUAGE and isinstance(value, list):  # JSON has no tuples
+            arguments[key] = tuple(value)
     if not isinstance(described, dict) or "rows" not in described:
         if described is not None:
             arguments["data"] = read_value(described)

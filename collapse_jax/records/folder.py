@@ -135,7 +135,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _is_known(config: dict[str, Any]) -> bool:
     """Whether a fingerprint says what is there; that of a class of the user's own need not."""
-    return "fingerprint" in config and ":" not in str(config.get("type", ""))
+    return isinstance(config.get("fingerprint"), str) and ":" not in str(config.get("type", ""))
 
 
 def _places(config: dict[str, Any]) -> list[Any]:

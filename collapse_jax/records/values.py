@@ -23,8 +23,8 @@ def unknown(reason: str) -> dict[str, Any]:
 def reason_of(written: Any) -> str | None:
     """Why something in what was written down is not known; None where everything is."""
     if isinstance(written, dict):
-        if set(written) == {"unknown"}:
-            return str(written["unknown"])
+        if set(written) == {"unknown"} and isinstance(written["unknown"], str):
+            return written["unknown"]
         written = list(written.values())
     if isinstance(written, list):
         return next((reason for part in written if (reason := reason_of(part))), None)

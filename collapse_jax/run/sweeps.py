@@ -11,11 +11,12 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.paths import parameters
 from collapse_jax.loop.captions import caption
 from collapse_jax.loop.checks import check_loop
 from collapse_jax.loop.settings import NAMES, changed
 from collapse_jax.loop.workflow import Workflow
-from collapse_jax.records.config import parameters, remake
+from collapse_jax.records.config import remake
 from collapse_jax.run.simulation import simulate
 from collapse_jax.tasks import AbstractTask
 

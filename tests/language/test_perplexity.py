@@ -11,6 +11,7 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.language.corpora import ByteTokenizer
 from collapse_jax.language.model.training import Optimizer
+from collapse_jax.records import folder
 
 GRAMMAR = cj.corpus.Grammar(n_names=2, n_nouns=2)
 TEXTS = ["a fox", "", "the quick brown fox jumps over it"]
@@ -101,6 +102,26 @@ def test_a_run_measures_named_texts_and_its_documents_under_the_checkpoint(base)
     assert "base_perplexity" not in cj.LanguageModel(GRAMMAR, 8).variables
     written = json.loads(json.dumps(cj.config.describe(task)))
     assert cj.config.describe(cj.config.rebuild(written)) == cj.config.describe(task)
+
+
+class Own(cj.LanguageModel):
+    """A subclass, which has its arguments from above."""
+
+
+@pytest.mark.parametrize("cls", [cj.LanguageModel, Own])
+def test_names_may_be_words_that_descriptions_use(cls):
+    Path("c.txt").write_text("\n".join(GRAMMAR.sample(60)))
+    corpus = cj.corpus.Text("c.txt")
+    for names in (["type"], ["unknown"], ["fingerprint", "path"], ["dict", "type", "wiki"]):
+        task = cls(corpus, 8, tokenizer=ByteTokenizer(), named=dict.fromkeys(names, corpus))
+        written = json.loads(json.dumps(cj.config.describe(task)))
+        cj.config.check_exact(written)
+        again = cj.config.rebuild(written)
+        assert type(again) is cls
+        assert list(again.named) == names
+        assert cj.config.describe(again) == written
+    parts = [{"fingerprint": {}, "path": {"type": "Text", "path": path}} for path in "ab"]
+    assert folder.run_of(parts[0]) != folder.run_of(parts[1])
 
 
 @pytest.mark.parametrize(
