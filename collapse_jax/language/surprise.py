@@ -14,6 +14,7 @@ from collapse_jax.language.corpora.encoding import encode_documents
 from collapse_jax.language.corpora.text import AbstractText
 from collapse_jax.language.model.decoder import Params
 from collapse_jax.language.model.loss import evaluate
+from collapse_jax.language.reading import Reading, read_rows
 from collapse_jax.language.tokenizers.base import AbstractTokenizer
 from collapse_jax.tasks.base import Variable
 
@@ -45,8 +46,13 @@ class Named(dict[str, AbstractText]):
             f"perplexity_{name}": Variable(f"perplexity of the texts {name}", "1") for name in self
         }
 
-    def rows(self, tokenizer: AbstractTokenizer | None, context: int) -> dict[str, AnyDocuments]:
+    def rows(
+        self, tokenizer: AbstractTokenizer | None, context: int, how: Reading
+    ) -> dict[str, AnyDocuments]:
         """All of their documents, by the name of the metric; long ones in several parts.
+
+        Chats are read as those of the task, where it reads chats: by its template, whole ones, and
+        perhaps their responses alone count.
 
         Raises:
             ValueError: where there is no tokenizer.
@@ -56,9 +62,19 @@ class Named(dict[str, AbstractText]):
                 raise ValueError("tokenizer must be given where texts are named")
             return {}
         return {
-            f"perplexity_{name}": read(corpus.train + corpus.test, tokenizer, context)
+            f"perplexity_{name}": _read_as(corpus, tokenizer, context, how)
             for name, corpus in self.items()
         }
+
+
+def _read_as(
+    corpus: AbstractText, tokenizer: AbstractTokenizer, context: int, how: Reading
+) -> AnyDocuments:
+    if not (how.places and corpus.is_chat):
+        return read(corpus.train + corpus.test, tokenizer, context)
+    rows = read_rows((), corpus.train_chats + corpus.test_chats, tokenizer, context, how)
+    learned = None if rows.learned is None else jnp.asarray(rows.learned)
+    return documents_of(jnp.asarray(rows.tokens), jnp.asarray(rows.lengths), learned)
 
 
 def read(texts: Sequence[str], tokenizer: AbstractTokenizer, context: int) -> AnyDocuments:

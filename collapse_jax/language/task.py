@@ -217,7 +217,7 @@ class LanguageModel(AbstractDecoding):
         self.n_samples, self.n_test, self.train, self.test, self.survey, lengths = real
         self.prompts = None if lengths is None else Prompts(lengths)
         self.named = Named(named)
-        self.named_rows = self.named.rows(self.tokenizer, self.context)
+        self.named_rows = self.named.rows(self.tokenizer, self.context, self.reading)
         self.graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0), lora)))[0]
         self.base = self.loaded = None
         if self.checkpoint is not None:

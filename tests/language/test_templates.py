@@ -319,6 +319,21 @@ def chats_file():
     return cj.corpus.Text("c.jsonl", messages="messages")
 
 
+def test_named_chats_are_read_as_those_of_the_task():
+    """With the same special tokens, and the same tokens count; other texts are read as ever."""
+    tokenizer, corpus = checkpoint("chatml"), chats_file()
+    Path("plain.txt").write_text("a\nb\nc\nd\n")
+    model = Architecture(vocab_size=tokenizer.vocab_size, context=96, width=8, depth=1, heads=2)
+    named = {"chats": corpus, "plain": cj.corpus.Text("plain.txt", test_fraction=0.5)}
+    options = {"model": model, "tokenizer": tokenizer, "template": "own", "named": named}
+    task = cj.LanguageModel(corpus, loss_on="responses", **options)
+    rows, plain = task.named_rows["perplexity_chats"], task.named_rows["perplexity_plain"]
+    for found, *parts in zip(rows, task.train, task.test, strict=True):
+        np.testing.assert_array_equal(found, np.concatenate(parts))
+    assert plain.learned is None
+    assert len(plain.lengths) == 4
+
+
 def test_a_task_with_the_template_of_its_tokenizer():
     tokenizer = checkpoint("chatml")
     model = Architecture(vocab_size=tokenizer.vocab_size, context=96, width=8, depth=1, heads=2)
