@@ -2,6 +2,7 @@
 
 import contextlib
 import shlex
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -158,7 +159,11 @@ def _with_samples(ds: Any, language: Mapping[str, str]) -> Any:
         return ds
     from collapse_jax.language.samples import with_samples
 
-    return with_samples(ds, language["samples"])
+    try:
+        return with_samples(ds, language["samples"])
+    except ValueError as error:  # as where generations were made before there was such a folder
+        warnings.warn(f"the dataset has no samples: {error}", stacklevel=2)
+        return ds
 
 
 def _make_mesh(language: Mapping[str, str]) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
+from collapse_jax.cli.simulation import _with_samples
 from collapse_jax.language.model.training import Optimizer, TrainState
 from collapse_jax.language.samples import SampleWriter
 from collapse_jax.language.saved_models import ModelWriter
@@ -172,3 +173,9 @@ def test_what_is_lost_is_read_again_and_damage_is_noticed(tmp_path):
     path.write_text(path.read_text().replace("6", "7", 1))
     with pytest.raises(ValueError, match=r"checkpoint has a damaged .*\.lost-4\.json"):
         Lost(tmp_path).read()
+
+
+def test_a_run_without_the_documents_of_all_generations_is_written_all_the_same(tmp_path):
+    ds = cj.simulate(cj.Replace(), cj.Gaussian(), 2, 1, progress=False)
+    with pytest.warns(UserWarning, match="no samples: folder must hold .* lacks"):
+        assert _with_samples(ds, {"samples": str(tmp_path)}) is ds
