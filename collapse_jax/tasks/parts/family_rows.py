@@ -62,7 +62,7 @@ def log_law(kind: Kind, x: Float[Array, " n"], mean: Any, copies: Any) -> Float[
     """Logarithm of the density at numbers, or of the probability of counts, up to rounding.
 
     Example:
-        >>> print(jnp.exp(log_law("poisson", jnp.arange(3.0), 1.0, 1)).round(3))
+        >>> print(np.exp(log_law("poisson", jnp.arange(3.0), 1.0, 1)).round(3))
         [0.368 0.368 0.184]
     """
     m, k = (jnp.asarray(part, jnp.float32) for part in (mean, copies))
