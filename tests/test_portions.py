@@ -13,6 +13,7 @@ import collapse_jax as cj
 from collapse_jax.records.lock import Lock
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.run import compiled
+from collapse_jax.run.driver import Driver
 from collapse_jax.run.portions import blocks
 
 CALL = cj.AccumulateSubsample(), cj.Categorical(3, 9), 20, 100
@@ -227,3 +228,81 @@ def test_stores_on_the_command_line(command, tmp_path):
     import xarray as xr
 
     assert xr.open_zarr("b.zarr", chunks=None, consolidated=False).sizes["seed"] == 40
+
+
+def rewarding(place):
+    return cj.Workflow(
+        synthetic=cj.Synthetic(curation=cj.BestOf(lambda row: -((row[..., 0] - place) ** 2), 4))
+    )
+
+
+def test_a_store_is_of_a_run_that_can_be_told_from_others(tmp_path):
+    """Two functions of one factory look the same; long values are shown where they differ."""
+    pytest.importorskip("zarr")
+    with pytest.raises(ValueError, match=r"out cannot keep this run apart .*reward is a? ?.*func"):
+        cj.simulate(rewarding(0.0), cj.Gaussian(1, 9), 3, 4, out=tmp_path / "a.zarr")
+    assert not [*tmp_path.iterdir()]
+    drawn = [[0.1 * i for i in range(1, 40)] + [last] for last in (7.5, 8.5)]
+    sizes = [cj.Workflow(synthetic=cj.Synthetic(temperature=values)) for values in drawn]
+    task = cj.Gaussian(1, 9)
+    cj.simulate(sizes[0], task, 40, 2, out=tmp_path / "a.zarr", progress=False)
+    with pytest.raises(ValueError, match=r"is \.\.\..* 7\.5\] there and .* 8\.5\] here"):
+        cj.simulate(sizes[1], task, 40, 2, out=tmp_path / "a.zarr", progress=False)
+
+
+def test_a_store_has_the_blocks_it_was_made_with(whole, tmp_path, small, ran):
+    """So a run in it goes on with or without others."""
+    pytest.importorskip("zarr")
+    for first in (True, False):
+        options = {"checkpoint": tmp_path / f"{first}", "out": tmp_path / f"{first}.zarr"}
+        run(**options, share=first)
+        (options["out"] / "entropy/c/1/0").unlink()
+        before = len(ran)
+        assert whole.equals(run(**options, share=not first).load())
+        assert len(ran) == before  # from the folder
+        assert whole.equals(run(out=options["out"]).load())
+
+
+def test_a_store_is_written_by_one_run_at_a_time_and_under_one_precision(tmp_path, small):
+    import jax
+
+    pytest.importorskip("zarr")
+    run(out=tmp_path / "a.zarr")
+    with (
+        jax.default_matmul_precision("float32"),
+        pytest.raises(ValueError, match=r"jax_default_matmul_precision is 'None' there and 'fl"),
+    ):
+        run(out=tmp_path / "a.zarr")
+    held = Lock(tmp_path, ".a.zarr.lock")
+    assert held.claim()
+    with pytest.raises(ValueError, match=r"out must be in use by one run .*a.zarr is in use by"):
+        run(out=tmp_path / "a.zarr")
+    with pytest.raises(ValueError, match=r"out must be shared by all, .* which does not share it"):
+        run(out=tmp_path / "a.zarr", share=True, checkpoint=tmp_path / "a")
+    held.release()
+
+
+def test_a_claim_lasts_until_the_last_save_is_whole(tmp_path, monkeypatch):
+    """Also where the run is interrupted while it has a block."""
+    slow, release, save, order = Checkpoint._write, Lock.release, Driver.save, []
+
+    def write(self, reached):
+        time.sleep(0.3)
+        slow(self, reached)
+        order.append("written")
+
+    def let_go(self):
+        order.append(self._path.name[:6])
+        release(self)
+
+    def save_and_stop(self, batch):
+        save(self, batch)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "_write", write)
+    monkeypatch.setattr(Lock, "release", let_go)
+    monkeypatch.setattr(Driver, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        run(share=True, checkpoint=tmp_path)
+    assert raised.tb is not None  # which holds on to what was left open
+    assert order == ["written", ".claim", ".lock"]

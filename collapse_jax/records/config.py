@@ -73,15 +73,15 @@ def describe(module: Any, n_generations: int | None = None) -> dict[str, Any]:
     return _describe_foreign(module)
 
 
-def check_exact(config: dict[str, Any]) -> None:
-    """Check that a configuration says all there is to say.
+def check_exact(config: dict[str, Any], name: str = "checkpoint") -> None:
+    """Check that a configuration, kept by the argument `name`, says all there is to say.
 
     Raises:
         ValueError: if part of it could not be written down, so that two runs which differ in it
             would look the same.
     """
     if (reason := reason_of(config)) is not None:
-        raise ValueError(f"checkpoint cannot keep this run apart from others: {reason}")
+        raise ValueError(f"{name} cannot keep this run apart from others: {reason}")
 
 
 def _is_known(cls: type) -> bool:

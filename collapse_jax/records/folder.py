@@ -96,9 +96,9 @@ def _compare(folder: Path, kept: dict[str, Any], config: dict[str, Any]) -> bool
     reached = _reached(folder) if differing else 0
     wrong = [n for n in differing if not _goes_on(n, old.get(n), new.get(n), reached)]
     if wrong:
-        shown = [f"{n} is {_shown(old, n)} there and {_shown(new, n)} here" for n in wrong]
         raise ValueError(
-            f"checkpoint must be of this run, and {folder} is of another: {'; '.join(shown)}"
+            f"checkpoint must be of this run, and {folder} is of another: "
+            + differing_values(wrong, old, new)
         )
     return bool(differing) and all(len(new[n]) >= reached for n in differing)
 
@@ -115,9 +115,23 @@ def _goes_on(name: str, old: Any, new: Any, reached: int) -> bool:
     return old[:common] == new[:common] and (len(set(old)) == 1) == (len(set(new)) == 1)
 
 
-def _shown(flat: dict[str, Any], name: str) -> str:
-    text = repr(flat[name]) if name in flat else "not given"
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+def differing_values(names: list[str], old: dict[str, Any], new: dict[str, Any]) -> str:
+    """What values are there and here; of long ones the part in which they differ."""
+    shown = []
+    for name in names:
+        both = [repr(part[name]) if name in part else "not given" for part in (old, new)]
+        same = [a == b for a, b in zip(*both, strict=False)]
+        first = [*same, False].index(False)
+        there, here = (_cut(text, first) for text in both)
+        shown.append(f"{name} is {there} there and {here} here")
+    return "; ".join(shown)
+
+
+def _cut(text: str, first: int) -> str:
+    """A text around where it differs from another."""
+    start = max(first - _MOST_SHOWN // 2, 0) if first >= _MOST_SHOWN else 0
+    part = text[start : start + _MOST_SHOWN]
+    return f"{'...' * (start > 0)}{part}{'...' * (start + len(part) < len(text))}"
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -25,10 +25,18 @@ class Lock:
         folder: the folder.
         name: what the file of the lock is called.
         shared: whether others that share it may have it at the same time.
+        locked: what is locked, and by which argument it was given; default the folder.
     """
 
-    def __init__(self, folder: Path, name: str = ".lock", shared: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        name: str = ".lock",
+        shared: bool = False,
+        locked: tuple[str, Path] | None = None,
+    ):
         self._path, self._shared = folder / name, shared
+        self._argument, self._locked = locked or ("checkpoint", folder)
         self._handle: int | None = None
 
     def take(self, wait: float = 0.0, stopped: threading.Event | None = None) -> None:
@@ -48,9 +56,10 @@ class Lock:
         try:
             while (error := _flock(handle, self._shared)) is not None and error.errno in _TAKEN:
                 if time.monotonic() >= until:
+                    allowed = "shared by all" if self._shared else "in use by one run at a time"
                     raise ValueError(
-                        "checkpoint must be in use by one run at a time, and "
-                        f"{self._path.parent} is in use by {_owner(handle)}"
+                        f"{self._argument} must be {allowed}, and {self._locked} is in use by "
+                        f"{_owner(handle)}{', which does not share it' * self._shared}"
                     )
                 if stopped.wait(_PAUSE):
                     raise KeyboardInterrupt
@@ -61,7 +70,7 @@ class Lock:
             raise
         if error is not None:
             os.close(handle)
-            warnings.warn(f"{self._path.parent} cannot be locked: {error}", stacklevel=2)
+            warnings.warn(f"{self._locked} cannot be locked: {error}", stacklevel=2)
             return
         self._is_had(handle)
 

@@ -9,6 +9,10 @@ import numpy as np
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.settings import flat
+from collapse_jax.machines.flags import decisive_flags
+from collapse_jax.records.config import check_exact
+from collapse_jax.records.folder import differing_values
+from collapse_jax.records.lock import Lock
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 SUFFIX = ".zarr"
 _SEED, _GENERATION = "seed", "generation"
 _OF_A_CALL = "wall_seconds"
+_KEPT = "store"  # an attribute of the store alone
 
 
 class Regions:
@@ -24,26 +29,38 @@ class Regions:
     Of each variable, all generations of a block are one file with a check sum. Blocks whose files
     are missing, were not finished or are damaged are not held, and so are run again.
 
+    Who writes is in its context, which locks the store.
+
     Args:
         path: the store (.zarr); made where it is missing.
         seeds: of all chains.
         size: how many seeds a block has, the last one perhaps fewer.
-        like: a dataset of the run, of any chains and generations.
+        like: a dataset of the run, of any chains and generations, with its configuration.
         n_generations: how many there are.
+        shared: whether others that share the run may write at the same time.
 
     Raises:
         ImportError: without the library zarr.
-        ValueError: for a store of another run, and for what is no store.
+        ValueError: for a store of another run, for what is no store, and for a run that cannot be
+            told from others.
     """
 
     def __init__(
-        self, path: str | Path, seeds: np.ndarray, size: int, like: "xr.Dataset", n_generations: int
+        self,
+        path: str | Path,
+        seeds: np.ndarray,
+        size: int,
+        like: "xr.Dataset",
+        n_generations: int,
+        shared: bool = False,
     ):
         self.path, self._size = Path(path), size
-        checks.one_of("the suffix of out", self.path.suffix.lower(), (SUFFIX,))
+        _check_suffix(self.path)
         self._names = [str(name) for name in like]
+        check_exact(json.loads(like.attrs["config"]), "out")
         zarr = _library()
         attributes = {name: value for name, value in like.attrs.items() if name != _OF_A_CALL}
+        attributes[_KEPT] = {"block": size, "flags": decisive_flags()}
         if not self.path.exists():
             whole = {**like.sizes, _SEED: len(seeds), _GENERATION: n_generations}
             known = {_SEED: seeds.astype(np.int64), _GENERATION: np.arange(1, n_generations + 1)}
@@ -59,25 +76,27 @@ class Regions:
                         raise
         self._group = _opened(zarr, self.path)
         self._check(attributes, seeds)
+        beside, name = self.path.parent, f".{self.path.name}.lock"
+        self._lock = Lock(beside, name, shared=shared, locked=("out", self.path))
+
+    def __enter__(self) -> "Regions":
+        self._lock.take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def _check(self, attributes: dict[str, Any], seeds: np.ndarray) -> None:
         """Refuse the store of another run, by what differs."""
         kept = self._group.attrs.asdict()
-        old, new = ({**a, **flat(json.loads(a.get("config", "{}")))} for a in (kept, attributes))
-        names = dict.fromkeys(("stream_version", *flat(json.loads(attributes["config"]))))
-        wrong = [
-            f"{n} is {old.get(n)!r:.80} there and {new.get(n)!r:.80} here"
-            for n in names
-            if old.get(n) != new.get(n)
-        ]
+        old, new = _flat(kept), _flat(attributes)
+        names = dict.fromkeys((*new, *old))
+        wrong = [n for n in names if n not in old or n not in new or old[n] != new[n]]
+        said = differing_values(wrong, old, new)
         if not wrong and not np.array_equal(self._group[_SEED][:], seeds):
-            wrong = ["its seeds are others"]
-        if not wrong and self._group[self._names[0]].chunks[0] != self._size:
-            wrong = ["its blocks are of another size"]
-        if wrong:
-            raise ValueError(
-                f"out must be of this run, and {self.path} is of another: {'; '.join(wrong)}"
-            )
+            said = "its seeds are others"
+        if said:
+            raise ValueError(f"out must be of this run, and {self.path} is of another: {said}")
 
     def holds(self, block: int) -> bool:
         """Whether the files of a block are there, and every byte of them is what was written."""
@@ -113,10 +132,39 @@ class Regions:
         """All of it, of which nothing is read before it is asked for."""
         import xarray as xr
 
-        return xr.open_zarr(self.path, chunks=None, consolidated=False)
+        ds = xr.open_zarr(self.path, chunks=None, consolidated=False)
+        ds.attrs.pop(_KEPT)
+        return ds
 
     def _where(self, block: int) -> slice:
         return slice(block * self._size, (block + 1) * self._size)
+
+
+def block_of(path: str | Path) -> int | None:
+    """How many seeds a block of a store has, None where there is no store yet.
+
+    Raises:
+        ImportError: without the library zarr.
+        ValueError: for what is no store of a run.
+    """
+    _check_suffix(Path(path))
+    if not Path(path).exists():
+        return None
+    kept = _opened(_library(), Path(path)).attrs.get(_KEPT)
+    if not isinstance(kept, dict) or not isinstance(kept.get("block"), int) or kept["block"] < 1:
+        raise ValueError(f"out must be a store of a run, and {path} is none")
+    return kept["block"]
+
+
+def _check_suffix(path: Path) -> None:
+    checks.one_of("the suffix of out", path.suffix.lower(), (SUFFIX,))
+
+
+def _flat(attributes: dict[str, Any]) -> dict[str, Any]:
+    """All that tells a run from others, by dotted names."""
+    kept = attributes.get(_KEPT, {})
+    known = {"stream_version": attributes.get("stream_version"), **kept}
+    return flat({**known, **json.loads(attributes.get("config", "{}"))})
 
 
 def _create(

@@ -128,7 +128,9 @@ def simulate(
             return the same dataset. Any may come later.
         out: a store (.zarr) for the metrics of more chains than fit into memory. It is written a
             block of seeds at a time, and the dataset that is returned reads of it what is asked
-            for. The same call goes on with the blocks that are missing. Needs the extra `zarr`.
+            for. The same call goes on with the blocks that are missing. One call at a time writes
+            it, or those that share the run; what cannot be told apart from other runs, such as a
+            function that is not in a module, is refused. Needs the extra `zarr`.
 
     Returns:
         a dataset with dimensions `("seed", "generation")`, the task's metrics and the sizes
@@ -140,8 +142,8 @@ def simulate(
 
     Raises:
         ValueError: before anything is compiled, for arguments outside their range (`TypeError` for
-            those of another type), for a run that does not fit into memory and for a checkpoint of
-            another run. Afterwards, where a curation accepts next to nothing.
+            those of another type), for a run that does not fit into memory, for a checkpoint or a
+            store of another run. Afterwards, where a curation accepts next to nothing.
         OSError: where a checkpoint cannot be saved, for instance on a full disk.
 
     Example:
@@ -164,7 +166,7 @@ def simulate(
         include=include,
         chunk=_CHUNK,
         share=share,
-        on_disk=out is not None,
+        out=out,
     )
     check_portions(share, out, checkpoint, stop_when, track)
     plan, together, width = ready.plan, ready.together, ready.width

@@ -59,8 +59,8 @@ def needs(
         n_generations: as for `simulate`.
         seeds: as for `simulate`.
         out: as for `simulate`: metrics that go to disk.
-        options: `metrics`, `storage`, `devices`, `mesh`, `memory_limit`, `runner`, `features` and
-            `include`, as for `simulate`.
+        options: `metrics`, `storage`, `devices`, `mesh`, `memory_limit`, `runner`, `features`,
+            `include` and `share`, as for `simulate`.
 
     Returns:
         bytes of this process, of the programs and of the metrics; `peak` is all of them.
@@ -74,9 +74,7 @@ def needs(
         >>> found.metrics > 4 * 1000 * 1000, found.peak < 10**10
         (True, True)
     """
-    return needs_of(
-        prepare(workflow, task, n_generations, seeds, on_disk=out is not None, **options)
-    )
+    return needs_of(prepare(workflow, task, n_generations, seeds, out=out, **options))
 
 
 @usual_flags()

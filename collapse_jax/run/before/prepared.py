@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from collapse_jax.machines import hosts, model_mesh
 from collapse_jax.machines.devices import default_memory_limit
 from collapse_jax.records.config import describe
 from collapse_jax.records.masks import describe_mask
+from collapse_jax.records.regions import block_of
 from collapse_jax.records.values import write_value
 from collapse_jax.run import compiled
 from collapse_jax.run.arguments import (
@@ -154,7 +156,7 @@ def prepare(
     include: Include | None = None,
     chunk: int = CHUNK,
     share: bool = False,
-    on_disk: bool = False,
+    out: str | Path | None = None,
 ) -> Prepared:
     """Check the arguments of `simulate`, and work out sizes. Nothing is compiled or run.
 
@@ -173,6 +175,7 @@ def prepare(
     check_options(loop, task, metrics, storage, times or {}, features, between)
     names = metric_names(task, metrics, bool(loop.synthetic.curation), between)
     n_models = getattr(workflow, "n_models", 1)
+    on_disk, block = out is not None, None if out is None else block_of(out)
     if not on_disk:
         check_results(seeds, n_generations, len(names), n_models)
     seed_list = checked_seeds(seeds)
@@ -195,7 +198,7 @@ def prepare(
     computed = tuple(name for name in wanted if name not in sizes)
     scratch = compiled.scratch_bytes(task, form, names, features)
     mesh = safe_mesh(mesh, task, form, computed, numbers.of(1), features)
-    block = block_size(len(own), n_generations * n_models, staged, share, on_disk)
+    block = block or block_size(len(own), n_generations * n_models, staged, share, on_disk)
     mask_bytes = 0 if mask is None else form.slots * min(chunk, n_generations)
     width = width_of(
         *(task, form, numbers.of(1), mesh, block, limit),

@@ -1,5 +1,6 @@
 """A run in blocks of seeds, each of which is run to its end before the next one."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,11 @@ def run_in_blocks(
     if out is None:
         whole = Results(ready.computed, seeds, len(seeds), shape, True)
     else:
-        regions = _open(out, ready, labels, shape)
+        regions = _open(out, ready, labels, shape, share)
     folder = kept.folder if share and kept is not None else None
-    with driver.attended():
-        for number in claimed(blocks, folder, driver.interrupted):
+    own = contextlib.closing(claimed(blocks, folder, driver.interrupted))
+    with driver.attended(), regions or contextlib.nullcontext(), own as numbers:
+        for number in numbers:
             block = blocks[number]
             if regions is not None and regions.holds(number):
                 driver.bar.update(len(block) * n)
@@ -77,23 +79,27 @@ def run_in_blocks(
             found = whole or Results(ready.computed, block, len(block), shape, True)
             if kept is not None:
                 kept.refresh()
-            for chains, values in driver.run_on(block):
-                found.put(chains, values, 0)
-                del values
+            try:
+                for chains, values in driver.run_on(block):
+                    found.put(chains, values, 0)
+                    del values
+            finally:
+                if kept is not None:
+                    kept.refresh()  # what was saved is whole before others may have it
             if regions is not None:
                 part = labels.part(slice(number * ready.block, (number + 1) * ready.block))
                 regions.put(number, part.of(found.all, n))
                 warn_of_failures(found.all.get(FAILED), n, block.tolist(), level=5)
-            if kept is not None:
-                kept.refresh()  # what was saved is whole before others may have it
     if whole is None:
         return regions.dataset()  # pyright: ignore
     warn_of_failures(whole.all.get(FAILED), n, seeds.tolist(), level=5)
     return labels.of(whole.all, n)
 
 
-def _open(out: Any, ready: Prepared, labels: Labels, shape: tuple[int, ...]) -> Regions:
+def _open(
+    out: Any, ready: Prepared, labels: Labels, shape: tuple[int, ...], share: bool
+) -> Regions:
     """The store of the run."""
     ones = {name: np.ones((1, 1, *shape[1:]), np.float32) for name in ready.computed}
     like = labels.part(slice(1)).of(ones, 1).assign_attrs(labels.attributes(shape[0]))
-    return Regions(out, ready.own_seeds, ready.block, like, shape[0])
+    return Regions(out, ready.own_seeds, ready.block, like, shape[0], share)
