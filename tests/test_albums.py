@@ -11,8 +11,12 @@ from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
 import collapse_jax as cj
+from collapse_jax.basics import sums
 from collapse_jax.numerics import kernels
+from collapse_jax.records.run_files import read_run
+from collapse_jax.report import generations
 from collapse_jax.report.generations import save_generations
+from collapse_jax.report.page import writing
 from collapse_jax.tasks.gaussian_mixture import Fitted
 from collapse_jax.tasks.parts import family_rows, mixtures, normal, seen
 from collapse_jax.tasks.parts.labels import Classifier, FreshRows, LabelWorld
@@ -297,6 +301,7 @@ BAD = {
     "the suffix of out must be": lambda a, p: cj.animate_generations(a, p / "film.png"),
     "seconds must be": lambda a, p: cj.animate_generations(a, p / "film.gif", seconds=0.0),
     "seed must be": lambda a, p: cj.Album(seed=-1),
+    "generations must be some, or left out": lambda a, p: cj.Album(generations=[]),
     "generations must be between": lambda a, p: cj.Album(generations=[0]),
 }
 
@@ -322,3 +327,55 @@ def test_the_command_line_writes_pictures_and_pages_show_them(command):
     code, _, err = command("simulate categorical --checkpoint chains --picture a.png")
     assert code == 2
     assert "picture cannot be given with checkpoint" in err
+
+
+def test_pages_show_a_picture_only_with_its_own_run(command, monkeypatch):
+    """Not that of another run, nor what no page shows; the rest of the page is written."""
+    words = "simulate categorical --generations 3 --seeds 2 --n-samples {} --picture a.png"
+    for n in (9, 8):
+        assert command(f"{words.format(n)} --out run{n}.nc")[0] == 0
+    code, _, err = command("report run9.nc run8.nc --out page.html")
+    assert code == 0
+    assert "The picture of run9 is left out: a.png is no longer the picture of this run" in err
+    assert "run8" not in err
+    with open("page.html", encoding="utf-8") as page:
+        assert page.read().count("data:image/png;base64") == 1
+    monkeypatch.setattr(writing, "_LARGEST", 1000)
+    code, _, err = command("report run8.nc --out page.html")
+    assert code == 0
+    assert "The picture of run8 is left out: pictures must be PNG or GIF of 1000 bytes" in err
+
+
+def test_a_run_names_a_picture_only_where_there_is_one(command, monkeypatch):
+    """One that cannot be drawn does not take the chains with it."""
+
+    def broken(*_, **__):
+        raise ValueError("nothing to draw with")
+
+    monkeypatch.setattr(generations, "save_generations", broken)
+    words = "simulate categorical --generations 3 --seeds 2 --n-samples 9 --picture a.png"
+    code, _, err = command(f"{words} --out run.nc")
+    assert code == 2
+    assert "nothing to draw with" in err
+    assert "picture" not in read_run("run.nc").attrs
+
+
+def test_pictures_end_where_a_rule_ends_the_run(command, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        generations, "save_generations", lambda album, path, **_: drawn.extend(album.views)
+    )
+    monkeypatch.setattr(sums, "sum_of_file", str)
+    words = "simulate categorical --generations 9 --seeds 2 --n-samples 9 --picture a.png"
+    code, out, err = command(f"{words} --stop-when entropy<100")
+    assert (code, err) == (0, "")
+    assert "generation 1" in out
+    assert drawn == [1]
+
+
+@pytest.mark.parametrize("most", [5, 40])
+def test_of_many_generations_as_many_are_drawn_as_said(most):
+    for n in (*range(most + 1, 500), 10_000):
+        shown = generations._spread(range(1, n + 1), most)
+        assert len(shown) == most
+        assert (shown[0], shown[-1], shown) == (1, n, sorted(set(shown)))

@@ -84,6 +84,16 @@ def _read_seal(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
+def sum_of_file(path: Path) -> str:
+    """The size and the check sum of a file, as a word.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    size, found = _file(path)
+    return f"{size}-{found:08x}"
+
+
 def _sum_of(entries: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(entries, sort_keys=True).encode())
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collapse_jax.basics import files
+from collapse_jax.basics import files, sums
 from collapse_jax.records.regions import SUFFIX
 
 
@@ -49,11 +49,13 @@ class Outputs(NamedTuple):
         """
         from collapse_jax.records.run_files import write_run
 
-        if self.picture:
-            ds.attrs["picture"] = self.picture.name
-        if self.chains:
-            write_run(ds, self.chains)
-            print(f"Chains: {self.chains}")
+        try:
+            if self.picture:
+                self._draw(ds, self.picture)
+        finally:  # a picture that cannot be had is no reason to lose the chains
+            if self.chains:
+                write_run(ds, self.chains)
+                print(f"Chains: {self.chains}")
         if self.figure:
             from collapse_jax.report.figures import plot
 
@@ -62,12 +64,17 @@ class Outputs(NamedTuple):
                 self.figure, lambda path: image.savefig(path, format=suffix, dpi=200)
             )
             print(f"Figure: {self.figure}")
-        if self.picture:
-            from collapse_jax.analysis.runs import collect, title
-            from collapse_jax.report.generations import save_generations
 
-            save_generations(self.album, self.picture, title=title(collect(ds, theory=False)))
-            print(f"Picture: {self.picture}")
+    def _draw(self, ds: Any, path: Path) -> None:
+        """Write the picture, and have the dataset say which one is its own."""
+        from collapse_jax.analysis.runs import collect, title
+        from collapse_jax.report.generations import save_generations
+
+        n = ds.sizes["generation"]  # fewer than the album has where a rule ended the run
+        self.album.views = {t: view for t, view in self.album.views.items() if t <= n}
+        save_generations(self.album, path, title=title(collect(ds, theory=False)))
+        ds.attrs |= {"picture": path.name, "picture_sum": sums.sum_of_file(path)}
+        print(f"Picture: {path}")
 
 
 def _figure(name: Any) -> Path | None:

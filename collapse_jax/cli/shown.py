@@ -1,11 +1,13 @@
 """`collapse-jax show` and `report`: what saved runs say, without running them again."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from collapse_jax.basics import files as whole_files
+from collapse_jax.basics import sums
 from collapse_jax.basics.annotations import File
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ def write_page(
 
     Args:
         files: the datasets, as simulate or sweep saved them (.nc). A picture that simulate saved of
-            one (.png or .gif) is shown where it is in the same folder.
+            one (.png or .gif, of 4 MB at most) is shown where it is in the same folder.
         out: the page (.html).
         title: heading of the page.
         theory: draw theory where it is known.
@@ -112,10 +114,20 @@ def write_page(
 
 def _pictures(paths: Mapping[str, str], runs: "Mapping[str, xr.Dataset]") -> dict[str, Path]:
     """Pictures beside the files of runs that name one; no other folder is looked into."""
+    from collapse_jax.report.page.writing import read_picture
+
     found = {}
     for label, ds in runs.items():
         path = Path(paths[label]).parent / Path(str(ds.attrs.get("picture", ""))).name
-        if path.suffix.lower() in (".png", ".gif") and path.is_file():
+        if not path.is_file():
+            continue
+        try:
+            read_picture(path)
+            if ds.attrs.get("picture_sum") != sums.sum_of_file(path):
+                raise ValueError(f"{path} is no longer the picture of this run")
+        except (OSError, ValueError) as error:
+            print(f"The picture of {label} is left out: {error}", file=sys.stderr)
+        else:
             found[label] = path
     return found
 

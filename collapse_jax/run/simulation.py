@@ -103,7 +103,8 @@ def simulate(
             one is refused.
         observe: called after each generation with the models and what they generated, a
             `collapse_jax.run.staged.Generation`, once for each batch of chains, which then run
-            stage by stage.
+            stage by stage. With `share`, of the seeds that this process runs; with `stop_when`,
+            perhaps of generations after the last one.
         runner: `"compiled"`, all of a chain in one program, or `"staged"`, one program for each
             stage of a generation, with progress and saves within it. Default what the task
             prefers; the chains are the same.

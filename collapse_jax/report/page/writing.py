@@ -95,6 +95,15 @@ def _picture(label: str, picture: Any, named: Mapping[str, Any]) -> bytes:
         found = io.BytesIO()
         picture.savefig(found, format="png", dpi=100)
         return found.getvalue()
+    return read_picture(picture)
+
+
+def read_picture(picture: str | Path) -> bytes:
+    """The content of a file that a page can show.
+
+    Raises:
+        ValueError: for what is no PNG or GIF, or too large, and what cannot be read.
+    """
     with files.readable("pictures", picture):
         content = Path(picture).read_bytes()
     if not content.startswith((b"GIF8", b"\x89PNG")) or len(content) > _LARGEST:

@@ -25,12 +25,15 @@ class Album:
     mixtures weights and centres, of tables each column, of counts frequencies; `plot_generations`
     and `animate_generations` draw it, beside the truth.
 
+    With `stop_when` it may have generations after the one at which the run ended. With `share` it
+    sees only the seeds that its own process runs, and without a seed keeps the first of these.
+
     Args:
         seed: of the chain; default the first one of the run.
         generations: which are kept; default all.
 
     Raises:
-        ValueError: for numbers below 0, or generations below 1.
+        ValueError: for numbers below 0, generations below 1, or none.
 
     Example:
         >>> import collapse_jax as cj
@@ -43,9 +46,11 @@ class Album:
 
     def __init__(self, seed: int | None = None, generations: Sequence[int] | None = None):
         self.seed = seed if seed is None else checks.whole_number("seed", seed, 0)
-        self.generations = generations and {
-            checks.whole_number("generations", t) for t in generations
-        }
+        if generations is not None:
+            generations = [checks.whole_number("generations", t) for t in generations]
+            if not generations:
+                raise ValueError("generations must be some, or left out for all of them, got []")
+        self.generations = generations and {*generations}
         self.views: dict[int, dict[str, AbstractView]] = {}
         """By generation, what is to be seen by name."""
         self.task = ""
