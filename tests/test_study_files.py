@@ -4,6 +4,7 @@ import json
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import jaxtyping
 import jsonschema
@@ -12,6 +13,7 @@ import xarray as xr
 
 import collapse_jax as cj
 from collapse_jax.cli.options.yaml_files import read_yaml
+from collapse_jax.cli.study import forecasts
 from collapse_jax.cli.study.forecasts import Forecast, forecast, measure
 from collapse_jax.cli.study.problems import StudyError
 from collapse_jax.cli.study.reading import read_study
@@ -368,6 +370,26 @@ def test_forecasts(command, monkeypatch):
     assert "2 x 3" in out
     assert "other/tables/means.csv" in out
     assert sorted(Path().rglob("*")) == before
+
+
+def test_a_forecast_adds_what_all_other_cells_keep(monkeypatch):
+    """Those beside the one whose programs are the largest, which may be those with more metrics."""
+    cells = [
+        SimpleNamespace(
+            seeds=range(10),
+            n_generations=5,
+            names=names,
+            form=SimpleNamespace(models=0),
+            width=1,
+            pool_bytes=n_bytes,
+            scratch_bytes=0,
+        )
+        for names, n_bytes in ((["a"], 9), (["a", "b"], 8), (["a"], 7))
+    ]
+    monkeypatch.setattr(forecasts, "needs_of", lambda cell: SimpleNamespace(peak=cell.pool_bytes))
+    monkeypatch.setattr(forecasts, "_seconds", lambda run: None)
+    found = forecast(SimpleNamespace(ready=cells, n_generations=5))
+    assert found.memory_bytes == 9 + 4 * (2 * 50 + 50)
 
 
 def test_the_published_schema_is_that_of_the_fields(command):

@@ -48,13 +48,14 @@ def forecast(run: StudyRun) -> Forecast:
     ready = run.ready
     numbers = [len(one.seeds) * one.n_generations * len(one.names) for one in ready]
     models = max(max(one.form.models, 1) for one in ready)
-    widest = max(ready, key=lambda one: one.width * (one.pool_bytes + one.scratch_bytes))
+    most = [one.width * (one.pool_bytes + one.scratch_bytes) for one in ready]
+    widest = most.index(max(most))
     return Forecast(
         cells=len(ready),
         chains=len(ready[0].seeds),
         generations=run.n_generations,
         together=max(one.width for one in ready),
-        memory_bytes=needs_of(widest).peak + 4 * models * (sum(numbers) - max(numbers)),
+        memory_bytes=needs_of(ready[widest]).peak + 4 * models * (sum(numbers) - numbers[widest]),
         file_bytes=4 * models * sum(numbers),
         seconds=_seconds(run),
     )
