@@ -11,6 +11,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.records.lock import Lock
+from collapse_jax.records.midway import Midway
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.run import compiled
 from collapse_jax.run.driver import Driver
@@ -306,3 +307,16 @@ def test_a_claim_lasts_until_the_last_save_is_whole(tmp_path, monkeypatch):
         run(share=True, checkpoint=tmp_path)
     assert raised.tb is not None  # which holds on to what was left open
     assert order == ["written", ".claim", ".lock"]
+
+
+def test_states_of_others_who_share_are_left_to_them(tmp_path):
+    """When one of them is at its end; a run that is alone leaves nothing."""
+    seeds, like = np.arange(4, dtype=np.uint32), {"a": np.zeros(3, np.float32)}
+    both = [Midway(tmp_path, 0.0, shared=True) for _ in range(2)]
+    for own, midway in zip(np.split(seeds, 2), both, strict=True):
+        midway.save("training", own, 1, 32, like)
+    both[0].clear()
+    assert both[0].restore("training", seeds[:2], 1, like) is None
+    assert both[1].restore("training", seeds[2:], 1, like) is not None
+    Midway(tmp_path, 0.0).clear()
+    assert not list(tmp_path.glob("midway-*"))

@@ -29,11 +29,13 @@ class Midway:
     Args:
         folder: where the states are kept; that of the run's `Checkpoint`.
         seconds: how often to save; see `Saving`.
+        shared: whether others that share the run have states there too.
     """
 
-    def __init__(self, folder: str | Path, seconds: float):
+    def __init__(self, folder: str | Path, seconds: float, shared: bool = False):
         self.folder = Path(folder).absolute()
         self._saving = Saving(self.folder, seconds)
+        self._shared, self._had = shared, set[Path]()
 
     def due(self) -> bool:
         """Whether it is time to save again; the same in all processes."""
@@ -91,9 +93,9 @@ class Midway:
         return step, jax.tree.unflatten(jax.tree.structure(like), leaves)
 
     def clear(self) -> None:
-        """Remove all states, where a run is at its end."""
+        """Remove all states, where a run is at its end; of one that is shared the own ones."""
         if hosts.is_first():
-            for folder in self.folder.glob("midway-*"):
+            for folder in self._had if self._shared else self.folder.glob("midway-*"):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _whole(self, kind: Kind, seeds: np.ndarray, generation: int) -> int:
@@ -109,7 +111,9 @@ class Midway:
         return -1
 
     def _folder_of(self, kind: Kind, seeds: np.ndarray) -> Path:
-        return self.folder / f"midway-{digest(seeds)}" / kind
+        folder = self.folder / f"midway-{digest(seeds)}"
+        self._had.add(folder)
+        return folder / kind
 
 
 def states_within(folder: Path, generation: int) -> list[tuple[int, Path]]:

@@ -197,7 +197,7 @@ def simulate(
         disable=(None if progress is None else not progress) if hosts.is_first() else True,
     )
     if kept is not None and ready.staged and (together or jax.process_count() == 1):
-        midway = Midway(kept.folder, checkpoint_seconds)
+        midway = Midway(kept.folder, checkpoint_seconds, share)
     say = beside(bar, name, wanted=progress is not False and hosts.is_first())
     lost = Lost(None if kept is None else kept.folder)
     monitor = Monitor(say, midway, interrupted)
