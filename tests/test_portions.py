@@ -320,3 +320,12 @@ def test_states_of_others_who_share_are_left_to_them(tmp_path):
     assert both[1].restore("training", seeds[2:], 1, like) is not None
     Midway(tmp_path, 0.0).clear()
     assert not list(tmp_path.glob("midway-*"))
+
+
+def test_a_store_that_cannot_be_locked_is_refused_by_name(tmp_path, small):
+    pytest.importorskip("zarr")
+    run(out=tmp_path / "a.zarr")
+    (tmp_path / ".a.zarr.lock").unlink()
+    (tmp_path / ".a.zarr.lock").mkdir()
+    with pytest.raises(ValueError, match=r"out must be in a folder to write to, and .*a.zarr is"):
+        run(out=tmp_path / "a.zarr")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from collapse_jax.basics import checks
+from collapse_jax.basics import checks, files
 from collapse_jax.loop.settings import flat
 from collapse_jax.machines.flags import decisive_flags
 from collapse_jax.records.config import check_exact
@@ -80,7 +80,11 @@ class Regions:
         self._lock = Lock(beside, name, shared=shared, locked=("out", self.path))
 
     def __enter__(self) -> "Regions":
-        self._lock.take()
+        try:
+            self._lock.take()
+        except OSError as error:
+            beside = f"out must be in a folder to write to, and {self.path} is not"
+            raise files.refused(beside, error) from None
         return self
 
     def __exit__(self, *_: object) -> None:
