@@ -1,7 +1,7 @@
 """Which seeds are a block, and whose turn it is."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ def blocks_of(seeds: np.ndarray, size: int) -> list[np.ndarray]:
 
 def claimed(
     blocks: list[np.ndarray], folder: Path | None, stopped: threading.Event
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """The number of each block, once, while no other process has it.
 
     A block that another process has comes when that one has finished it, or was killed.
