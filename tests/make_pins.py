@@ -36,6 +36,9 @@ def rows() -> np.ndarray:
     return normals @ [[1.0, 0.5, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 2.0]] + [0.0, 1.0, -3.0]
 
 
+TRAINING: dict[str, Any] = {"steps": 10, "batch_size": 16}
+"""Few steps: where other machines round otherwise, training carries that on."""
+
 WORKFLOWS: dict[str, cj.Workflow] = {
     "Replace": cj.Replace(),
     "Accumulate": cj.Accumulate(),
@@ -61,6 +64,15 @@ TASKS: dict[str, Callable[[], Any]] = {
     "KernelDensity data": lambda: cj.KernelDensity(data=rows(), bandwidth=0.5),
     "ExponentialFamily poisson": lambda: cj.ExponentialFamily("poisson", 2.0, 20),
     "ExponentialFamily gamma": lambda: cj.ExponentialFamily("gamma", 2.0, 20, shape=2.0),
+    "LogisticRegression": lambda: cj.LogisticRegression(dim=2, n_samples=40),
+    "GaussianMixture": lambda: cj.GaussianMixture("ring", n_samples=100, n_test=50),
+    "Flow": lambda: cj.Flow(n_samples=50, layers=2, width=8, n_test=50, **TRAINING),
+    "Diffusion": lambda: cj.Diffusion(
+        n_samples=50, sampling_steps=5, width=8, depth=1, n_test=50, **TRAINING
+    ),
+    "Autoencoder": lambda: cj.Autoencoder(n_samples=50, width=8, depth=1, n_test=50, **TRAINING),
+    "Tabular": lambda: cj.Tabular(rows(), width=8, depth=1, **TRAINING),
+    "GroupClassifier": lambda: cj.GroupClassifier(50, n_test=50, **TRAINING),
     "LanguageModel": lambda: cj.LanguageModel(n_samples=16, n_test=8, sample_batch=16),
 }
 ROWS = "Gaussian d=3, rows"

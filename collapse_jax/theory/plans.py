@@ -143,14 +143,16 @@ def fewest_rows(plan: Any) -> float:
     """Rows of the poorest fit, or their equivalent where weights are unequal.
 
     Example:
+        >>> from collapse_jax.loop.presets import AccumulateSubsample
         >>> from collapse_jax.loop.workflow import Fit, Real, Workflow
         >>> plan = Workflow(Real(every=True), fit=Fit(real_weight=0.1)).plan(3, n_samples=10)
-        >>> round(fewest_rows(Workflow().plan(3, n_samples=10)), 2), round(fewest_rows(plan), 2)
-        (10.0, 10.0)
+        >>> fewest_rows(plan), fewest_rows(AccumulateSubsample().plan(99, n_samples=100))
+        (10.0, 100.0)
     """
     squares = _weights(plan) ** 2
     equivalent = squares[:, 0] * plan.real_size + squares[:, 1] * plan.synthetic_size
-    return float(np.min(np.minimum(1.0, plan.n_train / plan.size) / equivalent))
+    # Without the last digits, which would make 100 rows less than ten times 10.
+    return round(float(np.min(np.minimum(1.0, plan.n_train / plan.size) / equivalent)), 9)
 
 
 def replaced_sizes(plan: Any) -> Counts | None:
