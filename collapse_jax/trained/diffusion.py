@@ -161,7 +161,8 @@ class Diffusion(AbstractGenerator):
     ) -> Float[Array, "n d"]:
         heat = 1.0 if temperature is None else jnp.sqrt(temperature)
         model = model if isinstance(model, Guided) else Guided(model, None, None)
-        before, newest = (m and self.whole(m) for m in (model.before, model.newest))
+        before = self.whole(model.before)
+        newest = None if model.newest is None else self.whole(model.newest)
 
         def velocity(z: Float[Array, "n d"], angle: Any) -> Float[Array, "n d"]:
             angles = jnp.full(len(z), angle)
