@@ -1,8 +1,6 @@
 """Shared by all tests: two CPU devices, shapes checked at run time, and quick compilation."""
 
-import math
 import os
-from collections import Counter
 
 # Before JAX is imported. Most of the time is the compiler's: these flags halve it. Tests that run
 # processes of their own as a user would leave them out.
@@ -15,7 +13,7 @@ os.environ.setdefault(
 import jax
 import jaxtyping
 import pytest
-from daily import CASES, GATE
+import tiers
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_compilation_cache", False)  # the command line would have one
@@ -46,17 +44,15 @@ def command(tmp_path, monkeypatch, capsys):
     return run
 
 
+def pytest_addoption(parser):
+    parser.addoption("--costs", action="store_true", help="write down what the tests take")
+
+
+def pytest_configure(config):
+    if config.getoption("--costs"):
+        config.pluginmanager.register(tiers.Clock())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark what is left to the thorough tests, and what of these to those before a release."""
-    seen, left = Counter(), Counter()
-    for item in items:
-        name = item.nodeid.partition("[")[0]
-        if seen[name] >= CASES.get(name, math.inf):
-            item.add_marker(pytest.mark.thorough)
-        seen[name] += 1
-        if item.get_closest_marker("thorough") is not None:
-            one_in = GATE.get(name, 1)
-            if not one_in or left[name] % one_in:
-                item.add_marker(pytest.mark.exhaustive)
-            left[name] += 1
+    tiers.mark(items)

@@ -1,0 +1,68 @@
+"""Which tests run when, by what they take: every day, in the gate, and before a release.
+
+`costs.json` has the CPU seconds that the first case of each test took, compilation included;
+`pytest -n 0 -m '' --costs` measures those that it runs, and writes them down. `pytest` runs as
+many cases of a test as fit into `DAILY` seconds, `pytest -m thorough` all others, of which the gate
+leaves out those marked `exhaustive`: they do not fit into `GATE` seconds.
+"""
+
+import json
+import resource
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+COSTS = Path(__file__).with_name("costs.json")
+DAILY, GATE = 2.5, 10.0
+NEEDED = frozenset(
+    {
+        "tests/language/test_large_models.py::test_splits_of_a_model_agree",
+        "tests/test_checkpoint.py::test_killed_at_random_moments",
+    }
+)
+"""Of these the gate runs a case, whatever it takes."""
+
+
+def name_of(item: pytest.Item) -> str:
+    """The test, without the case."""
+    return item.nodeid.partition("[")[0]
+
+
+def mark(items: list[pytest.Item]) -> None:
+    """Mark what is left to the thorough tests, and what of these to those before a release."""
+    costs, seen, left = json.loads(COSTS.read_text()), Counter(), Counter()
+    for item in items:
+        name = name_of(item)
+        seen[name] += 1
+        if seen[name] * costs.get(name, 0.0) > DAILY:
+            item.add_marker(pytest.mark.thorough)
+        if item.get_closest_marker("thorough") is not None:
+            left[name] += 1
+            needed = left[name] == 1 and name in NEEDED
+            if left[name] * costs.get(name, 0.0) > GATE and not needed:
+                item.add_marker(pytest.mark.exhaustive)
+
+
+class Clock:
+    """Measures the first case of each test that is run, with the processes that it starts."""
+
+    def __init__(self) -> None:
+        self._costs: dict[str, float] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item):
+        before = _seconds()
+        result = yield
+        self._costs.setdefault(name_of(item), round(_seconds() - before, 2))
+        return result
+
+    def pytest_sessionfinish(self) -> None:
+        costs = json.loads(COSTS.read_text()) | self._costs
+        costs = {name: costs[name] for name in sorted(costs) if costs[name] >= 0.1}
+        COSTS.write_text(json.dumps(costs, indent=0) + "\n")
+
+
+def _seconds() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
