@@ -9,11 +9,16 @@ import re
 from pathlib import Path
 
 import benchmarks.__main__ as speed
-from benchmarks import language, lasting
+from benchmarks import language, lasting, trained
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/benchmark.md", "docs/scaling.md")
-RESULTS = {"cpu": speed.tables, "lasting": lasting.tables, "language": language.tables}
+RESULTS = {
+    "cpu": speed.tables,
+    "lasting": lasting.tables,
+    "language": language.tables,
+    "trained": trained.tables,
+}
 
 
 def figures() -> dict[str, str]:
