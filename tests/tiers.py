@@ -3,7 +3,8 @@
 `costs.json` has the CPU seconds that the first case of each test took, compilation included;
 `pytest -n 0 -m '' --costs` measures those that it runs, and writes them down. `pytest` runs as
 many cases of a test as fit into `DAILY` seconds, `pytest -m thorough` all others, of which the gate
-leaves out those marked `exhaustive`: they do not fit into `GATE` seconds.
+leaves out those marked `exhaustive`: they do not fit into `GATE` seconds, and are not the first
+case of a test that takes at most `FIRST`.
 """
 
 import json
@@ -14,11 +15,19 @@ from pathlib import Path
 import pytest
 
 COSTS = Path(__file__).with_name("costs.json")
-DAILY, GATE = 2.5, 10.0
+DAILY, GATE, FIRST = 2.5, 6.0, 12.0
 NEEDED = frozenset(
     {
-        "tests/language/test_large_models.py::test_splits_of_a_model_agree",
+        "tests/language/test_language_model.py::test_a_run_goes_on_where_it_stopped",
+        "tests/language/test_language_model.py::test_every_variable_is_there",
         "tests/test_checkpoint.py::test_killed_at_random_moments",
+        "tests/test_examples.py::test_figures",
+        "tests/test_notebooks.py::test_notebooks_run",
+        "tests/test_page.py::test_works_in_a_browser",
+        "tests/test_planted_faults.py::test_daily_tests_notice",
+        "tests/test_portions.py::test_two_processes_share_and_one_is_killed",
+        "tests/test_trained.py::test_chains_are_the_same_both_ways",
+        "tests/test_trust.py::test_one_of_two_processes_is_killed",
     }
 )
 """Of these the gate runs a case, whatever it takes."""
@@ -39,8 +48,9 @@ def mark(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.thorough)
         if item.get_closest_marker("thorough") is not None:
             left[name] += 1
-            needed = left[name] == 1 and name in NEEDED
-            if left[name] * costs.get(name, 0.0) > GATE and not needed:
+            cost = costs.get(name, 0.0)
+            first = left[name] == 1 and (cost <= FIRST or name in NEEDED)
+            if left[name] * cost > GATE and not first:
                 item.add_marker(pytest.mark.exhaustive)
 
 
