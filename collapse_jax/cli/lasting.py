@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from collapse_jax.basics import checks
@@ -11,17 +11,22 @@ from collapse_jax.cli.options.parser import PROGRAM
 from collapse_jax.cli.options.settings import settings_of
 from collapse_jax.cli.options.tables import kind_of, read_data
 from collapse_jax.cli.options.tasks import TASKS, find_kind, imported_here
+from collapse_jax.cli.options.values import check_generations
 from collapse_jax.cli.options.workflows import read_workflow
 from collapse_jax.cli.options.yaml_files import read_yaml
 from collapse_jax.loop.settings import NAMES
 from collapse_jax.records.run_files import read_run, write_run
 
 _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
+_PREPARED = ("n_generations", "seeds", "metrics", "storage", "memory_limit")
 _KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint", "stop_when")
 
 
 def run_again(
-    file: File, task: Annotated[str | None, "MODULE:CLASS"] = None, **reading: Any
+    file: File,
+    task: Annotated[str | None, "MODULE:CLASS"] = None,
+    yes: bool = False,
+    **reading: Any,
 ) -> bool:
     """Run a saved dataset again, and report the largest difference in each variable.
 
@@ -29,6 +34,7 @@ def run_again(
         file: the dataset, as simulate or sweep saved it (.nc).
         task: the task of your own that the run was of; nothing is imported that is only named in
             the dataset.
+        yes: begin without a question what takes more than an hour, by an estimate.
         reading: the table that the run learned from, and how it is read, as for simulate.
 
     Returns:
@@ -38,14 +44,16 @@ def run_again(
     import rich.table
 
     from collapse_jax.records.config import known_class
-    from collapse_jax.run.reruns import rerun
+    from collapse_jax.run.reruns import plan_rerun, run_planned
 
     ds = read_run(file)
     name = json.loads(ds.attrs["config"])["task"]["type"]
     if task is not None:
         imported_here(task)
     kind = kind_of(settings_of(known_class(name))) or "TABLE"
-    again, differences = rerun(ds, read_data(kind, **reading))
+    planned = plan_rerun(ds, read_data(kind, **reading))
+    _ask([planned.cells], yes)
+    again, differences = run_planned(planned)
     table = rich.table.Table("variable", "largest difference", "equal up to rounding")
     for name, difference in differences.items():
         equal = "yes" if difference.only_rounding else "no"
@@ -63,17 +71,18 @@ def run_again(
     return all(difference.only_rounding for difference in differences.values())
 
 
-def run_sweep(file: File) -> None:
+def run_sweep(file: File, yes: bool = False) -> None:
     """Run workflows over a grid of settings, as a file describes them (.yaml).
 
     All cells are run, the dataset is saved, and the last generation's means are printed.
 
     Args:
         file: the description; docs/sweeps.md explains it.
+        yes: begin without a question what takes more than an hour, by an estimate.
     """
     from collapse_jax.analysis.judged import read_rule
     from collapse_jax.basics import files
-    from collapse_jax.run.sweeps import sweep
+    from collapse_jax.run.sweeps import cells_of, sweep
 
     config = _read_config(file)
     out = files.check_writable("out", config.pop("out"), (".nc",))
@@ -85,6 +94,13 @@ def run_sweep(file: File) -> None:
         config["stop_when"] = read_rule(str(config["stop_when"]))
     workflows = [read_workflow(entry) for entry in entries]
     task = _task_maker(config.pop("task"), config["over"])
+    cells = cells_of(workflows, task, config["over"])
+    same = {name: config[name] for name in _PREPARED if name in config}
+    alike = [
+        [{**same, "workflow": c.workflow, "task": c.task} for c in cells if c.called == name]
+        for name in dict.fromkeys(cell.called for cell in cells)
+    ]
+    _ask(alike, yes)
     ds = sweep(workflows, task, **config)
     ds.attrs["command"] = shlex.join([PROGRAM, "sweep", file])
     write_run(ds, out)
@@ -92,6 +108,19 @@ def run_sweep(file: File) -> None:
     final = ds.sel(generation=last).mean("seed").drop_vars("generation")
     print(final.to_dataframe().to_string())
     print(f"Chains: {out}")
+
+
+def _ask(loops: Sequence[Sequence[Mapping[str, Any]]], yes: bool) -> None:
+    """Ask before long work, whose cells are given as arguments of `simulate`."""
+    from collapse_jax.cli.consent import ask_before_long
+    from collapse_jax.run.before.prepared import prepare
+
+    if yes:
+        return
+    for cells in loops:
+        for cell in cells:
+            check_generations(cell["n_generations"], yes)
+    ask_before_long([[prepare(**cell) for cell in cells] for cells in loops], yes)
 
 
 def _read_config(path: str) -> dict[str, Any]:

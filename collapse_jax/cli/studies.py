@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,15 @@ from collapse_jax.cli.options.parser import PROGRAM
 if TYPE_CHECKING:  # loaded when a study is run
     from collapse_jax.cli.study.forecasts import Forecast
     from collapse_jax.cli.study.reading import Study
+    from collapse_jax.cli.study.runs import StudyRun
 
 
 def run_file(
-    file: File, out: Folder | None = None, dry_run: bool = False, trust: bool = False
+    file: File,
+    out: Folder | None = None,
+    dry_run: bool = False,
+    trust: bool = False,
+    yes: bool = False,
 ) -> None:
     """Run a study, as a file describes it (.yaml): runs, sweeps, and what is made of them.
 
@@ -26,20 +32,27 @@ def run_file(
         dry_run: check the study, tell sizes, memory and an estimate of the time, and run nothing.
         trust: import classes and functions that the study names, which runs code of whoever wrote
             them.
+        yes: begin without a question what takes more than an hour, by an estimate.
     """
+    from collapse_jax.cli.consent import ask_before_long
+    from collapse_jax.cli.study.forecasts import of_loops
     from collapse_jax.cli.study.problems import StudyError
     from collapse_jax.cli.study.reading import read_study
     from collapse_jax.cli.study.running import carry_out, check_folder, folder_of
 
+    def ask(waiting: "Sequence[StudyRun]") -> None:
+        ask_before_long([cells for run in waiting for cells in of_loops(run)], yes)
+
     folder = folder_of(file, out)
     words = [PROGRAM, "run", file, *(["--out", out] if out else []), *(["--trust"] * trust)]
+    words += ["--yes"] * yes
     try:
-        study = read_study(file, trust)
+        study = read_study(file, trust, yes)
         if dry_run:
             check_folder(study, folder)
             _foretell(study, folder)
         else:
-            carry_out(study, folder, command=shlex.join(words), tell=print)
+            carry_out(study, folder, command=shlex.join(words), tell=print, ask=ask)
     except StudyError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         raise ValueError(error.headline) from None

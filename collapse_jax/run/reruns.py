@@ -54,6 +54,26 @@ def rerun(
         >>> cj.rerun(ds)[1]["entropy"].largest
         0.0
     """
+    return run_planned(plan_rerun(ds, data), **options)
+
+
+class Planned(NamedTuple):
+    """What is to be run to have a dataset again."""
+
+    ds: xr.Dataset
+    dims: list[str]
+    axes: dict[str, Any]
+    """Those of a sweep."""
+    cells: list[dict[str, Any]]
+    """The arguments of `simulate`."""
+
+
+def plan_rerun(ds: xr.Dataset, data: Any = None) -> Planned:
+    """What `rerun` will run.
+
+    Raises:
+        ValueError: as `rerun`.
+    """
     try:
         config = check_config(ds)
     except ValueError as error:
@@ -67,7 +87,13 @@ def rerun(
     last = int(np.max(ds["generation"].values))  # however many a file says there were
     for of_cell in arguments:
         of_cell["n_generations"] = max(1, min(of_cell["n_generations"], last))
-    runs = [simulate(**{**of_cell, **options}) for of_cell in arguments]
+    return Planned(ds, dims, axes, arguments)
+
+
+def run_planned(planned: Planned, **options: Any) -> tuple[xr.Dataset, dict[str, Difference]]:
+    """The rest of `rerun`."""
+    ds, dims, axes, cells = planned
+    runs = [simulate(**{**of_cell, **options}) for of_cell in cells]
     whole = combine(runs, axes) if axes else runs[0]
     part = whole.isel({name: _places(whole, ds, name) for name in dims})
     again = part.map(lambda found: found.transpose(*ds[found.name].dims), keep_attrs=True)

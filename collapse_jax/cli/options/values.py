@@ -112,3 +112,27 @@ def object_of(settings: list[Setting], **others: Schema) -> Schema:
     required = [s.name for s in settings if s.default is REQUIRED and "." not in s.name]
     schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return {**schema, "required": required} if required else schema
+
+
+MOST_GENERATIONS = 10**7
+"""The plan of more of them takes a minute, and gigabytes."""
+
+
+def check_generations(n_generations: Any, yes: bool) -> None:
+    """Check that a file asks for no more generations than anyone means.
+
+    Args:
+        n_generations: how many.
+        yes: whether all has been agreed to.
+
+    Raises:
+        ValueError: if there are more.
+
+    Example:
+        >>> check_generations(2**26, yes=True)
+    """
+    if not yes and isinstance(n_generations, int) and n_generations > MOST_GENERATIONS:
+        raise ValueError(
+            f"n_generations must be at most {MOST_GENERATIONS:,} without --yes, got "
+            f"{n_generations:,}"
+        )

@@ -62,16 +62,24 @@ def forecast(run: StudyRun) -> Forecast:
 
 
 def _seconds(run: StudyRun) -> float | None:
-    total = 0.0
-    for name in dict.fromkeys(cell.called for cell in run.cells):
-        of_loop = [r for c, r in zip(run.cells, run.ready, strict=True) if c.called == name]
-        if any(ready.staged for ready in of_loop):
-            return None
-        costs = [measure(ready) for ready in dict.fromkeys((of_loop[0], of_loop[-1]))]
-        total += sum(compiling for compiling, _ in costs)
-        each = sum(each for _, each in costs) / len(costs)
-        total += sum(each * batches(ready) * ready.n_generations for ready in of_loop)
-    return total
+    loops = of_loops(run)
+    if any(ready.staged for of_loop in loops for ready in of_loop):
+        return None
+    return sum(map(seconds_of, loops))
+
+
+def of_loops(run: StudyRun) -> list[list[Prepared]]:
+    """The cells of each workflow."""
+    cells = list(zip((cell.called for cell in run.cells), run.ready, strict=True))
+    return [[ready for name, ready in cells if name == loop] for loop in dict(cells)]
+
+
+def seconds_of(of_loop: Sequence[Prepared]) -> float:
+    """An estimate for the cells of a workflow, from the first and the last of them."""
+    costs = [measure(ready) for ready in dict.fromkeys((of_loop[0], of_loop[-1]))]
+    each = sum(each for _, each in costs) / len(costs)
+    work = sum(batches(ready) * ready.n_generations for ready in of_loop)
+    return sum(compiling for compiling, _ in costs) + each * work
 
 
 def batches(ready: Prepared) -> int:

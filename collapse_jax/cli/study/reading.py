@@ -31,12 +31,15 @@ class Study:
     outputs: list[Output]
 
 
-def read_study(source: str | Path | Mapping[str, Any], trust: bool = False) -> Study:
+def read_study(
+    source: str | Path | Mapping[str, Any], trust: bool = False, yes: bool = True
+) -> Study:
     """Read a study and check all of it.
 
     Args:
         source: a file, or what would stand in one.
         trust: whether functions and classes that the study names are imported.
+        yes: whether there may be any number of generations.
 
     Raises:
         StudyError: names everything that is wrong, with its place.
@@ -48,7 +51,7 @@ def read_study(source: str | Path | Mapping[str, Any], trust: bool = False) -> S
         name = str(source)
         entries, lines = _read_file(name)
     problems = Problems(lines)
-    study = _read(entries, name, Reader(problems, trust))
+    study = _read(entries, name, Reader(problems, trust, yes))
     if problems.found:
         raise StudyError(name, [*problems.found])
     return study

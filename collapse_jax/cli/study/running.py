@@ -1,7 +1,7 @@
 """Studies are run, in a folder of their own, and go on from there."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,7 @@ def carry_out(
     progress: bool | None = None,
     command: str = "",
     tell: Callable[[str], object] = lambda _: None,
+    ask: Callable[[Sequence[StudyRun]], object] = lambda _: None,
 ) -> "dict[str, xr.Dataset]":
     """Run a study that has been read.
 
@@ -93,6 +94,7 @@ def carry_out(
         progress: as for `simulate`.
         command: what the datasets remember as the command that made them.
         tell: receives a line for each file.
+        ask: receives, before anything is run, the runs that are not finished.
 
     Raises:
         ValueError: as `run_study`.
@@ -100,11 +102,13 @@ def carry_out(
     if jax.process_count() > 1:
         raise ValueError("a study must be run in one process; simulate runs in several")
     check_folder(study, folder)
+    waiting = [run for run in study.runs if not finished(run, folder)]
+    ask(waiting)
     files.make_folder("out", folder)
     found = {}
     for run in study.runs:
         path = folder / f"{run.name}.nc"
-        if finished(run, folder):
+        if run not in waiting:
             found[run.name] = read_run(path)
             tell(f"Chains: {path} (finished before)")
             continue

@@ -9,7 +9,7 @@ from collapse_jax.analysis.judged import Judged, read_rule
 from collapse_jax.basics import checks
 from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.cli.options.tasks import Kind, find_kind
-from collapse_jax.cli.options.values import check_value
+from collapse_jax.cli.options.values import check_generations, check_value
 from collapse_jax.cli.options.workflows import import_here, read_workflow, workflow_settings
 from collapse_jax.cli.options.yaml_files import Place
 from collapse_jax.cli.simulation import run_settings
@@ -83,10 +83,12 @@ class Reader:
     Args:
         problems: collects what is wrong.
         trust: whether functions and classes that are named are imported.
+        yes: whether there may be any number of generations.
     """
 
     problems: Problems
     trust: bool
+    yes: bool = True
     _kinds: dict[str, Kind] = field(default_factory=dict)
 
     def checked(self, place: Place, entry: dict[str, Any], unnamed: bool = False) -> dict[str, Any]:
@@ -162,6 +164,7 @@ class Reader:
             if key in OF_RUN
         }
         n, seeds = options.pop("n_generations"), options.pop("seeds")
+        check_generations(n, self.yes)
         alone = Cell("", workflows[0], task, caption(workflows[0]))
         cells = cells_of(workflows, task, over) if swept else [alone]
         ready = [prepare(cell.workflow, cell.task, n, seeds, **options) for cell in cells]
