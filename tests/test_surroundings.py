@@ -16,7 +16,6 @@ import pytest
 import tqdm as progress
 
 import collapse_jax as cj
-from collapse_jax.language.tokenizers.growth import check_growth
 from collapse_jax.machines import hosts
 from collapse_jax.records.run_files import read_run
 from collapse_jax.records.store import Checkpoint
@@ -208,18 +207,6 @@ def test_a_dataset_runs_again_as_far_as_it_goes():
     again, differences = cj.rerun(ds, progress=False)
     assert again.sizes["generation"] == 10
     assert differences["entropy"].largest == 0.0
-
-
-def test_tokenizers_that_blow_texts_up():
-    doubled = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
-    between = {"type": "Replace", "pattern": {"Regex": ""}, "content": "b" * 40}
-    many = {"type": "Sequence", "normalizers": [doubled] * 40}
-    for part in (many, between | {"content": "b" * 2000}):
-        with pytest.raises(ValueError, match=r"its normalizer makes texts up to .* times as long"):
-            check_growth({"normalizer": part})
-    spaces = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
-    check_growth({"normalizer": {"type": "Sequence", "normalizers": [spaces, doubled]}})
-    check_growth({"normalizer": between, "decoder": None})
 
 
 def test_forks_are_noted(monkeypatch):

@@ -15,6 +15,7 @@ from collapse_jax.language.tokenizers.growth import check_growth
 from collapse_jax.language.tokenizers.special import find_special, read_optional
 
 _WHOLE, _VOCABULARY, _MERGES = "tokenizer.json", "vocab.json", "merges.txt"
+_LARGEST = 2**28
 _BYTE_PAIRS = (None, "GPT2Tokenizer", "GPT2TokenizerFast")
 _OTHERS = (
     "tokenizer.model",
@@ -148,11 +149,18 @@ def _read(file: Path) -> Any:
     if not file.is_file():
         raise ValueError(f"tokenizer must be a readable file, and there is no file {file}")
     try:
+        if (size := file.stat().st_size) > _LARGEST:
+            raise ValueError(f"it has {size:,} bytes, and at most {_LARGEST:,} are allowed")
         check_growth(json.loads(file.read_text(encoding="utf-8")))
-        return Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises nothing more specific
+        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer.encode("a", add_special_tokens=False)
+        return tokenizer
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library raises nothing more specific, and this in a panic
         raise ValueError(
-            f"tokenizer must be a tokenizer.json; {file} is not: {str(error).splitlines()[0]}"
+            f"tokenizer must be a tokenizer.json; {file} is not: "
+            f"{(str(error).splitlines() or [''])[0]}"
         ) from None
 
 
