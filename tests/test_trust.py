@@ -183,6 +183,39 @@ def test_a_folder_is_inspected_and_repaired(tmp_path, command, monkeypatch):
         cj.inspect_folder(tmp_path)
 
 
+def test_a_lost_configuration_is_made_again_by_the_call_that_made_the_run(tmp_path, command):
+    """Where the chains say that they are of it, and where it knew no more than they do."""
+    folder = filled(tmp_path / "run")
+    config = folder / "config.json"
+    before, whole = config.read_bytes(), restored(folder)
+    config.write_bytes(before[:-9])
+    with pytest.raises(ValueError, match=f"collapse-jax folder {folder} --repair sets it aside"):
+        Checkpoint(folder, CONFIG)
+    code, out, _ = command(f"folder {folder} --repair")
+    assert code == 1
+    assert f"repaired: {config} is damaged-config.json now" in out
+    assert f"not whole: {config}: it is missing; the call that made the run makes it again" in out
+    changed = {**CONFIG, "task": {"n_samples": 8}}
+    with pytest.raises(ValueError, match=r"lost its config.json, and its chains are of another"):
+        Checkpoint(folder, changed)
+    assert not config.exists()
+    with Checkpoint(folder, CONFIG):
+        assert config.read_bytes() == before
+    assert restored(folder) == whole
+    assert command(f"folder {folder}")[0] == 0
+    scheduled = {**CONFIG, "workflow": {"synthetic": {"n": [4, 5]}}}
+    with Checkpoint(tmp_path / "scheduled", scheduled) as checkpoint:
+        checkpoint.save(state(5))
+    (tmp_path / "scheduled" / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"which alone knew workflow.synthetic.n; use another"):
+        Checkpoint(tmp_path / "scheduled", scheduled)
+    config.unlink()
+    for path in folder.glob("chains-*/*"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"lost its config.json, and has no whole chains"):
+        Checkpoint(folder, CONFIG)
+
+
 def test_other_flags_are_refused_by_name(tmp_path, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,31 @@ FORMAT = 2
 """Of folders; those of 0.1.0 do not say theirs."""
 CONFIG, SUFFIX = "config.json", ".safetensors"
 _PLACES = "path", "checkpoint"  # of a corpus or tokenizer, and of a model
+_STATES = "chains-", "midway-"
+_OURS = (*_STATES, "damaged-")
 _MOST_SHOWN = 80  # characters of a value in an error
 
 
-def check(folder: Path, config: dict[str, Any]) -> None:
+def check(folder: Path, config: dict[str, Any], runs: Callable[[Path], set[str]]) -> None:
     """Check that the folder, which is made if need be, is that of this configuration, or empty.
+
+    Args:
+        folder: the folder.
+        config: the configuration.
+        runs: finds the runs, as `run_of` calls them, that the states of a folder say they are of.
 
     Raises:
         ValueError: for a folder that holds another run or other files, or cannot be used.
     """
     with usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _changed(folder, config)
+        _changed(folder, config, runs)
 
 
-def claim(folder: Path, config: dict[str, Any]) -> None:
+def claim(folder: Path, config: dict[str, Any], runs: Callable[[Path], set[str]]) -> None:
     """Make the folder that of this configuration, for who has its lock. Raises as `check` does."""
     with usable(folder):
-        changed = _changed(folder, config)
+        changed = _changed(folder, config, runs)
         if changed is not None:
             text = sums.signed(changed)
             files.write_atomically(folder / CONFIG, lambda name: Path(name).write_text(text))
@@ -49,16 +56,38 @@ def usable(folder: Path) -> Iterator[None]:
         raise said from None
 
 
-def _changed(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+def _changed(
+    folder: Path, config: dict[str, Any], runs: Callable[[Path], set[str]]
+) -> dict[str, Any] | None:
     """What the folder's configuration is to be, None where it is that already."""
     path = folder / CONFIG
     if path.exists():
         kept = read_config(path)
         goes_on = _compare(folder, kept, config) or _places(kept) != _places(config)
         return {**config, "n_generations": kept["n_generations"]} if goes_on else None
-    if any(not name.name.startswith(".") for name in folder.iterdir()):
+    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    if not all(name.startswith(_OURS) for name in names):
         raise ValueError(f"checkpoint must be a folder of its own, and {folder} is not empty")
+    if any(name.startswith(_STATES) for name in names):
+        _check_of_lost(folder, config, runs(folder))
     return config
+
+
+def _check_of_lost(folder: Path, config: dict[str, Any], runs: set[str]) -> None:
+    """Check that a folder whose configuration is lost holds chains of this one, and of no other.
+
+    Raises:
+        ValueError: if they are of another run, or that cannot be known.
+    """
+    lost = f"{folder} has lost its {CONFIG}"
+    if not runs <= {run_of(config)}:
+        raise ValueError(f"checkpoint must be of this run; {lost}, and its chains are of another")
+    schedules = [name for name, value in _flat(config).items() if _is_schedule(name, value)]
+    if not runs or schedules:
+        why = f"which alone knew {schedules[0]}" if schedules else "and has no whole chains"
+        raise ValueError(
+            f"checkpoint must say what its chains are of; {lost}, {why}; use another folder"
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -70,7 +99,10 @@ def read_config(path: Path) -> dict[str, Any]:
             return entries
         return sums.unsigned(text)
     except (RecursionError, ValueError) as error:
-        raise ValueError(f"checkpoint has a damaged {path}: {error}") from None
+        raise ValueError(
+            f"checkpoint has a damaged {path}: {error}; collapse-jax folder {path.parent} "
+            "--repair sets it aside, and the call that made the run then makes it again"
+        ) from None
 
 
 def run_of(config: dict[str, Any]) -> str:
@@ -78,10 +110,13 @@ def run_of(config: dict[str, Any]) -> str:
     fixed = {
         name: value
         for name, value in _flat(config).items()
-        if name != "n_generations"
-        and not (name.startswith("workflow.") and isinstance(value, list))
+        if name != "n_generations" and not _is_schedule(name, value)
     }
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_schedule(name: str, value: Any) -> bool:
+    return name.startswith("workflow.") and isinstance(value, list)
 
 
 def _compare(folder: Path, kept: dict[str, Any], config: dict[str, Any]) -> bool:

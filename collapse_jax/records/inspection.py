@@ -83,7 +83,7 @@ def inspect_folder(folder: str | Path, *, repair: bool = False) -> FolderContent
         ({0: 5, 1: 5}, ())
     """
     folder = Path(folder).absolute()
-    if not (folder / CONFIG).exists():
+    if not (folder / CONFIG).exists() and not (folder.is_dir() and states_of(folder)):
         raise ValueError(f"folder must be that of a run, and {folder} has no {CONFIG}")
     lock = Lock(folder)
     if not repair:
@@ -91,7 +91,8 @@ def inspect_folder(folder: str | Path, *, repair: bool = False) -> FolderContent
     with usable(folder):
         lock.take()
         try:
-            done = [_mended(state) for state in _states(folder) if state.problem is not None]
+            done = _without_damaged(folder / CONFIG)
+            done += [_mended(state) for state in _states(folder) if state.problem is not None]
             done += [_removed(path) for path in _unfinished(folder)]
             found = _contents(folder, None)
         finally:
@@ -105,6 +106,10 @@ def _contents(folder: Path, owner: str | None) -> FolderContents:
         config = read_config(folder / CONFIG)
     except ValueError as error:
         problems.append(str(error))
+    except FileNotFoundError:
+        problems.append(
+            f"{folder / CONFIG}: it is missing; the call that made the run makes it again"
+        )
     states = _states(folder)
     if config:
         run = run_of(config)
@@ -180,12 +185,27 @@ def _is_part(path: Path) -> bool:
     return any(part in path.name for part in _PARTS)
 
 
+def _without_damaged(config: Path) -> list[str]:
+    """Set a damaged configuration aside, which the next run makes again."""
+    try:
+        read_config(config)
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        return [_set_aside(config)]
+    return []
+
+
+def _set_aside(path: Path) -> str:
+    aside = path.with_name(f"damaged-{path.name}")
+    path.replace(aside)
+    return f"{path} is {aside.name} now"
+
+
 def _mended(state: KeptState) -> str:
     if state.kind != "chains":  # the generation is made again
         return _removed(state.path)
-    aside = state.path.with_name(f"damaged-{state.path.name}")
-    state.path.replace(aside)
-    return f"{state.path} is {aside.name} now"
+    return _set_aside(state.path)
 
 
 def _removed(path: Path) -> str:

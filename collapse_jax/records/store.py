@@ -98,7 +98,7 @@ class Checkpoint:
         self._saving = Saving(self.folder, seconds)
         self._config = {"format": FORMAT, **json.loads(json.dumps(config, default=str))}
         self._run = run_of(self._config)
-        check(self.folder, self._config)
+        check(self.folder, self._config, _runs_in)
         self.survey()
         self._lock, self._wait_for = Lock(self.folder, shared=shared), (wait, stopped)
         self._writer = ThreadPoolExecutor(1, "checkpoint")
@@ -117,7 +117,7 @@ class Checkpoint:
         """Lock the folder, and only then make it that of this run."""
         with usable(self.folder):
             self._lock.take(*self._wait_for)
-        claim(self.folder, self._config)
+        claim(self.folder, self._config, _runs_in)
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -260,6 +260,15 @@ def checked(path: Path) -> dict[str, Any]:
     with reading(path):
         _read(state, said["run"], with_pool=True)
     return said
+
+
+def _runs_in(folder: Path) -> set[str]:
+    """The runs that the states of a folder are of, as far as they can say."""
+    runs = set()
+    for path in states_of(folder):
+        with contextlib.suppress(*DAMAGE):
+            runs.add(said_by(path)["run"])
+    return runs
 
 
 def _read(state: _State, run: str, with_pool: bool) -> Reached:

@@ -1,5 +1,10 @@
 """Seeds whose training goes wrong, while the others of their run go on."""
 
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -179,3 +184,61 @@ def test_a_run_without_the_documents_of_all_generations_is_written_all_the_same(
     ds = cj.simulate(cj.Replace(), cj.Gaussian(), 2, 1, progress=False)
     with pytest.warns(UserWarning, match="no samples: folder must hold .* lacks"):
         assert _with_samples(ds, {"samples": str(tmp_path)}) is ds
+
+
+TOGETHER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import collapse_jax as cj
+from test_lost_seeds import Spoiled, task
+from collapse_jax.machines import hosts
+from collapse_jax.run.monitor import Diverged
+address, process, folder = sys.argv[2:]
+hosts.connect(address, 2, int(process))
+call = cj.Replace(), task(Spoiled)
+ds = cj.simulate(*call, 2, [0, 1], metrics=["test_loss"], checkpoint=folder, progress=False)
+print(ds.test_loss.values.tolist())
+try:
+    cj.simulate(*call, 1, [1, 5], metrics=["test_loss"], progress=False)
+except Diverged as error:
+    print(error)
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore:training must stay finite")
+def test_several_processes_know_of_the_seeds_that_each_has_lost(tmp_path, monkeypatch):
+    """Also where one of them has lost all of its own; and the run goes on in one process."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-W", "ignore", "-c", TOGETHER, str(Path(__file__).parent), address]
+    both = [
+        subprocess.Popen(
+            [*command, str(process), tmp_path / "run"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in (0, 1)
+    ]
+    told = [process.communicate(timeout=1000) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    found, ends = zip(*(said.splitlines() for said, _ in told), strict=True)
+    assert found[0] == found[1]
+    assert [path.name for path in (tmp_path / "run").glob(".lost-*")] == [".lost-1.json"]
+    for seed, end in zip((1, 5), ends, strict=True):  # each says what it knows of its own
+        assert f"that of no seed of this run did: it went wrong for seed {seed} in gen" in end
+
+    def simulate(**options):
+        call = cj.Replace(), task(Spoiled), 3, [0, 1]
+        return cj.simulate(*call, metrics=["test_loss"], **options).test_loss.values
+
+    alone = simulate()
+    assert np.isnan(alone).tolist() == [[False] * 3, [True] * 3]
+    pair = np.array(json.loads(found[0].replace("nan", "NaN")), np.float32)
+    np.testing.assert_allclose(pair, alone[:, :2], rtol=1e-5)
+    again = simulate(checkpoint=tmp_path / "run")
+    np.testing.assert_array_equal(again[:, :2], pair)
+    np.testing.assert_allclose(again, alone, rtol=1e-5)
