@@ -190,18 +190,18 @@ TOGETHER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import collapse_jax as cj
-from test_lost_seeds import Spoiled, task
+from tests.language.test_lost_seeds import Spoiled, task  # as they are called here
 from collapse_jax.machines import hosts
 from collapse_jax.run.monitor import Diverged
 address, process, folder = sys.argv[2:]
 hosts.connect(address, 2, int(process))
 call = cj.Replace(), task(Spoiled)
 ds = cj.simulate(*call, 2, [0, 1], metrics=["test_loss"], checkpoint=folder, progress=False)
-print(ds.test_loss.values.tolist())
+print("told:", ds.test_loss.values.tolist())
 try:
     cj.simulate(*call, 1, [1, 5], metrics=["test_loss"], progress=False)
 except Diverged as error:
-    print(error)
+    print("told:", error)
 """
 
 
@@ -213,7 +213,15 @@ def test_several_processes_know_of_the_seeds_that_each_has_lost(tmp_path, monkey
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-W", "ignore", "-c", TOGETHER, str(Path(__file__).parent), address]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        TOGETHER,
+        str(Path(__file__).parents[2]),
+        address,
+    ]
     both = [
         subprocess.Popen(
             [*command, str(process), tmp_path / "run"],
@@ -225,7 +233,8 @@ def test_several_processes_know_of_the_seeds_that_each_has_lost(tmp_path, monkey
     ]
     told = [process.communicate(timeout=1000) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
-    found, ends = zip(*(said.splitlines() for said, _ in told), strict=True)
+    said = [[s[6:] for s in out.splitlines() if s.startswith("told: ")] for out, _ in told]
+    found, ends = zip(*said, strict=True)
     assert found[0] == found[1]
     assert [path.name for path in (tmp_path / "run").glob(".lost-*")] == [".lost-1.json"]
     for seed, end in zip((1, 5), ends, strict=True):  # each says what it knows of its own
