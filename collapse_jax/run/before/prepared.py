@@ -93,6 +93,8 @@ class Prepared:
         in_units = sum(units.get(name, 1.0) != 1.0 for name in self.names)
         every = 4 * whole * len(self.computed) + 8 * labelled * in_units
         running = min(self.width, self.block) * _kept_bytes(self.computed)
+        if len(self.own_seeds) <= min(self.width, self.block):
+            running //= 2  # pieces have gone before the memory of all is touched
         return numbers * (every + running)
 
     @property
