@@ -5,6 +5,8 @@ is tried is how chains are kept, at all places. `thorough` tests try it with rea
 """
 
 import errno
+import gc
+import json
 import os
 import shutil
 import threading
@@ -13,14 +15,18 @@ import warnings
 import jaxtyping
 import numpy as np
 import pytest
+import xarray as xr
 from faults import CODES, SHORT, Faults
 from tqdm import tqdm
 
 import collapse_jax as cj
 from collapse_jax.language.model.training import Optimizer
 from collapse_jax.records.midway import Midway
+from collapse_jax.records.regions import Regions
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.run.driver import Driver
+from collapse_jax.run.on_host.lost import Lost
+from collapse_jax.run.portions.blocks import claimed
 
 CONFIG = {"stream_version": 2, "task": {"n_samples": 9}}
 SEEDS = np.arange(5, dtype=np.uint32)
@@ -190,6 +196,80 @@ def test_files_that_are_damaged_or_exchanged(tmp_path):
                 assert str(folder / name) in str(said[0].message)
             shutil.rmtree(folder)
     assert refused == {"config.json"}
+
+
+def _lost(folder):
+    """Who is lost, as one process notes it and another reads."""
+    Lost(folder).note([3, 4], 2)
+    again = Lost(folder)
+    again.read()
+    return again.generations
+
+
+def _claims(folder):
+    """The blocks that a process has alone."""
+    return sorted(claimed(np.split(SEEDS, [2, 4]), folder, threading.Event()))
+
+
+def _store(folder):
+    """A store that is written block by block, where it does not hold them."""
+    values = np.arange(15, dtype=np.float32).reshape(5, 3)
+    coordinates = {"seed": SEEDS, "generation": np.arange(1, 4)}
+    like = xr.Dataset({"error": (("seed", "generation"), values)}, coordinates)
+    like.attrs["config"] = json.dumps({"n_generations": 3})
+    with Regions(folder / "x.zarr", SEEDS, 2, like.isel(seed=[0], generation=[0]), 3) as regions:
+        for block in range(3):
+            if not regions.holds(block):
+                regions.put(block, like.isel(seed=slice(2 * block, 2 * block + 2)))
+    return regions.dataset()["error"].values.tolist()
+
+
+BESIDE = [
+    (_lost, 1),
+    (_claims, 1),
+    pytest.param(_store, 7, marks=LONG),
+    pytest.param(_store, 1, marks=[LONG, pytest.mark.exhaustive]),
+]
+"""What else a run writes, and one in how many faults is tried."""
+
+
+@pytest.fixture
+def _careless():
+    """No warnings of locks that there are not, nor of what a library leaves that is disturbed."""
+    with warnings.catch_warnings(action="ignore"):
+        yield
+        gc.collect()
+
+
+@pytest.mark.usefixtures("_careless")
+@pytest.mark.parametrize(("act", "one_in"), BESIDE)
+def test_calls_beside_the_chains_fail_once(act, one_in, tmp_path):
+    """What is written beside chains, and by processes that share them, is whole or made again."""
+    (tmp_path / "counted").mkdir()
+    with Faults(tmp_path / "counted") as counted:
+        whole = act(tmp_path / "counted")
+        assert act(tmp_path / "counted") == whole
+    faults = [
+        (place, code) for place, (call, _) in enumerate(counted.calls) for code in CODES[call]
+    ]
+    failed = 0
+    for place, code in faults[::one_in]:
+        folder = tmp_path / f"{place} {code}"
+        folder.mkdir()
+
+        def both(folder):
+            act(folder)
+            return act(folder)
+
+        with Faults(folder, place, code):
+            error = _error_of(both, folder, whole)
+        about = counted.calls[place], os.strerror(max(code, 0)), error
+        failed += error is not None
+        assert error is None or str(folder) in str(error), about
+        assert isinstance(error, OSError | None) or code in (errno.EACCES, errno.ENOLCK), about
+        assert act(folder) == whole, about
+        shutil.rmtree(folder)
+    assert failed > len(faults) // one_in // 4
 
 
 LIKE = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.arange(4, dtype=np.int32)}

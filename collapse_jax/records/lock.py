@@ -75,13 +75,22 @@ class Lock:
         self._is_had(handle)
 
     def claim(self) -> bool:
-        """Take it where nobody has it. Raises `OSError` where there are no locks."""
+        """Take it where nobody has it.
+
+        Raises:
+            ValueError: where there are no locks.
+        """
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         error = _flock(handle, self._shared)
         if error is None:
             self._is_had(handle)
             return True
         os.close(handle)
+        if error.errno in _NONE:
+            raise ValueError(
+                f"share must be on a file system with locks, and {self._locked} has none: "
+                f"{error.strerror}"
+            )
         if error.errno not in _TAKEN:
             raise error
         return False

@@ -41,8 +41,11 @@ class Lost:
 
         Raises:
             ValueError: where what is written there is damaged.
+            OSError: where it cannot be read.
         """
-        for path in () if self.folder is None else self.folder.glob(".lost-*.json"):
+        for path in () if self.folder is None else self.folder.iterdir():  # `glob` hides failures
+            if not path.match(".lost-*.json"):
+                continue
             try:
                 known = sums.unsigned(path.read_text(encoding="utf-8"))
                 self.generations[int(known["seed"])] = int(known["lost"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from collapse_jax.basics.fingerprints import digest
+from collapse_jax.records.folder import usable
 from collapse_jax.records.lock import Lock
 
 _SHARES = 32  # blocks of a run that is shared: some for each of several processes
@@ -52,6 +53,7 @@ def claimed(
 
     Raises:
         ValueError: where the file system of the folder has no locks.
+        OSError: where the system does not let it be used.
         KeyboardInterrupt: where waiting was to end.
     """
     left = list(range(len(blocks)))
@@ -59,14 +61,10 @@ def claimed(
         had = len(left)
         for number in [*left]:
             claim = None if folder is None else Lock(folder, f".claim-{digest(blocks[number])}")
-            try:
-                if claim is not None and not claim.claim():
-                    continue
-            except OSError as error:
-                raise ValueError(
-                    f"share must be on a file system with locks, and {folder} has none: "
-                    f"{error.strerror}"
-                ) from None
+            if claim is not None and folder is not None:
+                with usable(folder):
+                    if not claim.claim():
+                        continue
             try:
                 left.remove(number)
                 yield number
