@@ -28,6 +28,8 @@ GAUSSIAN = ["simulate", "gaussian", "--workflow", "replace", "--generations", "6
 KDE = ["simulate", "kde", *GAUSSIAN[2:]]
 REGRESSION = ["simulate", "linear-regression", *GAUSSIAN[2:]]
 CATEGORICAL = ["simulate", "categorical", *GAUSSIAN[2:]]
+LOGISTIC = ["simulate", "logistic-regression", *GAUSSIAN[2:]]
+TABULAR = ["simulate", "tabular", *GAUSSIAN[2:], "--steps", "2", "--width", "4"]
 LANGUAGE = ["simulate", "lm", *GAUSSIAN[2:]]
 
 
@@ -153,8 +155,20 @@ def test_language_models_have_the_settings_of_their_parts(capsys):
             "table.csv: 60 rows; columns used: colour; left out: height (not asked for), "
             "width (not asked for), weight (not asked for)",
         ),
+        (
+            [*TABULAR, "--data", "table.csv", "--columns", "colour", "width"],
+            "Tabular, Replace: data of 45 rows, n_samples=45, steps=2, width=4",
+            "table.csv: 60 rows; columns used: colour, width; left out: height (not asked for), "
+            "weight (not asked for)",
+        ),
+        (
+            [*LOGISTIC, "--data", "table.csv", "--target", "colour", "--columns", "width"],
+            "LogisticRegression, Replace: data of 45 rows, dim=2, n_samples=45",
+            "table.csv: 60 rows; columns used: width, colour (the target); left out: height "
+            "(not asked for), weight (not asked for)",
+        ),
     ],
-    ids=["linear-regression", "kde", "categorical"],
+    ids=["linear-regression", "kde", "categorical", "tabular", "logistic-regression"],
 )
 def test_tables_of_the_users_own(arguments, shown, report, capsys):
     code, out, err = run([*arguments, "--figure", "run.svg"], capsys)
@@ -168,6 +182,26 @@ def test_target_is_left_out_of_the_other_columns():
     frame = pd.read_csv("table.csv")
     np.testing.assert_array_equal(x, frame[["height", "weight"]])
     np.testing.assert_array_equal(y, frame["width"])
+
+
+def test_categories_come_as_text_and_numbers_as_they_are():
+    frame = pd.read_csv("table.csv")
+    frame["grade"], frame["is_new"] = np.arange(60) % 3, frame["width"] > 0
+    frame["name"] = [f"bean {i}" for i in range(60)]
+    frame.to_csv("mixed.csv", index=False)
+    mixed = tables.read_data("MIXED", "mixed.csv")
+    assert list(mixed) == ["height", "width", "weight", "colour", "grade", "is_new"]
+    task = cj.Tabular(mixed, categorical=["grade"])
+    alone = cj.Tabular(frame.drop(columns="name"), categorical=["grade"])
+    assert (task.columns, task.types["is_new"]) == (alone.columns, "2 categories")
+    np.testing.assert_array_equal(task.train, alone.train)
+    asked = tables.read_data("MIXED", "mixed.csv", columns=("name", "width"))
+    assert list(asked) == ["name", "width"]
+    x, y = tables.read_data("CLASSES", "mixed.csv", target="colour", drop=("grade",))
+    np.testing.assert_array_equal(x, frame[["height", "width", "weight"]])
+    assert y.tolist() == frame["colour"].tolist()
+    x, y = tables.read_data("CLASSES", "mixed.csv", target="grade")
+    assert (x.shape, y.dtype) == ((60, 3), np.float64)  # texts are of no use beside a target
 
 
 BAD = [
@@ -211,6 +245,10 @@ BAD = [
     ([*REGRESSION, "--target", "weight"], "target can only be chosen together with data"),
     ([*REGRESSION, "--data", "table.csv"], "target must be given together with data"),
     ([*CATEGORICAL, "--probabilities", "0.5", "0.6"], "probabilities must sum to 1"),
+    (["simulate", "tabular"], "--data must be given"),
+    ([*TABULAR, "--data", "holes.csv"], "data must have no missing values, got 1, .* line 5, colu"),
+    ([*GAUSSIAN, "--features", "json:dumps"], "features serve distances, and metrics must name"),
+    ([*GAUSSIAN, "--features", "gone:f"], "features must be of a module that can be imported"),
     ([*CATEGORICAL, "--data", "table.csv"], "columns must name the one column of labels, of 4"),
     ([*GAUSSIAN, "--columns", "a"], "columns can only be chosen together with data, got a"),
     ([*GAUSSIAN, "--data", "missing.csv"], "data .* there is no file missing.csv"),

@@ -201,11 +201,18 @@ def test_a_task_of_ones_own_on_the_command_line(command, monkeypatch):
     assert "A Laplace distribution, fitted by its mean." in out
     assert "--scale FLOAT         True scale. (default: 1.0)" in out
     assert command("rerun own.nc --task own_tasks:Laplace")[0] == 0
+    with open("own_features.py", "w") as file:
+        file.write("def twice(row):\n    return 2.0 * row\n")
+    short = "simulate gaussian --generations 2 --seeds 2 --dim 2 --metrics energy --out far.nc"
+    assert command(f"{short} --features own_features:twice")[0] == 0
+    monkeypatch.delitem(sys.modules, "own_features")
+    assert "own_features:twice must be imported first" in command("rerun far.nc")[2]
+    assert command("rerun far.nc --features own_features:twice")[0] == 0
     monkeypatch.delitem(sys.modules, "own_tasks")
     assert "own_tasks:Laplace must be imported first" in command("rerun own.nc")[2]
     for path, message in (
         ("gone:Laplace", "can be imported from here, got gone:Laplace: No module named 'gone'"),
-        ("own_tasks:", "task must be written as MODULE:CLASS, got 'own_tasks:'"),
+        ("own_tasks:", "task must be written as MODULE:NAME, got 'own_tasks:'"),
         ("own_tasks:Gone", "own_tasks has no Gone"),
         ("own_tasks:Half", "must have all methods of a task, and own_tasks:Half lacks fit"),
         ("json:dumps", r"task must be a class of tasks \(AbstractTask\), got json:dumps"),

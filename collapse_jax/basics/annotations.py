@@ -16,5 +16,9 @@ Labels: TypeAlias = Annotated[Any, "LABELS"]
 """Labels, on a command line one column of a file."""
 Pair: TypeAlias = Annotated[Any, "PAIR"]
 """Rows of numbers and a label of each, on a command line columns of a file and a target."""
+Classes: TypeAlias = Annotated[Any, "CLASSES"]
+"""The same, with labels that may be text."""
+Mixed: TypeAlias = Annotated[Any, "MIXED"]
+"""Columns of numbers and of categories, on a command line those of a file."""
 File: TypeAlias = Annotated[str, "FILE"]
 Folder: TypeAlias = Annotated[str, "FOLDER"]

@@ -13,6 +13,7 @@ _SUFFIXES = (*delimited.SEPARATORS, ".npy", ".parquet")
 # What people write around digits; without it their numbers can be read.
 _AROUND_DIGITS = "[\\s,_'\u2019%$\u20ac\u00a3]"
 _MINUS = "[\u2212\u2013]"  # and a dash
+_TRUTH = "true and false"
 
 
 class Frame(NamedTuple):
@@ -67,6 +68,28 @@ class Frame(NamedTuple):
             )
         return ""
 
+    def has_categories(self, name: str) -> bool:
+        """Whether a column holds text, or true and false.
+
+        Raises:
+            ValueError: where all but some cells are numbers.
+        """
+        kind = _kind(self.table[name])
+        return kind == _TRUTH or not (kind or not self._as_text(name))
+
+    def cells(self, names: list[str]) -> np.ndarray:
+        """Columns as objects: categories as text, numbers as they are. `[rows, columns]`"""
+        cells = np.empty((len(self.table), len(names)), object)
+        for i, name in enumerate(names):
+            column: Any = self.table[name]
+            if self.has_categories(name):
+                cells[:, i] = column.astype(str).str.strip().where(column.notna(), None)
+            elif column.dtype.kind in "iu":
+                cells[:, i] = column
+            else:
+                cells[:, i] = self.numbers([name])[:, 0]
+        return cells
+
     def numbers(self, names: list[str]) -> np.ndarray:
         """Columns as float64, NaN where a value is missing. `[rows, columns]`"""
         import pandas as pd
@@ -117,7 +140,7 @@ def _kind(column: Any) -> str:
     if column.isna().all():
         return "no values"
     if types.is_bool_dtype(column):
-        return "true and false"
+        return _TRUTH
     if types.is_complex_dtype(column):
         return "complex numbers"
     if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):

@@ -25,6 +25,7 @@ _KEYS = (*_REQUIRED, "metrics", "storage", "memory_limit", "checkpoint", "stop_w
 def run_again(
     file: File,
     task: Annotated[str | None, "MODULE:CLASS"] = None,
+    features: Annotated[str | None, "MODULE:FUNCTION"] = None,
     yes: bool = False,
     **reading: Any,
 ) -> bool:
@@ -34,6 +35,7 @@ def run_again(
         file: the dataset, as simulate or sweep saved it (.nc).
         task: the task of your own that the run was of; nothing is imported that is only named in
             the dataset.
+        features: what distances compared in the run, where that was a function of your own.
         yes: begin without a question what takes more than an hour, by an estimate.
         reading: the table that the run learned from, and how it is read, as for simulate.
 
@@ -48,8 +50,9 @@ def run_again(
 
     ds = read_run(file)
     name = json.loads(ds.attrs["config"])["task"]["type"]
-    if task is not None:
-        imported_here(task)
+    for argument, path in (("task", task), ("features", features)):
+        if path is not None:
+            imported_here(argument, path)
     kind = kind_of(settings_of(known_class(name))) or "TABLE"
     planned = plan_rerun(ds, read_data(kind, **reading))
     _ask([planned.cells], yes)

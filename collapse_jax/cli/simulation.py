@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from collapse_jax.basics.annotations import File, Folder
 from collapse_jax.cli.options.parser import PROGRAM, list_entries, parse
 from collapse_jax.cli.options.settings import Setting, settings_of
-from collapse_jax.cli.options.tasks import OWN, TASKS, Kind, find_kind
+from collapse_jax.cli.options.tasks import OWN, TASKS, Kind, find_kind, imported_here
 from collapse_jax.cli.options.workflows import make_workflow, workflow_settings
 from collapse_jax.cli.outputs import Outputs
 
@@ -64,6 +64,7 @@ def _run_chains(
     generations: int = 100,
     seeds: int = 100,
     metrics: Annotated[Sequence[str], "NAME ..."] = (),
+    features: Annotated[str | None, "MODULE:FUNCTION"] = None,
     out: File | None = None,
     figure: File | None = None,
     picture: File | None = None,
@@ -86,6 +87,8 @@ def _run_chains(
         generations: generations per chain; the first is fitted to real data.
         seeds: number of independent chains, whose seeds are 0, 1, 2, ...
         metrics: metrics to compute. Default all of the task.
+        features: what distances compare of each row: a JAX function of a row to a vector, by where
+            it can be imported. Default the row itself.
         out: save all chains in this NetCDF file (.nc); or, where they are too many for memory, keep
             them in this store (.zarr), block of seeds by block.
         figure: save a figure (.png, .pdf or .svg).
@@ -113,6 +116,7 @@ def _run_chains(
     from collapse_jax.run.simulation import simulate
 
     outputs = Outputs.checked(out, figure, picture, checkpoint)
+    compared = None if features is None else imported_here("features", features)
     rule = None if stop_when is None else read_rule(stop_when)
     start_jax()
     if distributed or coordinator or num_processes or process_id:
@@ -128,6 +132,7 @@ def _run_chains(
             generations,
             seeds,
             metrics=list(metrics) or None,
+            features=compared,
             mesh=mesh,
             checkpoint=checkpoint,
             checkpoint_wait=checkpoint_wait,

@@ -10,7 +10,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.basics.annotations import Number, Numbers, Pair
+from collapse_jax.basics.annotations import Classes, Number, Numbers
 from collapse_jax.numerics import draws
 from collapse_jax.numerics.softmax import FAR, best_weights, least_lead
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
@@ -116,7 +116,7 @@ class LogisticRegression(AbstractTask):
         class_mean: Numbers = None,
         design: Literal["fixed", "fresh"] = "fixed",
         penalty: Number = 0.0,
-        data: Pair = None,
+        data: Classes = None,
         fit_intercept: bool = True,
         test_fraction: float = 0.25,
         split_seed: int = 0,

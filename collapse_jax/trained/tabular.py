@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.basics.annotations import Number
+from collapse_jax.basics.annotations import Mixed, Number
 from collapse_jax.tasks.base import Model, Variable
 from collapse_jax.tasks.parts import seen
 from collapse_jax.tasks.parts.tables import sample_size, split
@@ -125,7 +125,7 @@ class Tabular(AbstractTrained):
 
     def __init__(
         self,
-        data: Any,
+        data: Mixed,
         n_samples: int | Array | None = None,
         *,
         window: int = 0,

@@ -4,13 +4,17 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from collapse_jax.basics.annotations import File
 from collapse_jax.cli.options.settings import Setting, settings_of
 
-KINDS = ("TABLE", "LABELS", "PAIR")
+KINDS = ("TABLE", "MIXED", "LABELS", "PAIR", "CLASSES")
 """What the annotation of an argument says that takes data."""
+_PAIRS = ("PAIR", "CLASSES")
 
 
 def read_data(kind: str, data: File | None = None, **reading: Any) -> Any:
@@ -19,7 +23,8 @@ def read_data(kind: str, data: File | None = None, **reading: Any) -> Any:
     Which columns are used, and why others are not, is printed on the standard error.
 
     Args:
-        kind: what the task takes: a table, labels, or a pair of a table and a target.
+        kind: what the task takes: a table, of numbers or mixed, labels, or a pair of a table and a
+            target, which may be of classes.
         data: learn from this table: .csv or .tsv with a header line (also .csv.gz), .npy, .parquet,
             or - for the standard input.
         reading: how it is read, the arguments of `read_table`.
@@ -37,31 +42,42 @@ def read_data(kind: str, data: File | None = None, **reading: Any) -> Any:
                 shown = value if isinstance(value, str | bool) else " ".join(map(str, value))
                 raise ValueError(f"{name} can only be chosen together with data, got {shown}")
         return None
-    if kind == "PAIR" and target is None:
+    if kind in _PAIRS and target is None:
         raise ValueError("target must be given together with data")
-    if kind != "PAIR" and target is not None:
+    if kind not in _PAIRS and target is not None:
         raise ValueError(f"target can only be chosen for a regression, got {target!r}")
-    table = read_table(data, labels=kind == "LABELS", **reading)
+    texts = kind in ("MIXED", "CLASSES")
+    table = read_table(data, labels=kind == "LABELS", texts=texts, **reading)
     if hosts.is_first():
         print(f"{data}: {table.report}", file=sys.stderr)
-    return (table.rows[:, :-1], table.rows[:, -1]) if kind == "PAIR" else table.rows
+    if kind == "MIXED":
+        return dict(zip(table.names, table.rows.T, strict=True))
+    if kind in _PAIRS:
+        x, y = table.rows[:, :-1].astype(np.float64), table.rows[:, -1]
+        return x, y if isinstance(y[0], str) else y.astype(np.float64)
+    return table.rows
 
 
-def file_settings(kind: str | None = "PAIR") -> list[Setting]:
-    """The options that say where data are and how they are read."""
+def file_settings(kind: str | None = "PAIR", default: Any = None) -> list[Setting]:
+    """The options that say where data are and how they are read.
+
+    Args:
+        kind: what the task takes; one that takes a target for all options.
+        default: `REQUIRED` where there must be data.
+    """
     from collapse_jax.tasks.parts.tables import read_table
 
-    others = {"path", "labels", *([] if kind == "PAIR" else ["target"])}
+    others = {"path", "labels", "texts", *([] if kind in _PAIRS else ["target"])}
     names = [name for name in inspect.signature(read_table).parameters if name not in others]
-    return [*settings_of(read_data, ["data"]), *settings_of(read_table, names)]
+    (data,) = settings_of(read_data, ["data"])
+    return [replace(data, default=default), *settings_of(read_table, names)]
 
 
 def with_files(settings: Sequence[Setting]) -> list[Setting]:
     """The settings, those of tables in place of an argument that takes data."""
-    kind = kind_of(settings)
-    if kind is None:
-        return list(settings)
-    return [*file_settings(kind), *(s for s in settings if s.metavar not in KINDS)]
+    taken = [setting for setting in settings if setting.metavar in KINDS]
+    others = [setting for setting in settings if setting not in taken]
+    return [s for data in taken[:1] for s in file_settings(data.metavar, data.default)] + others
 
 
 def kind_of(settings: Sequence[Setting]) -> str | None:

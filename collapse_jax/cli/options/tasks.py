@@ -23,6 +23,7 @@ _CLASSES = {
     "flow": "Flow",
     "diffusion": "Diffusion",
     "autoencoder": "Autoencoder",
+    "tabular": "Tabular",
     "group-classifier": "GroupClassifier",
 }
 TASKS = (*_CLASSES, "lm")
@@ -79,7 +80,7 @@ def find_own(path: str) -> Kind:
     """
     from collapse_jax.tasks import AbstractTask
 
-    made = imported_here(path)
+    made = imported_here("task", path)
     if not (isinstance(made, type) and issubclass(made, AbstractTask)):
         raise ValueError(f"task must be a class of tasks (AbstractTask), got {path}, {made!r}")
     if unwritten := sorted(made.__abstractmethods__):
@@ -87,15 +88,19 @@ def find_own(path: str) -> Kind:
     return _kind_of(made)
 
 
-def imported_here(path: str) -> Any:
+def imported_here(argument: str, path: str) -> Any:
     """What is found under `module:name`, where the module may be a file in this folder.
+
+    Args:
+        argument: whose value the path is.
+        path: such as `my_module:MyTask`.
 
     Raises:
         ValueError: if there is nothing.
     """
     module, _, name = path.partition(":")
     if not (all(part.isidentifier() for part in module.split(".")) and name):
-        raise ValueError(f"task must be written as {OWN}, got {path!r}")
+        raise ValueError(f"{argument} must be written as MODULE:NAME, got {path!r}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does
     try:
@@ -104,7 +109,7 @@ def imported_here(path: str) -> Any:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise ValueError(
-            f"task must be of a module that can be imported from here, got {path}: {error}"
+            f"{argument} must be of a module that can be imported from here, got {path}: {error}"
         ) from None
     return found_at(path)
 

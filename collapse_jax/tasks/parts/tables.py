@@ -102,8 +102,9 @@ def read_table(
     na_values: Sequence[str] = (),
     drop_missing: bool = False,
     labels: bool = False,
+    texts: bool = False,
 ) -> Table:
-    r"""Read a table of numbers, or a column of labels, from a file.
+    r"""Read a table of numbers, of numbers and categories, or a column of labels, from a file.
 
     What may be read in several ways is refused, with the argument that says what is meant.
 
@@ -125,6 +126,9 @@ def read_table(
         na_values: what stands for a missing value, beside nothing, NA, nan and the like.
         drop_missing: leave out rows with a missing value in a column that is used.
         labels: read one column, of labels of any kind; those of text as they are written there.
+        texts: use columns of text and of truth values too, as text; with a target, where it is one
+            and no other. Rows are then objects. Columns that have another text in each row are left
+            out unless they are asked for.
 
     Returns:
         the columns that are used, and why the others are not.
@@ -146,7 +150,14 @@ def read_table(
     dialect = Dialect(sep, decimal, encoding, header, tuple(missing), thousands)
     frame = read_frame(path, dialect, as_text=labels)
     wanted = _wanted(frame, given, dropped, target)
-    reasons = {} if labels else {n: _why_not(frame, n, bool(given) or n == target) for n in wanted}
+    named = {target} if target is not None else set(wanted)
+    reasons = (
+        {}
+        if labels
+        else {
+            n: _why_not(frame, n, bool(given) or n == target, texts and n in named) for n in wanted
+        }
+    )
     names = [name for name in wanted if not reasons.get(name)]
     absent = {name: "not asked for" for name in frame.names if name not in wanted}
     absent |= dict.fromkeys(dropped, "dropped")
@@ -155,10 +166,14 @@ def read_table(
         raise ValueError(f"columns must name the one column of labels, of {len(names)}")
     if frame.table.empty or not names or names == [target]:
         found = _explained(absent) or "nothing"
+        kind = "column of numbers or categories" if texts and target is None else "numeric column"
         raise ValueError(
-            f"data must have at least one row and one numeric column; {path} has none, but {found}"
+            f"data must have at least one row and one {kind}; {path} has none, but {found}"
         )
-    rows = frame.table[names].to_numpy() if labels else frame.numbers(names)
+    if labels:
+        rows = frame.table[names].to_numpy()
+    else:
+        rows = frame.cells(names) if texts else frame.numbers(names)
     complete = frame.complete(names, rows, drop_missing)
     remarks = {target: "the target"} if target is not None else {}
     if not labels:
@@ -197,8 +212,11 @@ def _wanted(frame: Frame, given: list[str], dropped: list[str], target: str | No
     return [*others, *targets]
 
 
-def _why_not(frame: Frame, name: str, asked_for: bool) -> str:
+def _why_not(frame: Frame, name: str, asked_for: bool, may_be_text: bool) -> str:
     """Why a column is not used; nothing where it is."""
+    if may_be_text and frame.has_categories(name):
+        differs = frame.table[name].dropna().is_unique and not asked_for
+        return "another text in each row" if differs else ""
     reason = frame.why_no_numbers(name)
     if asked_for and reason:
         raise ValueError(f"columns must hold numbers; {name!r} of {frame.path} holds {reason}")
