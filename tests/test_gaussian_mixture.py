@@ -198,7 +198,7 @@ def test_data_sets_of_modes():
         ({"data": np.ones((9, 2)), "n_components": 2}, "must vary in every column; column 0"),
         (
             {"data": THREE[[0, 1, 2] * 3] + np.arange(18).reshape(9, 2), "n_components": 8},
-            "n_samples must be between 8 .*, got 6",
+            "n_components must not exceed the 6 training rows of data, got 8",
         ),
         ({"data": np.eye(9), "n_components": 2, "means": THREE}, "means and weights cannot be"),
     ],

@@ -506,6 +506,7 @@ def test_first_models_are_like_the_data(task, least):
         assert ds[name].min() > bound, name
 
 
+RAGGED = np.array([IMAGES[0], IMAGES[1][:5], None], object)[:2]
 BAD = [
     ({"steps": 0}, "steps must be between 1"),
     ({"batch_size": 0}, "batch_size must be between 1"),
@@ -513,6 +514,15 @@ BAD = [
     ({"width": 0}, "width must be between 1"),
     ({"dataset": "moon"}, "dataset must be one of .*did you mean 'moons'"),
     ({"data": [IMAGES[0], IMAGES[1][:5]]}, r"one shape, got \(8, 8\) in row 0 and \(5, 8\) in row"),
+    (
+        {"data": [[[1.0], [2.0]], [[1.0], [2.0], [3.0]]]},
+        r"got \(2, 1\) in row 0 and \(3, 1\) in row",
+    ),
+    (
+        {"data": [[[1.0, 2.0]], [[1.0], [2.0, 3.0]]]},
+        r"got \(1, 2\) in row 0 and lines of unequal le",
+    ),
+    ({"data": RAGGED}, r"one shape, got \(8, 8\) in row 0 and \(5, 8\) in row 1"),
     ({"data": [[1.0, None]] * 9}, "data must be finite, got nan"),
     ({"data": np.ones(9)}, "data must have 2 or 3 dimensions"),
     ({"data": np.ones((9, 0))}, "data must have rows"),

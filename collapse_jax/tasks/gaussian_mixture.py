@@ -158,6 +158,11 @@ class GaussianMixture(AbstractTask):
             )
         self.dim, self.n_test = rows.shape[1], len(test)
         self.n_components = checks.whole_number("n_components", n_components)
+        if self.n_components > len(train):
+            raise ValueError(
+                f"n_components must not exceed the {len(train)} training rows of data, got "
+                f"{n_components}"
+            )
         self.n_samples = sample_size(n_samples, len(train), self.n_components)
         self.log_volume = np.array([np.sum(np.log(deviation))])
         self.train, self.test = (

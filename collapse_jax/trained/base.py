@@ -181,8 +181,9 @@ def as_rows(data: Any) -> np.ndarray:
         ValueError: for other shapes, images of unequal sizes and numbers that are not finite.
         TypeError: for what is no array of numbers.
     """
-    if not hasattr(data, "shape") and hasattr(data, "__iter__"):
-        shapes = [np.shape(row) for row in data if hasattr(row, "shape")]
+    of_objects = isinstance(data, np.ndarray) and data.dtype.kind == "O"
+    if isinstance(data, list | tuple) or of_objects:
+        shapes = [_shape(row) for row in data]
         other = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), None)
         if other is not None:
             raise ValueError(
@@ -193,6 +194,14 @@ def as_rows(data: Any) -> np.ndarray:
     if not rows.size:
         raise ValueError(f"data must have rows, got shape {rows.shape}")
     return rows
+
+
+def _shape(row: Any) -> Any:
+    """The shape of a row, or in words that it has none."""
+    try:
+        return np.shape(row)
+    except ValueError:
+        return "lines of unequal lengths"
 
 
 def units_of(train: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
