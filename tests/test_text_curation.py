@@ -5,6 +5,8 @@ import signal
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import equinox as eqx
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -203,6 +205,86 @@ def test_ctrl_c_among_candidates_saves_them(tmp_path, monkeypatch):
     assert len(drawn) == n_drawn + 1  # none is drawn again, but that of the shapes
     with pytest.raises(ValueError, match="is of another"):
         run(cj.BestOf(is_long, 4), 2, [3, 5], **options)
+
+
+class Answered(Written):
+    """Answers to prompts: a row is the number of its prompt and an outcome."""
+
+    refused: Any = eqx.field(static=True, default=0)
+    """Outcomes below this one are not acceptable."""
+
+    def __init__(self, n_samples, refused):
+        super().__init__(n_samples)
+        self.refused = refused
+
+    @property
+    def acceptance(self):
+        def accept(rows):
+            places = np.flatnonzero(rows % 4 >= self.refused)
+            return rows[places], places
+
+        return Acceptance(accept, 64, 20, "words", "Write more", self.n_samples)
+
+    def sample_part(self, world, model, key, part, places, temperature):
+        own = jax.random.fold_in(key, part)
+        words = self.sample(world, model, own, len(places), temperature=None)
+        return places % self.n_samples * 4 + words
+
+    def each(self, function, world, rows):
+        rows = np.asarray(rows).tolist()
+        return np.array([function(f"{i // 4} {i % 4}") for i in rows], np.float32)
+
+
+judged: list[str] = []
+
+
+def greatest(text):
+    """A reward that takes the largest outcome, and remembers which texts it was asked for."""
+    judged.append(text)
+    return 50.0 * int(text.split()[1])
+
+
+def is_even(text):
+    return int(text.split()[1]) % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "k", "refused", "n"),
+    [
+        ((), 4, 1, 30),
+        *(
+            pytest.param(*case, marks=pytest.mark.thorough)
+            for case in (
+                ((), 4, 0, 30),
+                ((), 4, 0, 60),
+                ((), 3, 0, 7),
+                ((cj.Accept(is_even),), 3, 0, 30),
+                ((cj.Filter(greatest, 0.5),), 2, 0, 30),
+                ((cj.BestOf(greatest, 2),), 3, 1, 30),
+            )
+        ),
+    ],
+)
+def test_the_best_is_that_of_answers_to_one_prompt(before, k, refused, n):
+    """Each row is the best of the k that were judged together, and prompts are answered equally."""
+    made: list[Any] = []
+    loop = cj.Workflow(cj.Real(), cj.Synthetic(n=n, curation=(*before, cj.BestOf(greatest, k))))
+    judged.clear()
+    task, show = Answered(30, refused), made.append
+    ds = cj.simulate(loop, task, 1, [5], progress=False, observe=show, metrics=["acceptance_rate"])
+    rows = np.asarray(made[0].rows[0])[:n]
+    texts = [text.split() for text in judged[-n * (k + 1) : -n]]  # then those that are kept
+    groups = np.array(texts, int).reshape(n, k, 2)
+    assert (groups[..., 0] == groups[:, :1, 0]).all()
+    np.testing.assert_array_equal(rows, 4 * groups[:, 0, 0] + groups[..., 1].max(axis=1))
+    counts = np.bincount(rows // 4, minlength=30)
+    assert counts.sum() == n
+    if before or refused:  # some prompts have fewer answers that are acceptable
+        assert (counts > 0).sum() > 20
+        assert ds.acceptance_rate < 1 / k
+    else:
+        assert counts.max() - counts.min() <= 1
+        assert ds.acceptance_rate == pytest.approx(1 / k)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics.fingerprints import digest
 from collapse_jax.language.corpora.documents import AnyDocuments
@@ -144,7 +144,7 @@ class AbstractDecoding(AbstractParameters):
         self, world: World, model: Params, key: Key[Array, ""], n: int, *, temperature: Any
     ) -> AnyDocuments:
         """`n` documents, of which some may not have ended."""
-        return self._generate(world, model, key, n, key, 0)
+        return self._generate(world, model, key, key, jnp.arange(n))
 
     def sample_part(
         self,
@@ -152,30 +152,28 @@ class AbstractDecoding(AbstractParameters):
         model: Params,
         key: Key[Array, ""],
         part: Size,
-        n: int,
+        places: Int[Array, " n"],
         temperature: Any,
     ) -> AnyDocuments:
-        """`n` documents of one of several draws, which go through prompts in turn."""
-        own = jax.random.fold_in(key, part)
-        return self._generate(world, model, own, n, key, part * n)
+        """Documents of one of several draws, from the prompts at these places."""
+        return self._generate(world, model, jax.random.fold_in(key, part), key, places)
 
     def _generate(
         self,
         world: World,
         model: Params,
         key: Key[Array, ""],
-        n: int,
         order: Key[Array, ""],
-        first: Any,
+        places: Int[Array, " n"],
     ) -> AnyDocuments:
-        """`n` documents; from prompts, the first and those after it in the order of a key."""
+        """Documents; where there are prompts, from those at these places in the order of a key."""
         tokenizer = self.known_tokenizer
         draw = functools.partial(
             sample,
             self.graphdef,
             self._computed(model),
             key,
-            n,
+            len(places),
             bos_id=tokenizer.bos_id,
             eos_id=tokenizer.eos_id,
             possible=tokenizer.possible(self.architecture.vocab_size),
@@ -183,7 +181,7 @@ class AbstractDecoding(AbstractParameters):
         )
         if self.prompts is None or world.prompts is None:
             return draw(self.context)[0]
-        chosen = in_turn(world.prompts, order, first, n)
+        chosen = in_turn(world.prompts, order, places)
         if self.generate_from == "blocks":
             return draw(self.context, prompts=chosen)[0]
         most = self.context - self.prompts.shortest

@@ -1,10 +1,7 @@
 """Beginnings of real documents, from which models go on."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
@@ -36,14 +33,13 @@ class Prompts(eqx.Module):
         return prompts._replace(learned=rows.learned[:, : self.longest])
 
 
-def in_turn(prompts: AnyDocuments, key: Key[Array, ""], first: Any, n: int) -> AnyDocuments:
-    """`n` of the prompts, the one at a place and those after it, in an order that the key decides.
+def in_turn(prompts: AnyDocuments, key: Key[Array, ""], places: Int[Array, " n"]) -> AnyDocuments:
+    """The prompts at some places in an order that the key decides.
 
     After the last one comes the first again.
     """
     total = len(prompts.lengths)
-    places = (first + jnp.arange(n)) % total
-    chosen = permuted(jax.random.fold_in(key, _ORDER), total, places)
+    chosen = permuted(jax.random.fold_in(key, _ORDER), total, places % total)
     return jax.tree.map(lambda x: x[chosen], prompts)
 
 

@@ -296,6 +296,7 @@ class LanguageModel(AbstractDecoding):
             "documents",
             f"A document must end within context={self.context} tokens, and have the form of the "
             "corpus; train for longer, or raise max_attempts",
+            None if self.prompts is None else self.n_samples,
         )
 
     def prepared(self) -> "LanguageModel":

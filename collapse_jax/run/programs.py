@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from collapse_jax.loop import generation
 from collapse_jax.loop.batches import Batch
+from collapse_jax.loop.form import Columns
 from collapse_jax.machines import model_mesh
 from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.run.compiled import SPLIT, WHOLE, Chains, split
@@ -105,14 +106,40 @@ def _generate(chains, world, key, pool, model, data, now):
     return pool, _asked_for(chains, found), rows
 
 
-def _sample(chains, world, key, _, model, part, now):
-    task, form = chains.task, chains.form
+def _sample(chains, world, key, _, model, part, places, now):
+    task = chains.task
     key = stream(key, now.generation, Role.SAMPLE)
-    temperature = now.temperature if form.tempered else None
-    n = min(task.acceptance.batch, form.synthetic.width)
+    temperature = now.temperature if chains.form.tempered else None
     if isinstance(task, SamplesInParts):
-        return task.sample_part(world, model, key, part, n, temperature)
-    return task.sample(world, model, jax.random.fold_in(key, part), n, temperature=temperature)
+        return task.sample_part(world, model, key, part, places, temperature)
+    own, n = jax.random.fold_in(key, part), len(places)
+    return task.sample(world, model, own, n, temperature=temperature)
+
+
+def sample_part(
+    chains: Chains,
+    model: Any,
+    part: int,
+    now: Columns,
+    order: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Any:
+    """One of several draws of rows on the way to enough that are acceptable.
+
+    Args:
+        chains: the chains.
+        model: theirs.
+        part: which of the draws.
+        now: the numbers of the generation.
+        order: at which place of an order the prompt of each draw is. Default they come in turn.
+    """
+    places = draws(chains, part) if order is None else order(draws(chains, part))
+    return run(SAMPLE, chains, (model, np.int32(part), places, now))
+
+
+def draws(chains: Chains, part: int) -> np.ndarray:
+    """The numbers of the rows that one of several draws makes."""
+    n = min(chains.task.acceptance.batch, chains.form.synthetic.width)  # pyright: ignore
+    return np.arange(part * n, (part + 1) * n, dtype=np.int32)
 
 
 def _retain(chains, world, _, pool, rows, now):
@@ -125,5 +152,5 @@ START = Stage(_start, (0, 0, None))
 LEARN = Stage(_learn, (0, None, None))
 FINISH = Stage(_finish, (0, None))
 GENERATE = Stage(_generate, (0, 0, None))
-SAMPLE = Stage(_sample, (0, None, None))
+SAMPLE = Stage(_sample, (0, None, None, None))
 RETAIN = Stage(_retain, (0, None))

@@ -259,7 +259,7 @@ def generate(
     t, n_chains = int(now.generation), len(chains.seeds)
 
     def draw(part: int) -> Rows:
-        return programs.run(programs.SAMPLE, chains, (model, np.int32(part), now))
+        return programs.sample_part(chains, model, part, now)
 
     shapes = eqx.filter_eval_shape(draw, 0)
     found = _Found(

@@ -26,6 +26,8 @@ class Acceptance:
     """What a row is."""
     advice: str
     """What to do where there are too few."""
+    n_prompts: int | None = None
+    """How many prompts rows continue; None where they do not."""
 
 
 @runtime_checkable
@@ -33,9 +35,13 @@ class SamplesInParts(Protocol):
     """A task to which it matters which of several draws in a row one is, on the way to enough."""
 
     def sample_part(
-        self, world: Any, model: Model, key: Any, part: Any, n: int, temperature: Any
+        self, world: Any, model: Model, key: Any, part: Any, places: Any, temperature: Any
     ) -> Rows:
-        """`n` rows of one of the draws, whose keys are parts of this one."""
+        """Rows of one of the draws, whose keys are parts of this one.
+
+        Where rows continue prompts, each that at one of the places in their order, or as far
+        beyond the last one.
+        """
         ...
 
 

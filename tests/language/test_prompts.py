@@ -190,7 +190,9 @@ def test_prompts_come_in_turn():
     """Each once, in another order for each key, and then again."""
     prompts = padded([[i] for i in range(7)])
     draw = jax.jit(
-        lambda seed, first: in_turn(prompts, jax.random.key(seed), first, 7).tokens[:, 0]
+        lambda seed, first: in_turn(prompts, jax.random.key(seed), first + jnp.arange(7)).tokens[
+            :, 0
+        ]
     )
     order = draw(1, 0).tolist()
     assert sorted(order) == list(range(7)) != order
@@ -276,7 +278,8 @@ def sampled(task, n):
     params = task.initialise(jax.random.key(0))
     key = jax.random.key(1)
     world = task.world(key, rows=True, index=jnp.arange(task.n_samples))
-    draw = jax.jit(lambda part: task.sample_part(world, params, key, part, n, None))
+    places = jnp.arange(n)
+    draw = jax.jit(lambda part: task.sample_part(world, params, key, part, part * n + places, None))
     return jax.tree.map(np.asarray, (draw(0), draw(1), world.prompts))
 
 
@@ -309,7 +312,7 @@ def test_blocks_are_followed_by_as_many_tokens():
     real = [row[:n].tolist() for row, n in zip(prompts.tokens, prompts.lengths, strict=True)]
     texts = {bytes(row).decode() for row in real}
     assert texts == set(task.corpus.train)
-    chosen = in_turn(Documents(*prompts), jax.random.key(1), 0, 5)
+    chosen = in_turn(Documents(*prompts), jax.random.key(1), jnp.arange(5))
     graphdef, params = task.graphdef, task.initialise(jax.random.key(0))
 
     @jax.jit

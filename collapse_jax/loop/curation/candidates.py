@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.numerics.subsets import largest
 from collapse_jax.tasks.base import Rows
 
 ROUNDS = 1000
 """How many times as many rows as are wanted are looked at, at the most."""
+_AGAIN = 2**32 - 5  # what sets keys of further draws apart from those of the first one
 _SURELY = 40  # times these for one row: if one in so many is accepted, exp(-40) that it takes more
 
 
@@ -134,6 +135,60 @@ def first_accepted(
     zero = jnp.zeros((), jnp.int32)
     _, there, found = lax.while_loop(goes_on, add, (zero, zero, _nothing(draw, key, n)))
     return found._replace(full=found.full & (there >= n))
+
+
+def in_groups(
+    draw: Draw,
+    prompt: Callable[[Rows], Int[np.ndarray, " m"]] | None,
+    key: Key[Array, ""],
+    n: int,
+    k: int,
+    most: int = ROUNDS,
+) -> Candidates:
+    """`n` groups of `k` rows each, one after the other; not full where there are too few.
+
+    Where rows continue prompts, those of a group continue the same one. Groups come in the order in
+    which they are complete, so that a prompt is there as often as its rows are.
+
+    Args:
+        draw: makes candidates.
+        prompt: the number of the prompt that each row continues. None where they continue none.
+        key: the key of the draws.
+        n: how many groups are wanted.
+        k: rows of a group.
+        most: how many rows are looked at for each that is wanted, before that is given up.
+    """
+    made = draw(key, n * k)
+    if prompt is None:
+        return made
+    parts, counts, taken, finite = [made.rows], [n * k], [float(made.taken)], bool(made.finite)
+    own = jax.random.fold_in(key, _AGAIN)
+    while made.full:
+        prompts = np.concatenate([prompt(rows) for rows in parts])
+        groups = _groups(prompts, k)[:n]
+        if len(groups) == n:
+            chosen = groups.ravel()
+            rows = jax.tree.map(lambda *x, at=chosen: np.concatenate(x)[at], *parts)
+            unused = (len(prompts) - 1 - groups[-1, -1]) / counts[-1] if n else 0.0
+            total = sum(taken) - unused * taken[-1]
+            return Candidates(rows, jnp.float32(total), jnp.asarray(finite), jnp.asarray(True))
+        if len(prompts) >= most * n * k:
+            break
+        more = 2 ** (max(n - len(groups), n // 8, 1) - 1).bit_length()
+        made = draw(jax.random.fold_in(own, len(parts)), more)
+        parts, counts = [*parts, made.rows], [*counts, more]
+        taken, finite = [*taken, float(made.taken)], finite and bool(made.finite)
+    return made._replace(full=jnp.asarray(False))
+
+
+def _groups(prompts: Int[np.ndarray, " m"], k: int) -> Int[np.ndarray, "groups k"]:
+    """The places of each `k` rows of one prompt, in the order in which the last of them comes."""
+    order = np.argsort(prompts, kind="stable")
+    ordered = prompts[order]
+    place = np.arange(len(order)) - np.searchsorted(ordered, ordered)  # among those of its prompt
+    last = np.flatnonzero(place % k == k - 1)
+    groups = order[last[:, None] + np.arange(1 - k, 1)]
+    return groups[np.argsort(groups[:, -1])]
 
 
 def _in_python(

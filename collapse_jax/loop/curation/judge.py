@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -32,6 +33,8 @@ class Judge(NamedTuple):
     """Whether rows are drawn and judged in Python, and not within a compiled program."""
     most: int = ROUNDS
     """How many rows are looked at for each that is accepted, before that is given up."""
+    prompt: Callable[[Rows], Int[np.ndarray, " n"]] | None = None
+    """The number of the prompt that each row continues, where rows continue some."""
 
     def of(self, function: Callable[..., Any], rows: Rows) -> Float[Array, " n"]:
         """A function of each row, as the user knows it; of a row and its label where it has one."""

@@ -9,6 +9,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -21,6 +22,7 @@ from collapse_jax.loop.curation.candidates import (
     Draw,
     best_of_many,
     first_accepted,
+    in_groups,
 )
 from collapse_jax.loop.curation.detector import Detector
 from collapse_jax.loop.curation.judge import Judge
@@ -39,7 +41,7 @@ class AbstractOperator(Numbered, ABC):
     """
 
     needs_labels: ClassVar[bool] = False
-    """Whether rows must have labels that are right or wrong."""
+    """Whether rows must have labels, right or wrong."""
     needs_distances: ClassVar[bool] = False
     """Whether rows must be points."""
 
@@ -47,6 +49,11 @@ class AbstractOperator(Numbered, ABC):
     def multiple(self) -> float:
         """About how many candidates a row takes in one generation, as far as that is known."""
         return 1.0
+
+    @property
+    def together(self) -> int:
+        """How many candidates, all of which answer one prompt, are compared with each other."""
+        return 1
 
     def __post_init__(self) -> None:
         self.check_numbers(type(self).__name__)
@@ -108,6 +115,8 @@ def function_fields(cls: type[AbstractOperator]) -> list[str]:
 class BestOf(AbstractOperator):
     """Of each `k` candidates one, with a probability proportional to the exponential of its reward.
 
+    Where language models answer prompts, the `k` candidates are answers to the same one.
+
     Args:
         reward: a JAX function of one row, as the user knows it, that returns a number; of a row and
             its label where rows have labels. Of language models a Python function of a text. One
@@ -140,8 +149,14 @@ class BestOf(AbstractOperator):
     def multiple(self) -> float:
         return float(self.k)
 
+    @property
+    def together(self) -> int:
+        return self.k
+
     def curate(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Candidates:
-        made = draw(jax.random.fold_in(key, 0), n * self.k)
+        made = in_groups(draw, judge.prompt, jax.random.fold_in(key, 0), n, self.k, judge.most)
+        if judge.on_host and not bool(made.full):
+            return made
         rewards = self.value(judge, made.rows)
         finite = made.finite & jnp.all(jnp.isfinite(rewards))
         rewards = rewards.reshape(n, self.k)
@@ -161,6 +176,8 @@ class BestOf(AbstractOperator):
 class Filter(AbstractOperator):
     """The share of candidates with the highest scores: the best n of `n / keep`.
 
+    Candidates are compared whichever prompts they answer: some may be answered more often.
+
     Args:
         score: a function as for `BestOf`.
         keep: the share that is taken, above 0 and at most 1; a schedule.
@@ -178,7 +195,8 @@ class Filter(AbstractOperator):
         return 1.0 / float(self.keep)  # pyright: ignore
 
     def curate(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Candidates:
-        return _best_of_many(self, draw, judge, key, n)
+        score = partial(self.value, judge)
+        return best_of_many(draw, score, _f32(self.keep), key, n, on_host=judge.on_host)
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return judge.of(self.score, rows)
@@ -265,7 +283,8 @@ class Nearest(AbstractOperator):
     needs_distances: ClassVar[bool] = True
 
     def curate(self, draw: Draw, judge: Judge, key: Key[Array, ""], n: int) -> Candidates:
-        return _best_of_many(self, draw, judge, key, n)
+        score = partial(self.value, judge)
+        return best_of_many(draw, score, _f32(self.keep), key, n, on_host=judge.on_host)
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return -judge.distance(rows)
@@ -303,15 +322,6 @@ class Verify(AbstractOperator):
 
     def value(self, judge: Judge, rows: Rows) -> Float[Array, " n"]:
         return jnp.asarray(judge.right(rows), jnp.float32)
-
-
-def _best_of_many(
-    operator: "Filter | Nearest", draw: Draw, judge: Judge, key: Key[Array, ""], n: int
-) -> Candidates:
-    def score(rows: Rows) -> Float[Array, " n"]:
-        return operator.value(judge, rows)
-
-    return best_of_many(draw, score, _f32(operator.keep), key, n, on_host=judge.on_host)
 
 
 def _f32(number: Any) -> Float[Array, ""]:

@@ -116,7 +116,8 @@ def _of_stages(chains: Chains) -> int:
     if chains.task.acceptance is None or chains.form.source.edits:
         after(programs.GENERATE, state, (model, data, now), pool)
     else:
-        after(programs.SAMPLE, (state, data, pool), (model, np.int32(0), now))
+        kept = model, np.int32(0), programs.draws(chains, 0), now
+        after(programs.SAMPLE, (state, data, pool), kept)
     return most
 
 

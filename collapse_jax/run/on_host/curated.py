@@ -1,5 +1,6 @@
 """Curation on the host: rows that are chosen by rules in Python, such as those of texts."""
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from collapse_jax.loop.batches import first_real
 from collapse_jax.loop.curation.candidates import Candidates
@@ -69,11 +70,13 @@ def _chosen(source: "_Candidates", chain: int, seed: int, n: int) -> tuple[Rows,
     chains, now, task = source.chains, source.now, source.chains.task
     key = chain_key(jnp.uint32(seed))
     world = make_world(task, chains.form, key)
+    asked = source.order is not None
     judge = Judge(
-        *(task, world, lambda rows: rows, partial(first_real, task, chains.form, world, key, now)),
+        *(task, world, _rows_of, partial(first_real, task, chains.form, world, key, now)),
         generation=int(now.generation),
         on_host=True,
         most=source.acceptance.most,
+        prompt=(lambda asked: asked.prompt) if asked else None,
     )
     operators = operators_of(chains, now)
     own = stream(key, now.generation, Role.SOURCE)
@@ -88,7 +91,7 @@ def _chosen(source: "_Candidates", chain: int, seed: int, n: int) -> tuple[Rows,
         )
     values = np.asarray(values, np.float64)
     finite = bool(made.finite) and bool(np.all(np.isfinite(values)))
-    rows = jax.tree.map(np.asarray, made.rows)
+    rows = jax.tree.map(np.asarray, _rows_of(made.rows))
     return rows, (n / max(float(made.taken), 1.0), values.mean() if finite else np.nan)
 
 
@@ -96,6 +99,35 @@ def operators_of(chains: Chains, now: Columns) -> list[AbstractOperator]:
     """The operators of the curation, with the numbers of a generation."""
     pairs = zip(chains.form.curation, now.curation, strict=True)
     return [operator.having(jax.tree.map(float, numbers)) for operator, numbers in pairs]
+
+
+class _Asked(NamedTuple):
+    """Candidates, and the number of the prompt that each of them continues."""
+
+    rows: Rows
+    prompt: Int[np.ndarray, " n"]
+
+
+def _rows_of(candidates: Any) -> Rows:
+    return candidates.rows if isinstance(candidates, _Asked) else candidates
+
+
+class _Order(NamedTuple):
+    """Which prompt each draw continues: as many in a row the same as are compared.
+
+    Then one for each prompt in turn, as some will not be acceptable.
+    """
+
+    groups: int
+    """How many groups of candidates there are to be."""
+    together: int
+    """Candidates of a group."""
+    n_prompts: int
+
+    def __call__(self, draws: np.ndarray) -> np.ndarray:
+        later = draws - self.groups * self.together
+        once = min(self.groups, self.n_prompts)
+        return np.where(later < 0, draws // self.together % self.n_prompts, later % once)
 
 
 class _Progress(NamedTuple):
@@ -127,6 +159,11 @@ class _Candidates:
         self.monitor, self.used = monitor, np.zeros(len(chains.seeds), np.int64)
         many = np.prod([operator.multiple for operator in operators_of(chains, now)])
         self.kept = int(np.ceil(n * many))  # how many are saved on the way
+        together = math.prod(operator.together for operator in chains.form.curation)
+        self.order = None
+        if acceptance.n_prompts is not None:
+            groups = -(-self.kept // together)
+            self.order = _Order(groups, together, acceptance.n_prompts)
         self.shapes = shapes = eqx.filter_eval_shape(self._sampled, 0)
         width = len(chains.seeds)
 
@@ -154,11 +191,13 @@ class _Candidates:
         rows = jax.tree.map(lambda x: x[chain, first : first + n], self.state.rows)
         places = self.state.places[chain]
         taken = places[first + n - 1] - (places[first - 1] if first else 0) if n else 0
+        if self.order is not None:
+            rows = _Asked(rows, self.order(places[first : first + n] - 1))
         return Candidates.of_model(rows)._replace(taken=jnp.float32(taken))
 
     def _sampled(self, part: int) -> Rows:
         now = self.now._replace(curation=())
-        return programs.run(programs.SAMPLE, self.chains, (self.model, np.int32(part), now))
+        return programs.sample_part(self.chains, self.model, part, now, self.order)
 
     def _add_part(self) -> None:
         """Draw some rows in each chain, and add those that are acceptable."""
