@@ -18,6 +18,7 @@ from collapse_jax.language.tokenizers.files import FileTokenizer
 from collapse_jax.language.tokenizers.templates import Marked, Template, find_template
 
 LOSS_ON = ("all", "responses")
+LEARN_FROM = ("ids", "text")
 GENERATE_FROM = ("bos", "prompts", "halves", "blocks")
 
 
@@ -28,6 +29,7 @@ class Reading(NamedTuple):
     """What writes chats; None for the published format."""
     loss_on: str = "all"
     generate_from: str = "bos"
+    learn_from: str = "ids"
     longer: str = "drop"
     most_dropped: float = 1.0
 
@@ -80,6 +82,7 @@ def find_reading(
     template: str | Path | None,
     loss_on: str,
     generate_from: str | None,
+    learn_from: str,
     tokenizer: AbstractTokenizer | None,
 ) -> Reading:
     """What these arguments of a language model say; see there."""
@@ -88,6 +91,7 @@ def find_reading(
         of_prompts = template is not None or loss_on == "responses"
         generate_from = "prompts" if of_prompts else "bos"
     checks.one_of("generate_from", generate_from, GENERATE_FROM)
+    checks.one_of("learn_from", learn_from, LEARN_FROM)
     found = None
     if template is not None:
         if not isinstance(tokenizer, FileTokenizer):
@@ -96,7 +100,7 @@ def find_reading(
                 "it writes"
             )
         found = find_template(tokenizer.folder, str(template))
-    return Reading(found, loss_on, generate_from)
+    return Reading(found, loss_on, generate_from, learn_from)
 
 
 def lasting(template: str | Path) -> str:

@@ -84,6 +84,8 @@ class LanguageModel(AbstractDecoding):
             halves of real documents, or `"blocks"` for real documents, of which they write what
             follows, as many tokens as `context`. Default prompts where there is a template or
             the loss is on responses, else nothing.
+        learn_from: the `"ids"` of generated documents, or their `"text"`, read again as that of
+            real ones. Where it does not fit, `longer` decides; what is dropped is not accepted.
         lora: low-rank changes of the checkpoint's weights, which alone are trained, kept and saved;
             the weights are shared by all seeds. Default none, all weights are trained.
         named: texts, `corpus.Text` by name, on which each model is measured: the metric
@@ -126,6 +128,7 @@ class LanguageModel(AbstractDecoding):
     template: str | None = eqx.field(static=True)
     loss_on: str = eqx.field(static=True)
     generate_from: str = eqx.field(static=True)
+    learn_from: str = eqx.field(static=True)
     reading: Reading = eqx.field(static=True)
     survey: Survey | None = eqx.field(static=True)
     """What became of the real documents; None where they are drawn from a grammar."""
@@ -169,6 +172,7 @@ class LanguageModel(AbstractDecoding):
         template: str | Path | None = None,
         loss_on: Literal["all", "responses"] = "all",
         generate_from: Literal["bos", "prompts", "halves", "blocks"] | None = None,
+        learn_from: Literal["ids", "text"] = "ids",
         lora: LoRA | None = None,
         named: Mapping[str, AbstractText] | None = None,
     ):
@@ -207,10 +211,10 @@ class LanguageModel(AbstractDecoding):
         self.max_attempts = checks.whole_number("max_attempts", max_attempts)
         self.longer = checks.one_of("longer", longer, LONGER)
         self.most_dropped = checks.positive_number("most_dropped", most_dropped, zero_allowed=True)
-        how = find_reading(template, loss_on, generate_from, self.tokenizer)
+        how = find_reading(template, loss_on, generate_from, learn_from, self.tokenizer)
         self.reading = how._replace(longer=self.longer, most_dropped=self.most_dropped)
         self.template = None if template is None else lasting(template)
-        self.loss_on, self.generate_from = how.loss_on, how.generate_from
+        self.loss_on, self.generate_from, self.learn_from = how[1:4]
         check_room(how.generate_from, self.context, self.architecture.context)
         sizes = self.context, n_samples, n_test
         real = real_documents(self.corpus, self.tokenizer, *sizes, self.reading)
@@ -297,6 +301,7 @@ class LanguageModel(AbstractDecoding):
             f"A document must end within context={self.context} tokens, and have the form of the "
             "corpus; train for longer, or raise max_attempts",
             None if self.prompts is None else self.n_samples,
+            self.learn_from == "text",
         )
 
     def prepared(self) -> "LanguageModel":
@@ -308,20 +313,11 @@ class LanguageModel(AbstractDecoding):
     def acceptable(self, drawn: AnyDocuments) -> tuple[AnyDocuments, Int[np.ndarray, " accepted"]]:
         """Which of the documents drawn may become training data, on the host.
 
-        Those that have ended, and where the corpus is a chat, have its form; of what goes on from
-        plain text all.
-
         Returns:
             the acceptable ones as they are to be learned, and their places.
         """
-        tokenizer = self.known_tokenizer
-        tokens, lengths = np.asarray(drawn.tokens), np.asarray(drawn.lengths)
-        finished = tokens[np.arange(len(lengths)), lengths - 1] == tokenizer.eos_id
-        if self.generate_from in ("halves", "blocks"):
-            finished[:] = True
-        if self.corpus is None or not self.corpus.is_chat or self.reading.template is not None:
-            return acceptance.finished_ones(drawn, finished)
-        return acceptance.chats(drawn, finished, self.corpus, tokenizer, self.context)
+        parts = self.corpus, self.known_tokenizer, self.context, self.reading
+        return acceptance.accepted(drawn, *parts)
 
     @property
     def _known_grammar(self) -> Grammar:

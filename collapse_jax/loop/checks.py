@@ -51,12 +51,8 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
             f"synthetic.of must not be Extrapolated(...) with a {name}, whose model is no vector "
             f"of parameters, got {workflow.synthetic.of!r}"
         )
-    if plan.source.edits and not _is_one_size(plan):
-        raise ValueError(
-            "synthetic.of can be Edit(...) only where all batches have as many rows as the one "
-            f"real batch, got {plan.real_rows[0]} and {plan.synthetic_rows.min()} to "
-            f"{plan.synthetic_rows.max()} rows" + (" and real.every" if workflow.real.every else "")
-        )
+    if plan.source.edits:
+        _check_edits(workflow, task, plan)
     if plan.curation:
         check_curation(plan.curation, task, plan.n_generations)
     if plan.warm_start and not task.takes_start:
@@ -83,6 +79,20 @@ def check_loop(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
         raise ValueError(
             f"real.n must not exceed the {task.population} training rows of data, got "
             f"{plan.real_rows.max()}"
+        )
+
+
+def _check_edits(workflow: Any, task: "AbstractTask", plan: Plan) -> None:
+    if task.acceptance is not None and task.acceptance.rewrites:
+        raise ValueError(
+            f"synthetic.of must not be Edit(...) with a {type(task).__name__} that learns from its "
+            f"{task.acceptance.noun} as they are written, got {workflow.synthetic.of!r}"
+        )
+    if not _is_one_size(plan):
+        raise ValueError(
+            "synthetic.of can be Edit(...) only where all batches have as many rows as the one "
+            f"real batch, got {plan.real_rows[0]} and {plan.synthetic_rows.min()} to "
+            f"{plan.synthetic_rows.max()} rows" + (" and real.every" if workflow.real.every else "")
         )
 
 

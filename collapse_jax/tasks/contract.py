@@ -28,6 +28,8 @@ class Acceptance:
     """What to do where there are too few."""
     n_prompts: int | None = None
     """How many prompts rows continue; None where they do not."""
+    rewrites: bool = False
+    """Whether what is learned is something else than what was drawn."""
 
 
 @runtime_checkable

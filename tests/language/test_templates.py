@@ -10,7 +10,9 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 import collapse_jax as cj
+from collapse_jax.language.acceptance import accepted
 from collapse_jax.language.corpora.chat import Message
+from collapse_jax.language.corpora.documents import Masked
 from collapse_jax.language.corpora.surveys import check_dropped, survey
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.reading import Reading, read_rows
@@ -210,6 +212,30 @@ def test_responses_and_special_tokens_are_where_they_should_be(name):
     everything = rows_of(name, chats, loss_on="all")[1]
     assert everything.learned is None
     np.testing.assert_array_equal(everything.tokens, rows.tokens)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_chats_are_read_again_as_they_were(name):
+    """Where the next generation learns from texts, and a model wrote them by single bytes."""
+    tokenizer, real = rows_of(name, [CHAT, LONG])
+    tokens = tokenizer.tokens
+    each = {token: i for i, token in enumerate(tokens)}
+    made = np.zeros(real.tokens.shape, np.int32)
+    learned, lengths = np.zeros(made.shape, bool), []
+    for row, length in enumerate(real.lengths):
+        parts = []
+        for token, mark in zip(real.tokens[row, :length], real.learned[row], strict=False):
+            whole = tokens[token] in SPECIAL
+            parts += [(i, mark) for i in ([token] if whole else map(each.get, tokens[token]))]
+        lengths.append(len(parts))
+        made[row, : len(parts)], learned[row, : len(parts)] = zip(*parts, strict=True)
+    drawn = Masked(made, np.array(lengths, np.int32), learned)
+    how = Reading(find_template(tokenizer.folder, "own"), "responses", "prompts", "text")
+    rows, places = accepted(drawn, None, tokenizer, made.shape[1], how)
+    assert places.tolist() == [0, 1]
+    assert (np.array(lengths) > real.lengths).all()
+    np.testing.assert_array_equal(rows.tokens, real.tokens)
+    np.testing.assert_array_equal(rows.learned, real.learned)
 
 
 def test_chats_with_the_text_of_a_special_token_are_left_out():

@@ -65,11 +65,8 @@ def encode_documents(
         say(f"{first:,} of {len(documents):,} documents are encoded")
         for ids in tokenizer.encode_all(documents[first : first + _AT_ONCE]):
             row = np.array([*ids, tokenizer.eos_id], np.int32)
-            parts = [row[i : i + context] for i in range(0, len(row), context)]
-            n_longer += len(parts) > 1
-            kept += {"drop": parts if len(parts) == 1 else [], "truncate": parts[:1]}.get(
-                longer, parts
-            )
+            n_longer += len(row) > context
+            kept += cut(row, context, longer)
     if len(kept) < (n_documents or 1):
         wanted = "1 or more documents" if n_documents is None else f"{n_documents:,} documents"
         raise ValueError(
@@ -82,6 +79,19 @@ def encode_documents(
     for row, ids in zip(tokens, kept, strict=True):
         row[: len(ids)] = ids
     return Encoded(tokens, np.array([len(ids) for ids in kept], np.int32), n_longer)
+
+
+def cut(row: np.ndarray, context: int, longer: str) -> list[np.ndarray]:
+    """A row, where it fits into the context, or else what becomes of it.
+
+    Example:
+        >>> cut(np.arange(3), 2, "split")
+        [array([0, 1]), array([2])]
+    """
+    parts = [row[i : i + context] for i in range(0, len(row), context)]
+    if len(parts) == 1 or longer == "split":
+        return parts
+    return parts[:1] if longer == "truncate" else []
 
 
 def decode_documents(

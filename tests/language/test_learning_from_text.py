@@ -1,0 +1,128 @@
+"""What the next generation learns of texts as they are written: the ids that a file would give."""
+
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.language.acceptance import accepted
+from collapse_jax.language.corpora import ByteTokenizer, FileTokenizer, train_bpe
+from collapse_jax.language.corpora.chat import Message, format_messages
+from collapse_jax.language.corpora.documents import Documents, documents_of
+from collapse_jax.language.corpora.encoding import encode_documents
+from collapse_jax.language.model.architecture import Architecture
+from collapse_jax.language.reading import Reading, read_rows
+
+PLAIN = [f"the {a} saw the {b}" for a in ("cat", "dög", "owl 🦉") for b in ("cat", "dög")]
+CHATS = [
+    (Message("user", f"ask {i}"), Message("assistant", f"told ü{i} 🦉 told")) for i in range(9)
+]
+READ = Reading(learn_from="text")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.chdir(tmp_path)
+
+
+def pairs(texts):
+    train_bpe(texts, 290, "bpe.json")
+    return FileTokenizer("bpe.json")
+
+
+def rows_of(ids, context, learned=None):
+    """Rows as models make them."""
+    found = np.zeros((len(ids), context), np.int32)
+    wanted = np.zeros((len(ids), context), bool)
+    for row, numbers in enumerate(ids):
+        found[row, : len(numbers)] = numbers
+        if learned is not None:
+            wanted[row, : len(numbers)] = learned[row]
+    lengths = np.array(list(map(len, ids)), np.int32)
+    return documents_of(found, lengths, None if learned is None else wanted)  # pyright: ignore
+
+
+def by_bytes(tokenizer, text):
+    """The ids of the bytes of a text, one each, which the tokenizer would put together."""
+    each = {token: i for i, token in enumerate(tokenizer.tokens)}
+    return [
+        each[character]
+        for i in tokenizer.encode(text)
+        for character in tokenizer.tokens[i]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_ids_are_those_of_the_texts(ends):
+    tokenizer = pairs(PLAIN)
+    end = [tokenizer.eos_id] * ends
+    drawn = rows_of([by_bytes(tokenizer, text) + end for text in PLAIN], 40)
+    how = READ._replace(generate_from="bos" if ends else "halves")
+    kept, places = accepted(drawn, None, tokenizer, 40, how)
+    assert places.tolist() == list(range(len(PLAIN)))
+    real = encode_documents(PLAIN, tokenizer, 40)
+    assert (np.asarray(drawn.lengths) > real.lengths).all()
+    for row, length, text in zip(kept.tokens, kept.lengths, PLAIN, strict=True):
+        assert row[:length].tolist() == tokenizer.encode(text) + end
+    same, _ = accepted(drawn, None, tokenizer, 40, how._replace(learn_from="ids"))
+    np.testing.assert_array_equal(same.tokens, drawn.tokens)
+
+
+@pytest.mark.parametrize("loss_on", ["all", "responses"])
+def test_chats_are_read_as_real_ones(loss_on):
+    """Also which of their tokens are learned."""
+    texts = [format_messages(chat) for chat in CHATS]
+    tokenizer = pairs(texts)
+    how = READ._replace(generate_from="prompts", loss_on=loss_on)
+    real = read_rows(texts, CHATS, tokenizer, 60, how)
+    ids = [[*by_bytes(tokenizer, text), tokenizer.eos_id] for text in texts]
+    marks = None
+    if loss_on == "responses":  # of a token that is partly prompt, the space, too
+        prompts = [len(text.partition("told")[0]) - 1 for text in texts]
+        marks = [np.arange(len(i)) >= first for i, first in zip(ids, prompts, strict=True)]
+    Path("chats.jsonl").write_text('{"q": "a", "a": "b"}\n' * 19)
+    corpus = cj.corpus.Text("chats.jsonl", prompt="q", response="a")
+    kept, places = accepted(rows_of(ids, 60, marks), corpus, tokenizer, 60, how)
+    assert len(places) == len(texts)
+    np.testing.assert_array_equal(kept.tokens, real.tokens)
+    np.testing.assert_array_equal(kept.lengths, real.lengths)
+    if loss_on == "responses":
+        np.testing.assert_array_equal(kept.learned, real.learned)
+
+
+def test_what_does_not_fit_goes_the_way_of_real_documents():
+    """A byte that is no character is a mark of three bytes once it is written."""
+    drawn = rows_of([[97, 98, 256], [0xC3, 0xC3, 256], [99, 256]], 4)
+    found = {
+        longer: accepted(drawn, None, ByteTokenizer(), 4, READ._replace(longer=longer))
+        for longer in ("drop", "truncate", "split")
+    }
+    assert {name: places.tolist() for name, (_, places) in found.items()} == {
+        "drop": [0, 2],
+        "truncate": [0, 1, 2],
+        "split": [0, 1, 1, 2],
+    }
+    mark = list("\ufffd".encode())
+    assert found["split"][0].tokens[1:3].tolist() == [[*mark, mark[0]], [*mark[1:], 256, 0]]
+    assert found["truncate"][0].lengths.tolist() == found["split"][0].lengths[[0, 1, 3]].tolist()
+    rows, places = accepted(rows_of([[0xC3, 0xC3, 256]], 4), None, ByteTokenizer(), 4, READ)
+    assert len(places) == len(rows.tokens) == 0
+
+
+def test_it_is_an_argument_of_language_models():
+    Path("c.txt").write_text("\n".join(PLAIN * 4))
+    model = Architecture(vocab_size=290, context=32, width=8, depth=1, heads=2)
+    options = {"model": model, "tokenizer": pairs(PLAIN), "context": 32}
+    task = cj.LanguageModel(cj.corpus.Text("c.txt"), learn_from="text", **options)
+    ids = [*by_bytes(task.tokenizer, "the cat"), task.tokenizer.eos_id]
+    rows, _ = task.acceptable(Documents(*rows_of([ids], 32)))
+    assert rows.tokens[0, : rows.lengths[0] - 1].tolist() == task.tokenizer.encode("the cat")
+    assert cj.config.rebuild(cj.config.describe(task)).learn_from == "text"
+    edits = cj.Workflow(synthetic=cj.Synthetic(of=cj.Edit(threshold=0.1)))
+    with pytest.raises(ValueError, match=r"not be Edit\(...\) with a LanguageModel that learns"):
+        cj.simulate(edits, task, 2, 1, progress=False)
+    with pytest.raises(ValueError, match=r"learn_from must be one of .*got 'words'"):
+        cj.LanguageModel(cj.corpus.Text("c.txt"), learn_from="words")  # type: ignore
