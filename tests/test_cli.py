@@ -135,6 +135,33 @@ def test_language_models_have_the_settings_of_their_parts(capsys):
     assert task.optimizer.schedule == usual.optimizer.schedule
 
 
+def test_texts_that_perplexities_are_of():
+    """They are read as the corpus is, all of them."""
+    pathlib.Path("wiki.txt").write_text("\n".join(f"one {i} line" for i in range(5)))
+    pathlib.Path("c.jsonl").write_text('{"q": "ask", "a": "told"}\n' * 30)
+    kind = find_kind("lm")
+    words = "--corpus c.jsonl --prompt q --response a --tokenizer bytes --perplexity wiki=wiki.txt"
+    given = simulation.parse_simulation("lm", kind, [*words.split(), "own=c.jsonl"])
+    names = [setting.name for setting in kind.settings]
+    given = {name: given[name] for name in names if name in given}
+    task = kind.make(given)
+    assert {name: len(rows.lengths) for name, rows in task.named_rows.items()} == {
+        "perplexity_wiki": 5,
+        "perplexity_own": 30,
+    }
+    assert "perplexity_own" in task.variables
+    assert [*kind.make(given | {"perplexity": "one=wiki.txt"}).named] == ["one"]
+    for wrong, message in {
+        "wiki": "perplexity must be written as NAME=FILE, with a word as name, got 'wiki'",
+        "1=wiki.txt": "with a word as name, got '1=wiki.txt'",
+        "a=none.txt": "perplexity a=none.txt: corpus must be a readable file, and there is no file",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            kind.make(given | {"perplexity": [wrong]})
+    with pytest.raises(ValueError, match="perplexity must have each name once, got 'a' twice"):
+        kind.make(given | {"perplexity": ["a=wiki.txt", "a=c.jsonl"]})
+
+
 @pytest.mark.parametrize(
     ("arguments", "shown", "report"),
     [

@@ -1,5 +1,6 @@
 """The options of `collapse-jax` about documents and tokenizers."""
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ _OF_TEXT = (
     "published_strip",
     "skip_missing",
 )
+_COLUMNS = ("prompt", "response", "text", "messages")
 _OF_FILES = ("separator", "skip_missing")
 
 
@@ -53,12 +55,41 @@ def corpus_settings(default: str | None = None) -> list[Setting]:
 
 def read_corpus(given: dict[str, Any]) -> "AbstractText | None":
     """The corpus that options describe, which are taken out of them; None for the default."""
-    from collapse_jax.language.corpora import Hub, Text
-
     arguments = {name: given.pop(name) for name in _OF_TEXT if name in given}
     where = given.pop("corpus", None)
-    if where is None:
-        return None
+    return None if where is None else _read(where, arguments)
+
+
+def read_named(given: dict[str, Any]) -> "dict[str, AbstractText]":
+    """The texts to measure models on, by name; taken out of the options, which also say how to
+    read the corpus.
+
+    Columns are those of the corpus, but for a `.txt`, which has none.
+
+    Raises:
+        ValueError: for what is not written as `NAME=FILE`, and for a name that comes twice.
+    """
+    found, written = {}, given.pop("perplexity", [])
+    for words in [written] if isinstance(written, str) else written:
+        name, equals, where = words.partition("=")
+        if not (re.fullmatch(r"[A-Za-z]\w*", name) and equals and where):
+            raise ValueError(
+                f"perplexity must be written as NAME=FILE, with a word as name, got {words!r}"
+            )
+        if name in found:
+            raise ValueError(f"perplexity must have each name once, got {name!r} twice")
+        left_out = _COLUMNS if where.endswith(".txt") else ()
+        how = {key: given[key] for key in _OF_TEXT if key in given and key not in left_out}
+        try:
+            found[name] = _read(where, how | {"test_fraction": 0.5})  # both halves count
+        except ValueError as error:
+            raise ValueError(f"perplexity {words}: {error}") from None
+    return found
+
+
+def _read(where: str, arguments: dict[str, Any]) -> "AbstractText":
+    from collapse_jax.language.corpora import Hub, Text
+
     if where.startswith(_HUB):
         for name in _OF_FILES:
             arguments.pop(name, None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from collapse_jax.basics import checks
-from collapse_jax.cli.options.corpora import corpus_settings, read_corpus
+from collapse_jax.cli.options.corpora import corpus_settings, read_corpus, read_named
 from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.language.corpora import (
     AbstractTokenizer,
@@ -73,6 +73,15 @@ def settings() -> list[Setting]:
             )
             for name, place in (("bos", "in front of"), ("eos", "at the end of"))
         ),
+        Setting(
+            "perplexity",
+            "texts on which each model is measured besides, for the metric perplexity_NAME; they "
+            "are read as the corpus is.",
+            None,
+            metavar="NAME=FILE ...",
+            many=True,
+            text=True,
+        ),
         *of_model,
         *of_optimizer,
         *settings_of(Sampling),
@@ -126,6 +135,7 @@ def make_task(given: Mapping[str, Any]) -> LanguageModel:
     sampling = {name: given.pop(name) for name in names if name in given}
     names = [setting.name for setting in settings_of(LoRA, prefix="lora_")]
     lora = {name.removeprefix("lora_"): given.pop(name) for name in names if name in given}
+    named = read_named(given)
     chat, corpus = given.pop("chat", False), read_corpus(given)
     if (tokenizer := _tokenizer(given)) is not None:
         given["tokenizer"] = tokenizer
@@ -137,6 +147,7 @@ def make_task(given: Mapping[str, Any]) -> LanguageModel:
         optimizer=Optimizer(**optimizer),
         sampling=Sampling(**sampling),
         lora=LoRA(**lora) if lora else None,
+        named=named,
         **arguments,
     )
     if task.survey is not None:
