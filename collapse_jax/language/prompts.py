@@ -5,7 +5,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from collapse_jax.language.corpora.documents import AnyDocuments
+from collapse_jax.language.corpora.documents import AnyDocuments, Ragged
 from collapse_jax.numerics.subsets import permuted
 
 _ORDER = 2**32 - 1  # what sets the key of the order apart from those of draws
@@ -23,9 +23,9 @@ class Prompts(eqx.Module):
         counts = np.asarray(lengths)
         self.shortest, self.longest = int(counts.min()), max(1, int(counts.max()))
 
-    def of(self, documents: AnyDocuments, index: Int[Array, " m"] | None) -> AnyDocuments:
+    def of(self, documents: Ragged, index: Int[Array, " m"] | None) -> AnyDocuments:
         """The prompts of some of the documents."""
-        rows = jax.tree.map(lambda x: x if index is None else x[index], documents)
+        rows = documents.rows(index)
         lengths = self.lengths if index is None else self.lengths[index]
         prompts = rows._replace(tokens=rows.tokens[:, : self.longest], lengths=lengths)
         if rows.learned is None:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Int
 
 from collapse_jax.basics import checks
 from collapse_jax.language.corpora.base import AbstractCorpus
-from collapse_jax.language.corpora.documents import AnyDocuments, documents_of
+from collapse_jax.language.corpora.documents import AnyDocuments, Ragged, documents_of
 from collapse_jax.language.corpora.encoding import Encoded
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.surveys import Survey, check_accepted, check_dropped, survey
@@ -25,7 +25,7 @@ class RealDocuments(NamedTuple):
 
     n_samples: int
     n_test: int
-    train: AnyDocuments | None
+    train: Ragged | None
     test: AnyDocuments | None
     survey: Survey | None
     """What became of documents that are not drawn."""
@@ -102,7 +102,7 @@ def real_documents(
     return RealDocuments(
         n_samples,
         n_test,
-        _on_device(train),
+        Ragged(*train[:3], vocab_size=tokenizer.vocab_size),
         jax.tree.map(lambda x: x[:n_test], _on_device(test)),
         found,
         None if train.prompts is None else jnp.asarray(train.prompts),

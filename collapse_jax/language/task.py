@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.basics import checks
 from collapse_jax.language import acceptance, defaults, memory, metrics
 from collapse_jax.language.corpora.base import AbstractCorpus
-from collapse_jax.language.corpora.documents import AnyDocuments
+from collapse_jax.language.corpora.documents import AnyDocuments, Ragged
 from collapse_jax.language.corpora.encoding import LONGER
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.surveys import Survey
@@ -140,9 +140,8 @@ class LanguageModel(AbstractDecoding):
     base: pretrained.Weights | None = eqx.field(static=True)
     """The parameters of the checkpoint, from which fine-tuning starts."""
     loaded: Params | None
-    """The same on the device, in a task that is `prepared`, else their shapes; None where no fit
-    starts from them."""
-    train: AnyDocuments | None
+    """The same on the device if this is `prepared`, else shapes; None where no fit starts there."""
+    kept: Ragged | None
     test: AnyDocuments | None
     prompts: Prompts | None
     """Beginnings of the real documents, where others are generated from them."""
@@ -218,7 +217,7 @@ class LanguageModel(AbstractDecoding):
         check_room(how.generate_from, self.context, self.architecture.context)
         sizes = self.context, n_samples, n_test
         real = real_documents(self.corpus, self.tokenizer, *sizes, self.reading)
-        self.n_samples, self.n_test, self.train, self.test, self.survey, lengths = real
+        self.n_samples, self.n_test, self.kept, self.test, self.survey, lengths = real
         self.prompts = None if lengths is None else Prompts(lengths)
         self.named = Named(named)
         self.named_rows = self.named.rows(self.tokenizer, self.context, self.reading)
@@ -254,7 +253,12 @@ class LanguageModel(AbstractDecoding):
     @property
     def population(self) -> int | None:
         """Number of real training documents, None where they are drawn from a grammar."""
-        return None if self.train is None else len(self.train.lengths)
+        return None if self.kept is None else len(self.kept)
+
+    @property
+    def train(self) -> AnyDocuments | None:
+        """The real training documents, where they are not drawn."""
+        return None if self.kept is None else self.kept.rows()
 
     @property
     def scratch_bytes(self) -> int:
@@ -264,16 +268,16 @@ class LanguageModel(AbstractDecoding):
         return memory.explain_memory(self)
 
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> World:
-        if self.test is None or self.train is None:
+        if self.test is None or self.kept is None:
             return World(self._known_grammar.draw(key, self.n_test))
-        return World(self.test, self.prompts and self.prompts.of(self.train, index))
+        return World(self.test, self.prompts and self.prompts.of(self.kept, index))
 
     def real(
         self, world: World, key: Key[Array, ""], n: int, *, size: Any, index: Any
     ) -> AnyDocuments:
-        if self.train is None:
+        if self.kept is None:
             return self._known_grammar.draw(key, n)
-        return jax.tree.map(lambda x: x[index], self.train)
+        return self.kept.rows(index)
 
     def measure(self, world: World, model: Params) -> dict[str, Float[Array, ""]]:
         """The loss of trained parameters on held-out real documents."""

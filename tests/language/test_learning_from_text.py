@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import collapse_jax as cj
 from collapse_jax.language.acceptance import accepted
 from collapse_jax.language.corpora import ByteTokenizer, FileTokenizer, train_bpe
 from collapse_jax.language.corpora.chat import Message, format_messages
-from collapse_jax.language.corpora.documents import Documents, documents_of
+from collapse_jax.language.corpora.documents import Documents, Ragged, documents_of
 from collapse_jax.language.corpora.encoding import encode_documents
 from collapse_jax.language.model.architecture import Architecture
 from collapse_jax.language.reading import Reading, read_rows
@@ -110,6 +112,28 @@ def test_what_does_not_fit_goes_the_way_of_real_documents():
     assert found["truncate"][0].lengths.tolist() == found["split"][0].lengths[[0, 1, 3]].tolist()
     rows, places = accepted(rows_of([[0xC3, 0xC3, 256]], 4), None, ByteTokenizer(), 4, READ)
     assert len(places) == len(rows.tokens) == 0
+
+
+@pytest.mark.parametrize("vocab_size", [2**16, 2**16 + 1])
+def test_real_documents_are_kept_without_padding(vocab_size):
+    """Rows are what they were, and a corpus of short documents takes a fraction of the bytes."""
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(1, 30, 200).astype(np.int32)
+    inside = np.arange(512) < lengths[:, None]
+    tokens = np.where(inside, draw.integers(0, vocab_size, inside.shape), 0).astype(np.int32)
+    tokens[3, 0] = vocab_size - 1
+    learned = inside & (draw.random(inside.shape) < 0.5)
+    for rows in ((tokens, lengths), (tokens, lengths, learned)):
+        kept = Ragged(*rows, vocab_size=vocab_size)
+        each = np.dtype(kept.tokens.dtype).itemsize
+        assert each == (2 if vocab_size == 2**16 else 4)
+        assert kept.tokens.nbytes == each * lengths.sum() < tokens.nbytes / 30
+        some = jnp.array([199, 0, 3])
+        for found, expected in zip(kept.rows(), rows, strict=True):
+            np.testing.assert_array_equal(found, expected)
+        for found, expected in zip(jax.jit(Ragged.rows)(kept, some), rows, strict=True):
+            np.testing.assert_array_equal(found, expected[np.asarray(some)])
+        assert kept.rows().tokens.dtype == jnp.int32
 
 
 def test_it_is_an_argument_of_language_models():
