@@ -29,6 +29,14 @@ TASKS = [
     cj.GaussianMixture("ring", 2, 10, covariance="diag", n_test=10),
     cj.NGram(2, 3, 10, length=5),
 ]
+SMALL = {"steps": 3, "batch_size": 4, "width": 4, "depth": 1}
+COLUMNS = {"size": np.random.default_rng(0).normal(size=24), "colour": ["red", "blue", "red"] * 8}
+TRAINED = [
+    cj.Flow("moons", 8, n_test=8, layers=1, **SMALL),
+    cj.Diffusion("moons", 8, n_test=8, sampling_steps=3, **SMALL),
+    cj.Autoencoder("moons", 8, n_test=8, **SMALL),
+    cj.Tabular(COLUMNS, 8, **SMALL),
+]
 ids = {"ids": lambda x: name_of(x) if isinstance(x, cj.Workflow) else type(x).__name__}
 every_workflow = pytest.mark.parametrize("workflow", WORKFLOWS, **ids)
 every_task = pytest.mark.parametrize("task", TASKS, **ids)
@@ -63,6 +71,17 @@ def test_contract(workflow, task):
         np.testing.assert_allclose(
             chain[name], ds[name].sel(seed=7).values[:5], rtol=2e-4, atol=1e-5
         )
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("workflow", [cj.AccumulateSubsample(), cj.Replace()], **ids)
+@pytest.mark.parametrize("task", TRAINED, **ids)
+def test_contract_of_what_is_trained(workflow, task):
+    """The same of generators that are trained, and that their runs can be made again."""
+    test_contract(workflow, task)
+    ds = run(workflow, task, 2, [2, 9])
+    data = COLUMNS if isinstance(task, cj.Tabular) else None
+    xr.testing.assert_equal(ds, cj.simulate(**run_arguments(ds, data=data), progress=False))
 
 
 @pytest.mark.thorough
