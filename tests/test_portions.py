@@ -64,7 +64,13 @@ def test_what_another_has_is_left_to_it(whole, tmp_path, ran):
     seeds = blocks.blocks_of(np.arange(100, dtype=np.uint32), 32)[1]
     other = Lock(tmp_path, f".claim-{blocks.digest(seeds)}")
     assert other.claim()
-    threading.Timer(1.5, other.release).start()
+
+    def go():
+        while len(ran) < 3:
+            time.sleep(0.02)
+        other.release()
+
+    threading.Thread(target=go, daemon=True).start()
     assert whole.equals(run(share=True, checkpoint=tmp_path))
     assert [int(chains[0]) for chains in ran] == [0, 64, 96, 32]
     stopped = threading.Event()

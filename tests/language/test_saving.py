@@ -225,19 +225,19 @@ def test_a_run_goes_on_where_its_corpus_and_checkpoint_have_moved():
 
     before = config("c.txt", "model")
     Path("run").mkdir()
-    folder.claim(Path("run"), before)
+    folder.claim(Path("run"), before, lambda _: set())
     shutil.move("model", "elsewhere")
     shutil.copy("c.txt", "d.txt")
     after = config("d.txt", "elsewhere")
     assert before != after
     assert folder.run_of(before) == folder.run_of(after)
-    folder.claim(Path("run"), after)
+    folder.claim(Path("run"), after, lambda _: set())
     assert folder.read_config(Path("run/config.json"))["task"] == after["task"]
     Path("d.txt").write_text(Path("d.txt").read_text() + "\nanother")
     with pytest.raises(ValueError, match=r"task\.corpus\.fingerprint is .* there and .* here"):
-        folder.check(Path("run"), config("d.txt", "elsewhere"))
+        folder.check(Path("run"), config("d.txt", "elsewhere"), lambda _: set())
     first.save_pretrained("elsewhere", parameters(first.architecture, 1e-3))
     with pytest.raises(ValueError, match=r"task\.fingerprint is .* there and .* here"):
-        folder.check(Path("run"), config("c.txt", "elsewhere"))
+        folder.check(Path("run"), config("c.txt", "elsewhere"), lambda _: set())
     plain = {"type": "Other", "path": "a"}  # without a fingerprint the place is all there is
     assert folder.run_of({"task": plain}) != folder.run_of({"task": plain | {"path": "b"}})

@@ -24,7 +24,9 @@ from collapse_jax.language.corpora import (
     train_bpe,
 )
 from collapse_jax.language.corpora.documents import Documents
+from collapse_jax.language.reading import Reading
 from collapse_jax.language.samples import SampleWriter
+from collapse_jax.language.tokenizers.base import ByteTokenizer
 from collapse_jax.run.staged import Generation
 
 PROMPTS = ["serve tea", "user: who?", "Why is\nit so?", " :", "ünï \u2028 code"]
@@ -351,8 +353,13 @@ def test_a_tokenizer_that_spoils_the_form_of_a_chat_is_refused():
 
 
 def test_documents_that_have_not_ended_are_not_accepted():
-    drawn = Documents(np.arange(12, dtype=np.int32).reshape(3, 4), np.array([4, 2, 3], np.int32))
-    accepted, places = acceptance.finished_ones(drawn, np.array([True, False, True]))
+    tokenizer = ByteTokenizer()
+    tokens = np.full((3, 4), ord("a"), np.int32)
+    tokens[0, 3] = tokens[1, 3] = tokens[2, 2] = tokenizer.eos_id
+    drawn = Documents(tokens, np.array([4, 2, 3], np.int32))  # the second one is cut in front of it
+    accepted, places = acceptance.accepted(drawn, None, tokenizer, 4, Reading())
     assert places.tolist() == [0, 2]
-    np.testing.assert_array_equal(accepted.tokens, drawn.tokens[[0, 2]])
+    np.testing.assert_array_equal(accepted.tokens, tokens[[0, 2]])
     np.testing.assert_array_equal(accepted.lengths, [4, 3])
+    _, places = acceptance.accepted(drawn, None, tokenizer, 4, Reading(generate_from="halves"))
+    assert places.tolist() == [0, 1, 2]
