@@ -121,7 +121,7 @@ def test_steps_of_training_are_counted(monkeypatch):
     """Those of language models grow with what has accumulated; there is no estimate of a time."""
     monkeypatch.setattr(forecasts, "measure", never)
     task = cj.Flow("moons", n_samples=50, n_test=20, steps=7)
-    cell = prepare(cj.Replace(), task, 5, 3, runner="staged")
+    cell = prepare(cj.Replace(), task, 5, 3)
     steps = 7 * 5 * forecasts.batches(cell)
     monkeypatch.setattr(consent, "MOST_STEPS", steps - 1)
     assert f"{steps} steps of training" in consent.reason_to_ask([[cell]])

@@ -48,7 +48,10 @@ def found_at(path: str) -> Any:
     """What is found under a path that the user wrote, whatever it is. Raises as `imported` does."""
     module, _, name = path.partition(":")
     if module not in sys.modules:
-        raise ValueError(f"{path} must be imported first: write `import {module}`, and try again")
+        raise ValueError(
+            f"{path} must be imported first: write `import {module}`, and try again; commands "
+            "import what --task and --features name"
+        )
     found = _find(module, name)
     if found is None:
         raise ValueError(f"{path} must still be there, and {module} has no {name}")

@@ -8,13 +8,13 @@ import numpy as np
 
 from collapse_jax.cli.options.parser import PROGRAM
 from collapse_jax.cli.studies import shown_seconds
-from collapse_jax.cli.study.forecasts import batches, seconds_of
+from collapse_jax.cli.study.forecasts import batches, measurable, seconds_of
 from collapse_jax.run.before.prepared import Prepared
 
 LONGEST = 3600.0
 """Seconds, by an estimate."""
 MOST_STEPS = 10**6
-"""Of training, stage by stage, of which no time is known before."""
+"""Of training, of which no time is known before."""
 _CALL, _BYTE = 5e-6, 1e-9
 """Seconds that a generation of a program takes at the least, and each byte that it works on."""
 _CLEARLY_SHORT = 10.0
@@ -48,13 +48,13 @@ def ask_before_long(loops: Sequence[Sequence[Prepared]], yes: bool) -> None:
 def reason_to_ask(loops: Sequence[Sequence[Prepared]]) -> str:
     """What is long about some runs; nothing where nothing is."""
     cells = [ready for of_loop in loops for ready in of_loop]
-    steps = sum(_steps(ready) for ready in cells if ready.staged)
+    steps = sum(_steps(ready) for ready in cells if not measurable(ready))
     if steps > MOST_STEPS:
         return f"this takes {steps:,} steps of training and more, more than {MOST_STEPS:,}"
-    compiled = [of_loop for of_loop in loops if not any(ready.staged for ready in of_loop)]
-    if sum(_at_least(ready) for of_loop in compiled for ready in of_loop) < _CLEARLY_SHORT:
+    others = [of_loop for of_loop in loops if all(map(measurable, of_loop))]
+    if sum(_at_least(ready) for of_loop in others for ready in of_loop) < _CLEARLY_SHORT:
         return ""
-    seconds = sum(map(seconds_of, compiled))
+    seconds = sum(map(seconds_of, others))
     if seconds > LONGEST:
         return f"this takes about {shown_seconds(seconds)}, more than {shown_seconds(LONGEST)}"
     return ""

@@ -85,7 +85,7 @@ def run_sweep(file: File, yes: bool = False) -> None:
     """
     from collapse_jax.analysis.judged import read_rule
     from collapse_jax.basics import files
-    from collapse_jax.run.sweeps import cells_of, sweep
+    from collapse_jax.run.sweeps import sweep
 
     config = _read_config(file)
     out = files.check_writable("out", config.pop("out"), (".nc",))
@@ -97,13 +97,8 @@ def run_sweep(file: File, yes: bool = False) -> None:
         config["stop_when"] = read_rule(str(config["stop_when"]))
     workflows = [read_workflow(entry) for entry in entries]
     task = _task_maker(config.pop("task"), config["over"])
-    cells = cells_of(workflows, task, config["over"])
-    same = {name: config[name] for name in _PREPARED if name in config}
-    alike = [
-        [{**same, "workflow": c.workflow, "task": c.task} for c in cells if c.called == name]
-        for name in dict.fromkeys(cell.called for cell in cells)
-    ]
-    _ask(alike, yes)
+    if not yes:  # the tasks are made for the question alone, and again where it is a yes
+        _ask(_loops_of(workflows, task, config), yes)
     ds = sweep(workflows, task, **config)
     ds.attrs["command"] = shlex.join([PROGRAM, "sweep", file])
     write_run(ds, out)
@@ -111,6 +106,18 @@ def run_sweep(file: File, yes: bool = False) -> None:
     final = ds.sel(generation=last).mean("seed").drop_vars("generation")
     print(final.to_dataframe().to_string())
     print(f"Chains: {out}")
+
+
+def _loops_of(workflows: Any, task: Any, config: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """The cells of each workflow of a sweep, as arguments of `simulate`."""
+    from collapse_jax.run.sweeps import cells_of
+
+    cells = cells_of(workflows, task, config["over"])
+    same = {name: config[name] for name in _PREPARED if name in config}
+    return [
+        [{**same, "workflow": c.workflow, "task": c.task} for c in cells if c.called == name]
+        for name in dict.fromkeys(cell.called for cell in cells)
+    ]
 
 
 def _ask(loops: Sequence[Sequence[Mapping[str, Any]]], yes: bool) -> None:

@@ -101,7 +101,8 @@ def read_config(path: Path) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:
         raise ValueError(
             f"checkpoint has a damaged {path}: {error}; collapse-jax folder {path.parent} "
-            "--repair sets it aside, and the call that made the run then makes it again"
+            "--repair sets it aside, and the call that made the run then makes it again, unless it "
+            "has schedules that are lists, or several models"
         ) from None
 
 

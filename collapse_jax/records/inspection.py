@@ -108,7 +108,8 @@ def _contents(folder: Path, owner: str | None) -> FolderContents:
         problems.append(str(error))
     except FileNotFoundError:
         problems.append(
-            f"{folder / CONFIG}: it is missing; the call that made the run makes it again"
+            f"{folder / CONFIG}: it is missing; the call that made the run makes it again, unless "
+            "it has schedules that are lists, or several models"
         )
     states = _states(folder)
     if config:

@@ -266,7 +266,7 @@ def _runs_in(folder: Path) -> set[str]:
     """The runs that the states of a folder are of, as far as they can say."""
     runs = set()
     for path in states_of(folder):
-        with contextlib.suppress(*DAMAGE):
+        with contextlib.suppress(*DAMAGE, FileNotFoundError):  # who has the lock may remove it
             runs.add(said_by(path)["run"])
     return runs
 

@@ -181,7 +181,7 @@ def as_rows(data: Any) -> np.ndarray:
         ValueError: for other shapes, images of unequal sizes and numbers that are not finite.
         TypeError: for what is no array of numbers.
     """
-    of_objects = isinstance(data, np.ndarray) and data.dtype.kind == "O"
+    of_objects = isinstance(data, np.ndarray) and data.dtype.kind == "O" and data.ndim > 0
     if isinstance(data, list | tuple) or of_objects:
         shapes = [_shape(row) for row in data]
         other = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), None)

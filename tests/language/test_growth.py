@@ -183,3 +183,13 @@ def test_files_are_looked_at_before_they_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_LARGEST", 100)
     with pytest.raises(ValueError, match=r"it has .* bytes, and at most 100 are allowed"):
         FileTokenizer(path)
+
+
+def test_padding_and_truncation_of_a_file_play_no_part(tmp_path):
+    """A file that fills up all texts to five million tokens would take gigabytes for one letter."""
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "</s>": 1}, unk_token="a"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.enable_padding(length=10**12)
+    tokenizer.enable_truncation(1)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert FileTokenizer(tmp_path).encode("a a") == [0, 0]

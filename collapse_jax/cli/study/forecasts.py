@@ -28,7 +28,7 @@ class Forecast:
     together: int
     """Chains that run at a time, the most of any cell."""
     memory_bytes: int
-    """At most at any time, with Python and the libraries; see `collapse_jax.needs`."""
+    """About the most at any time, with Python and the libraries; see `collapse_jax.needs`."""
     file_bytes: int
     """Of the dataset."""
     seconds: float | None
@@ -40,7 +40,7 @@ def forecast(run: StudyRun) -> Forecast:
 
     The programs of the first and the last cell of each workflow run for half a second each, as
     many chains at a time as in the run, and the cells between are taken to cost as much per chain
-    and generation. What is trained stage by stage is not measured: one step of it may be long.
+    and generation. What is trained by steps is not measured: one generation of it may be long.
 
     Args:
         run: the run.
@@ -63,7 +63,7 @@ def forecast(run: StudyRun) -> Forecast:
 
 def _seconds(run: StudyRun) -> float | None:
     loops = of_loops(run)
-    if any(ready.staged for of_loop in loops for ready in of_loop):
+    if not all(measurable(ready) for of_loop in loops for ready in of_loop):
         return None
     return sum(map(seconds_of, loops))
 
@@ -72,6 +72,11 @@ def of_loops(run: StudyRun) -> list[list[Prepared]]:
     """The cells of each workflow."""
     cells = list(zip((cell.called for cell in run.cells), run.ready, strict=True))
     return [[ready for name, ready in cells if name == loop] for loop in dict(cells)]
+
+
+def measurable(ready: Prepared) -> bool:
+    """Whether a moment's work says how long all of it takes."""
+    return not (ready.staged or ready.task.n_steps(1))
 
 
 def seconds_of(of_loop: Sequence[Prepared]) -> float:

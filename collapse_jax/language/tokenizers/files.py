@@ -153,6 +153,8 @@ def _read(file: Path) -> Any:
             raise ValueError(f"it has {size:,} bytes, and at most {_LARGEST:,} are allowed")
         check_growth(json.loads(file.read_text(encoding="utf-8")))
         tokenizer = Tokenizer.from_file(str(file))
+        tokenizer.no_padding()  # first, as the file says how long it would be
+        tokenizer.no_truncation()
         tokenizer.encode("a", add_special_tokens=False)
         return tokenizer
     except (KeyboardInterrupt, SystemExit):
