@@ -140,16 +140,6 @@ def test_detectors_of_texts_are_trained():
         run(cj.BestOf(cj.Detector(), 3), 1, 1, 10)
 
 
-def test_each_candidate_is_looked_at_once():
-    """A rule takes what a plain loop takes of the words that a run without one has in a row."""
-    made = []
-    for synthetic in (cj.Synthetic(n=400), cj.Synthetic(n=100, curation=cj.Accept(is_odd))):
-        loop = cj.Workflow(cj.Real(), synthetic)
-        cj.simulate(loop, Written(100), 1, [3], observe=made.append, progress=False)
-    stream, taken = (np.asarray(generation.rows[0]) for generation in made)
-    np.testing.assert_array_equal(taken, stream[stream % 2 == 1][:100])
-
-
 def test_rules_come_before_rewards():
     """Rejection, and then the best of two, against conditional probabilities."""
     ds, shares = run((cj.Accept(is_odd), cj.BestOf(length, 2)), seeds=10)
@@ -285,6 +275,35 @@ def test_the_best_is_that_of_answers_to_one_prompt(before, k, refused, n):
     else:
         assert counts.max() - counts.min() <= 1
         assert ds.acceptance_rate == pytest.approx(1 / k)
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_each_candidate_is_looked_at_once(answers):
+    """A rule takes what a plain loop takes of the words that a run without one has in a row."""
+    made = []
+    task, rule = (Answered(130, 0), is_even) if answers else (Written(100), is_odd)
+    for synthetic in (cj.Synthetic(n=400), cj.Synthetic(n=100, curation=cj.Accept(rule))):
+        loop = cj.Workflow(cj.Real(), synthetic)
+        cj.simulate(loop, task, 1, [3], observe=made.append, progress=False)
+    stream, taken = (np.asarray(generation.rows[0]) for generation in made)
+    np.testing.assert_array_equal(taken[:100], stream[stream % 2 == (0 if answers else 1)][:100])
+
+
+def outcome(text):
+    """A feature, which remembers the texts too."""
+    judged.append(text)
+    return [int(text.split()[1])]
+
+
+def test_detectors_learn_from_an_answer_to_each_prompt():
+    """And what they judge are then answers to one prompt each, of which none is wasted."""
+    judged.clear()
+    loop = cj.Workflow(cj.Real(), cj.Synthetic(curation=cj.BestOf(cj.Detector(outcome), 4)))
+    options: dict[str, Any] = {"progress": False, "metrics": ["acceptance_rate"]}
+    ds = cj.simulate(loop, Answered(30, 0), 1, [5], **options)
+    prompts = [int(text.split()[0]) for text in judged[-30 * (1 + 4 + 1) : -30]]
+    assert prompts == [*range(30), *np.repeat(range(30), 4)]
+    assert ds.acceptance_rate == pytest.approx(1 / 4)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Int, Key
 from collapse_jax.loop.batches import first_real
 from collapse_jax.loop.curation.candidates import Candidates
 from collapse_jax.loop.curation.choosing import taken
+from collapse_jax.loop.curation.detector import Detector
 from collapse_jax.loop.curation.judge import Judge
 from collapse_jax.loop.curation.operators import AbstractOperator
 from collapse_jax.loop.form import Columns
@@ -115,19 +116,50 @@ def _rows_of(candidates: Any) -> Rows:
 class _Order(NamedTuple):
     """Which prompt each draw continues: as many in a row the same as are compared.
 
-    Then one for each prompt in turn, as some will not be acceptable.
+    First those of the rows that detectors are trained on, then those that are chosen from, and at
+    last one for each prompt in turn, as some will not be acceptable.
     """
+
+    planned: Int[np.ndarray, " draws"]
+    """The prompts of the first draws."""
+    once: int
+    """How many prompts come in turn."""
+
+    @classmethod
+    def of(cls, stretches: "list[_Stretch]", n_prompts: int) -> "_Order":
+        """Stretches of draws, each of which begins with the first prompt."""
+        planned = [np.repeat(np.arange(s.groups) % n_prompts, s.together) for s in stretches]
+        return cls(np.concatenate(planned, dtype=np.int32), min(stretches[-1].groups, n_prompts))
+
+    def __call__(self, draws: np.ndarray) -> np.ndarray:
+        later = draws - len(self.planned)
+        return np.where(later < 0, self.planned[np.minimum(later, -1)], later % self.once)
+
+
+class _Stretch(NamedTuple):
+    """Candidates in a row that are for the same purpose."""
 
     groups: int
     """How many groups of candidates there are to be."""
     together: int
     """Candidates of a group."""
-    n_prompts: int
 
-    def __call__(self, draws: np.ndarray) -> np.ndarray:
-        later = draws - self.groups * self.together
-        once = min(self.groups, self.n_prompts)
-        return np.where(later < 0, draws // self.together % self.n_prompts, later % once)
+
+def _stretches(operators: list[AbstractOperator], n: int) -> list[_Stretch]:
+    """Candidates as they are needed: `n` rows for each detector, and `n` rows that are taken."""
+
+    def candidates_of(before: list[AbstractOperator]) -> _Stretch:
+        together = math.prod(operator.together for operator in before)
+        many = int(np.ceil(n * np.prod([operator.multiple for operator in before])))
+        return _Stretch(-(-many // together), together)
+
+    detectors = [
+        candidates_of(operators[:i])
+        for i, operator in enumerate(operators)
+        for function in operator.functions.values()
+        if isinstance(function, Detector)
+    ]
+    return [*detectors, candidates_of(operators)]
 
 
 class _Progress(NamedTuple):
@@ -157,13 +189,11 @@ class _Candidates:
     ):
         self.chains, self.acceptance, self.model, self.now = chains, acceptance, model, now
         self.monitor, self.used = monitor, np.zeros(len(chains.seeds), np.int64)
-        many = np.prod([operator.multiple for operator in operators_of(chains, now)])
-        self.kept = int(np.ceil(n * many))  # how many are saved on the way
-        together = math.prod(operator.together for operator in chains.form.curation)
+        stretches = _stretches(operators_of(chains, now), n)
+        self.kept = sum(groups * together for groups, together in stretches)  # saved on the way
         self.order = None
-        if acceptance.n_prompts is not None:
-            groups = -(-self.kept // together)
-            self.order = _Order(groups, together, acceptance.n_prompts)
+        if acceptance.n_prompts is not None and stretches[-1].together > 1:
+            self.order = _Order.of(stretches, acceptance.n_prompts)
         self.shapes = shapes = eqx.filter_eval_shape(self._sampled, 0)
         width = len(chains.seeds)
 
