@@ -85,7 +85,7 @@ class LanguageModel(AbstractDecoding):
             follows, as many tokens as `context`. Default prompts where there is a template or
             the loss is on responses, else nothing.
         learn_from: the `"ids"` of generated documents, or their `"text"`, read again as that of
-            real ones. Where it does not fit, `longer` decides; what is dropped is not accepted.
+            real ones. Where it does not fit, its beginning is kept, or with `longer="drop"` none.
         lora: low-rank changes of the checkpoint's weights, which alone are trained, kept and saved;
             the weights are shared by all seeds. Default none, all weights are trained.
         named: texts, `corpus.Text` by name, on which each model is measured: the metric
@@ -218,7 +218,7 @@ class LanguageModel(AbstractDecoding):
         sizes = self.context, n_samples, n_test
         real = real_documents(self.corpus, self.tokenizer, *sizes, self.reading)
         self.n_samples, self.n_test, self.kept, self.test, self.survey, lengths = real
-        self.prompts = None if lengths is None else Prompts(lengths)
+        self.prompts = None if lengths is None else Prompts(lengths, self.kept, self.reading)
         self.named = Named(named)
         self.named_rows = self.named.rows(self.tokenizer, self.context, self.reading)
         self.graphdef = nnx.split(nnx.eval_shape(lambda: self.decoder(nnx.Rngs(0), lora)))[0]
@@ -320,7 +320,7 @@ class LanguageModel(AbstractDecoding):
         Returns:
             the acceptable ones as they are to be learned, and their places.
         """
-        parts = self.corpus, self.known_tokenizer, self.context, self.reading
+        parts = self.corpus, self.known_tokenizer, self.context, self.reading, self.prompts
         return acceptance.accepted(drawn, *parts)
 
     @property

@@ -7,6 +7,14 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+)
 
 import collapse_jax as cj
 from collapse_jax.language.acceptance import accepted
@@ -15,7 +23,9 @@ from collapse_jax.language.corpora.chat import Message, format_messages
 from collapse_jax.language.corpora.documents import Documents, Ragged, documents_of
 from collapse_jax.language.corpora.encoding import encode_documents
 from collapse_jax.language.model.architecture import Architecture
-from collapse_jax.language.reading import Reading, read_rows
+from collapse_jax.language.prompts import Prompts
+from collapse_jax.language.reading import Reading, Rows, read_rows
+from collapse_jax.language.tokenizers.templates import Template
 
 PLAIN = [f"the {a} saw the {b}" for a in ("cat", "dög", "owl 🦉") for b in ("cat", "dög")]
 CHATS = [
@@ -57,6 +67,16 @@ def by_bytes(tokenizer, text):
     ]  # fmt: skip
 
 
+def known(real, tokenizer, how):
+    """The prompts of real rows."""
+    ragged = Ragged(real.tokens, real.lengths, vocab_size=tokenizer.vocab_size)
+    return Prompts(jnp.asarray(real.prompts), ragged, how)
+
+
+def real_row(ids, prompt):
+    return Rows(np.array([ids], np.int32), np.array([len(ids)]), None, np.array([prompt]), 0)
+
+
 @pytest.mark.parametrize("ends", [True, False])
 def test_ids_are_those_of_the_texts(ends):
     tokenizer = pairs(PLAIN)
@@ -80,15 +100,20 @@ def test_chats_are_read_as_real_ones(loss_on):
     tokenizer = pairs(texts)
     how = READ._replace(generate_from="prompts", loss_on=loss_on)
     real = read_rows(texts, CHATS, tokenizer, 60, how)
-    ids = [[*by_bytes(tokenizer, text), tokenizer.eos_id] for text in texts]
+    prompts = [row[:k].tolist() for row, k in zip(real.tokens, real.prompts, strict=True)]
+    said = [text.removeprefix(tokenizer.decode(p)) for text, p in zip(texts, prompts, strict=True)]
+    parts = [by_bytes(tokenizer, text) for text in said]
+    ids = [[*p, *part, tokenizer.eos_id] for p, part in zip(prompts, parts, strict=True)]
     marks = None
-    if loss_on == "responses":  # of a token that is partly prompt, the space, too
-        prompts = [len(text.partition("told")[0]) - 1 for text in texts]
-        marks = [np.arange(len(i)) >= first for i, first in zip(ids, prompts, strict=True)]
+    if loss_on == "responses":
+        marks = [np.arange(len(i)) >= len(p) for i, p in zip(ids, prompts, strict=True)]
     Path("chats.jsonl").write_text('{"q": "a", "a": "b"}\n' * 19)
     corpus = cj.corpus.Text("chats.jsonl", prompt="q", response="a")
-    kept, places = accepted(rows_of(ids, 60, marks), corpus, tokenizer, 60, how)
+    kept, places = accepted(
+        rows_of(ids, 60, marks), corpus, tokenizer, 60, how, known(real, tokenizer, how)
+    )
     assert len(places) == len(texts)
+    assert (kept.lengths < list(map(len, ids))).all()
     np.testing.assert_array_equal(kept.tokens, real.tokens)
     np.testing.assert_array_equal(kept.lengths, real.lengths)
     if loss_on == "responses":
@@ -105,13 +130,79 @@ def test_what_does_not_fit_goes_the_way_of_real_documents():
     assert {name: places.tolist() for name, (_, places) in found.items()} == {
         "drop": [0, 2],
         "truncate": [0, 1, 2],
-        "split": [0, 1, 1, 2],
+        "split": [0, 1, 2],
     }
     mark = list("\ufffd".encode())
-    assert found["split"][0].tokens[1:3].tolist() == [[*mark, mark[0]], [*mark[1:], 256, 0]]
-    assert found["truncate"][0].lengths.tolist() == found["split"][0].lengths[[0, 1, 3]].tolist()
+    for longer in ("truncate", "split"):  # one of each that was drawn, whatever it becomes
+        assert found[longer][0].tokens[1].tolist() == [*mark, mark[0]]
+        assert found[longer][0].lengths.tolist() == [3, 4, 2]
     rows, places = accepted(rows_of([[0xC3, 0xC3, 256]], 4), None, ByteTokenizer(), 4, READ)
     assert len(places) == len(rows.tokens) == 0
+
+
+def sentencepiece(how):
+    """A tokenizer of letters that has a space in front of every text, or of the first of them."""
+    letters = "abcdefghijklmnopqrstuvwxyz[]/INST:<>\n"
+    tokens = dict.fromkeys(["<unk>", "<s>", "</s>", "\u2581", *letters, "\u2581\u2581"])
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    made = Tokenizer(models.BPE(vocabulary, [("\u2581", "\u2581")], unk_token="<unk>"))
+    if how == "every":
+        spaces = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+        made.normalizer = normalizers.Sequence(spaces)
+    else:
+        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    spaces = [decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    made.decoder = decoders.Sequence(spaces)
+    special = [AddedToken(t, special=True, normalized=False) for t in ("<unk>", "<s>", "</s>")]
+    made.add_special_tokens(special)
+    made.save("spaces.json")
+    return FileTokenizer("spaces.json", bos="<s>", eos="</s>")
+
+
+MARKED = [
+    "<s>[INST] hi [/INST]| yes</s>",
+    "<s>[INST] hi [/INST] yes</s><s>[INST] more [/INST]| ok  so</s>",
+    "<s>:\nhi</s>\n:\n|yes</s>",
+    "<s>:\nhi</s>|yes</s>",
+]
+
+
+@pytest.mark.parametrize("loss_on", ["all", "responses"])
+@pytest.mark.parametrize("how", ["every", "first"])
+def test_real_rows_stay_what_they_are(how, loss_on):
+    """Where a space stands in front of texts that decoding takes away, by itself or with others.
+
+    And the text of a special token, written letter by letter, stays text.
+    """
+    tokenizer = sentencepiece(how)
+    reading = Reading(Template("", {}), loss_on, "prompts", "text")
+    for text in MARKED:
+        parts = text.partition("|")
+        ids = tokenizer.locate_all(["".join(parts[::2])], special=True)[0].ids[1:]
+        prompt = len(tokenizer.locate_all([parts[0]], special=True)[0].ids) - 1
+        spelled = [tokenizer.tokens.index(letter) for letter in "</s>"]
+        rows = [ids, [*ids[:-1], *spelled, ids[-1]]]
+        marks = [np.arange(len(row)) >= prompt for row in rows] if loss_on != "all" else None
+        drawn = rows_of(rows, 90, marks)
+        prompts = known(real_row(ids, prompt), tokenizer, reading)
+        kept, places = accepted(drawn, None, tokenizer, 90, reading, prompts)
+        assert places.tolist() == [0, 1]
+        for made, before in zip(kept, drawn, strict=True):
+            np.testing.assert_array_equal(made, before)
+
+
+def test_what_is_written_is_read_behind_its_prompt():
+    """Where the two can be told apart, and else for itself; invalid bytes as a mark."""
+    tokenizer = pairs(PLAIN)
+    halves = READ._replace(generate_from="halves")
+    the = tokenizer.encode("the")
+    assert len(the) == 1
+    for prompt, text in ((the, " cat saw"), (by_bytes(tokenizer, "th"), "e cat")):
+        drawn = rows_of([[*prompt, *by_bytes(tokenizer, text)]], 40)
+        prompts = known(real_row(prompt, len(prompt)), tokenizer, halves)
+        kept, _ = accepted(drawn, None, tokenizer, 40, halves, prompts)
+        expected = [*prompt, *tokenizer.encode(text)]
+        assert kept.tokens[0, : kept.lengths[0]].tolist() == expected
 
 
 @pytest.mark.parametrize("vocab_size", [2**16, 2**16 + 1])
@@ -145,6 +236,14 @@ def test_it_is_an_argument_of_language_models():
     rows, _ = task.acceptable(Documents(*rows_of([ids], 32)))
     assert rows.tokens[0, : rows.lengths[0] - 1].tolist() == task.tokenizer.encode("the cat")
     assert cj.config.rebuild(cj.config.describe(task)).learn_from == "text"
+    halves = cj.LanguageModel(
+        cj.corpus.Text("c.txt"), learn_from="text", generate_from="halves", **options
+    )
+    size = int(halves.prompts.lengths[0])
+    beginning = np.asarray(halves.train.tokens)[0, :size].tolist()
+    rows, _ = halves.acceptable(Documents(*rows_of([beginning + ids], 32)))
+    again = beginning + halves.tokenizer.encode("the cat")
+    assert rows.tokens[0, : rows.lengths[0] - 1].tolist() == again
     edits = cj.Workflow(synthetic=cj.Synthetic(of=cj.Edit(threshold=0.1)))
     with pytest.raises(ValueError, match=r"not be Edit\(...\) with a LanguageModel that learns"):
         cj.simulate(edits, task, 2, 1, progress=False)

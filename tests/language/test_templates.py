@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 import collapse_jax as cj
 from collapse_jax.language.acceptance import accepted
 from collapse_jax.language.corpora.chat import Message
-from collapse_jax.language.corpora.documents import Masked
+from collapse_jax.language.corpora.documents import Masked, Ragged
 from collapse_jax.language.corpora.surveys import check_dropped, survey
 from collapse_jax.language.model.architecture import Architecture
+from collapse_jax.language.prompts import Prompts
 from collapse_jax.language.reading import Reading, read_rows
 from collapse_jax.language.samples import SampleWriter
 from collapse_jax.language.tokenizers import templates
@@ -224,14 +226,16 @@ def test_chats_are_read_again_as_they_were(name):
     learned, lengths = np.zeros(made.shape, bool), []
     for row, length in enumerate(real.lengths):
         parts = []
-        for token, mark in zip(real.tokens[row, :length], real.learned[row], strict=False):
-            whole = tokens[token] in SPECIAL
+        for i, token in enumerate(real.tokens[row, :length]):
+            mark, whole = real.learned[row, i], i < real.prompts[row] or tokens[token] in SPECIAL
             parts += [(i, mark) for i in ([token] if whole else map(each.get, tokens[token]))]
         lengths.append(len(parts))
         made[row, : len(parts)], learned[row, : len(parts)] = zip(*parts, strict=True)
     drawn = Masked(made, np.array(lengths, np.int32), learned)
     how = Reading(find_template(tokenizer.folder, "own"), "responses", "prompts", "text")
-    rows, places = accepted(drawn, None, tokenizer, made.shape[1], how)
+    ragged = Ragged(real.tokens, real.lengths, vocab_size=tokenizer.vocab_size)
+    prompts = Prompts(jnp.asarray(real.prompts), ragged, how)
+    rows, places = accepted(drawn, None, tokenizer, made.shape[1], how, prompts)
     assert places.tolist() == [0, 1]
     assert (np.array(lengths) > real.lengths).all()
     np.testing.assert_array_equal(rows.tokens, real.tokens)

@@ -133,6 +133,12 @@ class FileTokenizer(AbstractTokenizer):
         added = self._tokenizer.get_added_tokens_decoder().values()
         return tuple(token.content for token in added if token.special)
 
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Their ids."""
+        added = self._tokenizer.get_added_tokens_decoder().items()
+        return frozenset(i for i, token in added if token.special)
+
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
         """The text of ids, without special tokens unless these are asked for."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=not special)
