@@ -1,5 +1,6 @@
 """The command line: what it runs, what it writes, and how it refuses bad input."""
 
+import gzip
 import os
 import pathlib
 import re
@@ -17,6 +18,7 @@ import collapse_jax as cj
 from collapse_jax.basics import files
 from collapse_jax.cli import simulation
 from collapse_jax.cli.options import tables
+from collapse_jax.cli.options.corpora import read_named
 from collapse_jax.cli.options.tasks import TASKS, find_kind
 from collapse_jax.cli.options.workflows import make_workflow
 from collapse_jax.cli.program import main
@@ -151,6 +153,14 @@ def test_texts_that_perplexities_are_of():
     }
     assert "perplexity_own" in task.variables
     assert [*kind.make(given | {"perplexity": "one=wiki.txt"}).named] == ["one"]
+    pathlib.Path("texts").mkdir()
+    pathlib.Path("texts/WIKI.TXT").write_bytes(pathlib.Path("wiki.txt").read_bytes())
+    pathlib.Path("w.txt.gz").write_bytes(gzip.compress(pathlib.Path("wiki.txt").read_bytes()))
+    how = {"prompt": "q", "response": "a", "published_strip": True}
+    words = ["a=texts", "b=w.txt.gz", "c=texts/WIKI.TXT", "d=c.jsonl", "e=*.txt"]
+    named = read_named(how | {"perplexity": words})
+    assert [text.is_chat for text in named.values()] == [False, False, False, True, False]
+    assert read_named(how | {"perplexity": None}) == {}
     for wrong, message in {
         "wiki": "perplexity must be written as NAME=FILE, with a word as name, got 'wiki'",
         "1=wiki.txt": "with a word as name, got '1=wiki.txt'",

@@ -22,7 +22,7 @@ _OF_TEXT = (
     "published_strip",
     "skip_missing",
 )
-_COLUMNS = ("prompt", "response", "text", "messages")
+_OF_COLUMNS = ("prompt", "response", "text", "messages", "published_strip")
 _OF_FILES = ("separator", "skip_missing")
 
 
@@ -64,12 +64,14 @@ def read_named(given: dict[str, Any]) -> "dict[str, AbstractText]":
     """The texts to measure models on, by name; taken out of the options, which also say how to
     read the corpus.
 
-    Columns are those of the corpus, but for a `.txt`, which has none.
+    Columns are those of the corpus, but for `.txt`, which has none.
 
     Raises:
         ValueError: for what is not written as `NAME=FILE`, and for a name that comes twice.
     """
-    found, written = {}, given.pop("perplexity", [])
+    from collapse_jax.language.corpora.reading.files import are_plain
+
+    found, written = {}, given.pop("perplexity", None) or []
     for words in [written] if isinstance(written, str) else written:
         name, equals, where = words.partition("=")
         if not (re.fullmatch(r"[A-Za-z]\w*", name) and equals and where):
@@ -78,9 +80,10 @@ def read_named(given: dict[str, Any]) -> "dict[str, AbstractText]":
             )
         if name in found:
             raise ValueError(f"perplexity must have each name once, got {name!r} twice")
-        left_out = _COLUMNS if where.endswith(".txt") else ()
-        how = {key: given[key] for key in _OF_TEXT if key in given and key not in left_out}
+        how = {key: given[key] for key in _OF_TEXT if key in given}
         try:
+            if not where.startswith(_HUB) and are_plain(where):
+                how = {key: how[key] for key in how if key not in _OF_COLUMNS}
             found[name] = _read(where, how | {"test_fraction": 0.5})  # both halves count
         except ValueError as error:
             raise ValueError(f"perplexity {words}: {error}") from None

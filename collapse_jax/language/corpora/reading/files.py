@@ -62,6 +62,15 @@ def check_kind(path: Path) -> str:
     return found.removesuffix(".gz").removesuffix(".zst")
 
 
+def are_plain(path: str) -> bool:
+    """Whether all files of a corpus are texts without columns.
+
+    Raises:
+        ValueError: where there is none, and for one that cannot be read.
+    """
+    return all(check_kind(found) == ".txt" for found in find(Path(path).expanduser()))
+
+
 def read_text(path: Path) -> str:
     """A file of text, unpacked where its name ends in `.gz` or `.zst`, with Unix line ends.
 
