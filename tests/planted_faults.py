@@ -14,7 +14,7 @@ class Fault(NamedTuple):
     right: str
     wrong: str
     noticed_by: str
-    """A file of daily tests, or one of its tests."""
+    """A file of daily tests, or one of its tests, which is daily whatever it takes."""
 
 
 FAULTS = [
@@ -34,13 +34,13 @@ FAULTS = [
         "loop/generation.py",
         "now.generation, Role.SELECT)",
         "now.generation, Role.REAL)",
-        "test_pins.py",
+        "test_pins.py::test_values_are_pinned[Categorical labels-AccumulateSubsample]",
     ),
     Fault(
         "loop/generation.py",
         "previous=pools.latest(pool, now) if form.warm else None",
         "previous=None",
-        "test_runners.py",
+        "test_runners.py::test_warm_starts_go_on_where_the_model_before_was",
     ),
     Fault(
         "loop/pool.py",
@@ -70,10 +70,13 @@ FAULTS = [
         "loop/windows.py",
         "older = (place < keep - 1)",
         "older = (place < keep - 2)",
-        "test_compositions.py",
+        "test_compositions.py::test_random_compositions[0]",
     ),
     Fault(
-        "loop/windows.py", "place = slots - 2 - i", "place = slots - 1 - i", "test_compositions.py"
+        "loop/windows.py",
+        "place = slots - 2 - i",
+        "place = slots - 1 - i",
+        "test_compositions.py::test_random_compositions[0]",
     ),
     Fault(
         "loop/plan.py",
@@ -91,25 +94,25 @@ FAULTS = [
         "loop/batches.py",
         "now.generation - 1, Role.REAL)\n        return Batch(None",
         "0, Role.REAL)\n        return Batch(None",
-        "test_compositions.py",
+        "test_compositions.py::test_random_compositions[0]",
     ),
     Fault(
         "loop/makers.py",
         "share = 1.0 / (self._count - s)",
         "share = 1.0 / (self._count + 0 * s)",
-        "test_compositions.py",
+        "test_compositions.py::test_rows_of_past_models_by_their_statistics",
     ),
     Fault(
         "loop/curation/operators.py",
         "weights = jnp.exp(rewards - jnp.max",
         "weights = jnp.exp(jnp.max",
-        "test_curation.py",
+        "test_curation.py::test_two_outcomes_follow_the_exact_chain",
     ),
     Fault(
         "tasks/places.py",
         "(1.0 - skill) * synthetic",
         "skill * synthetic",
-        "test_detected_rows.py",
+        "test_detected_rows.py::test_fits_have_the_exact_moments_of_rows_with_these_weights[some-fresh]",
     ),
     Fault(
         "loop/batches.py",
@@ -133,7 +136,7 @@ FAULTS = [
         "tasks/gaussian.py",
         "0.5 * jnp.log(n / (n - 1.0))",
         "0.5 * jnp.log(n / (n + 1.0))",
-        "test_gaussian.py",
+        "test_pins.py::test_values_are_pinned[Gaussian unbiased-Replace]",
     ),
     Fault(
         "tasks/gaussian.py",
@@ -145,13 +148,13 @@ FAULTS = [
         "tasks/categorical.py",
         "log_p = jnp.log(jnp.where(p > 0.0, p, 1.0)) / temperature",
         "log_p = jnp.log(jnp.where(p > 0.0, p, 1.0)) * temperature",
-        "test_categorical.py",
+        "test_categorical.py::test_temperatures_are_powers_of_probabilities",
     ),
     Fault(
         "tasks/linear_regression.py",
         "coefficients + solve(x.T @ (y - x @ coefficients))",
         "coefficients - solve(x.T @ (y - x @ coefficients)) - coefficients / 99",
-        "test_linear_regression.py",
+        "test_linear_regression.py::test_data_are_fitted_as_numpy_does",
     ),
     Fault(
         "tasks/kernel_density.py",
@@ -163,13 +166,13 @@ FAULTS = [
         "tasks/exponential_family.py",
         "world + self._truth.divergence",
         "world - self._truth.divergence",
-        "test_exponential_family.py",
+        "test_exponential_family.py::test_likelihood_is_that_of_scipy[poisson]",
     ),
     Fault(
         "tasks/trained.py",
         "steps.first, steps.last, body",
         "steps.first + 1, steps.last, body",
-        "test_runners.py",
+        "test_phases.py::test_mean_weights_are_those_of_gradient_descent[phases0-parts0]",
     ),
     Fault(
         "theory/recursion.py",
@@ -230,7 +233,7 @@ FAULTS = [
         "tasks/places.py",
         "np.ceil(np.arange(1, n_parts) * n_steps / n_parts)",
         "np.ceil(np.arange(1, n_parts) * n_steps / n_parts - 1.0)",
-        "test_phases.py",
+        "test_phases.py::test_mean_weights_are_those_of_gradient_descent[phases0-parts0]",
     ),
     Fault(
         "trained/group_classifier.py",

@@ -2,9 +2,9 @@
 
 `costs.json` has the CPU seconds that the first case of each test took, compilation included;
 `pytest -n 0 -m '' --costs` measures those that it runs, and writes them down. `pytest` runs as
-many cases of a test as fit into `DAILY` seconds, `pytest -m thorough` all others, of which the gate
-leaves out those marked `exhaustive`: they do not fit into `GATE` seconds, and are not the first
-case of a test that takes at most `FIRST`.
+many cases of a test as fit into `DAILY` seconds, and those that alone notice a planted fault;
+`pytest -m thorough` all others, of which the gate leaves out those marked `exhaustive`: they do not
+fit into `GATE` seconds, and are not the first case of a test that takes at most `FIRST`.
 """
 
 import json
@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from planted_faults import FAULTS
 
 COSTS = Path(__file__).with_name("costs.json")
 DAILY, GATE, FIRST = 2.2, 6.0, 12.0
@@ -31,6 +32,7 @@ NEEDED = frozenset(
     }
 )
 """Of these the gate runs a case, whatever it takes."""
+NOTICING = frozenset(f"tests/{fault.noticed_by}" for fault in FAULTS if "::" in fault.noticed_by)
 
 
 def name_of(item: pytest.Item) -> str:
@@ -44,7 +46,7 @@ def mark(items: list[pytest.Item]) -> None:
     for item in items:
         name = name_of(item)
         seen[name] += 1
-        if seen[name] * costs.get(name, 0.0) > DAILY:
+        if seen[name] * costs.get(name, 0.0) > DAILY and not {item.nodeid, name} & NOTICING:
             item.add_marker(pytest.mark.thorough)
         if item.get_closest_marker("thorough") is not None:
             left[name] += 1
