@@ -34,7 +34,7 @@ FAULTS = [
         "loop/generation.py",
         "now.generation, Role.SELECT)",
         "now.generation, Role.REAL)",
-        "test_pins.py::test_values_are_pinned[Categorical labels-AccumulateSubsample]",
+        "test_pins.py::test_values_are_pinned[Categorical counts-AccumulateSubsample]",
     ),
     Fault(
         "loop/generation.py",
@@ -136,7 +136,7 @@ FAULTS = [
         "tasks/gaussian.py",
         "0.5 * jnp.log(n / (n - 1.0))",
         "0.5 * jnp.log(n / (n + 1.0))",
-        "test_pins.py::test_values_are_pinned[Gaussian unbiased-Replace]",
+        "test_pins.py::test_values_are_pinned[Gaussian unbiased-AccumulateSubsample]",
     ),
     Fault(
         "tasks/gaussian.py",
