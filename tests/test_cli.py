@@ -407,7 +407,7 @@ def test_demo(capsys, monkeypatch):
     assert "Categorical: n_outcomes=3, n_samples=20" in out
     assert os.path.getsize("d.pdf") > 5000
     assert "LanguageModel" in out
-    assert "Diffusion: dataset=moons, n_samples=20" in " ".join(out.split())
+    assert "Diffusion: moons, n_samples=20" in " ".join(out.split())
     groups = demonstration.run("d.png", 9, 20, progress=False, language=False)
     assert [ds.attrs["workflow"] for ds in groups["entropy_ratio"]] == list(PALETTE)
     alone = cj.simulate(cj.Accumulate(), task, 9, 20, metrics=["entropy_ratio"], progress=False)
