@@ -149,6 +149,19 @@ def test_titles_leave_out_what_cannot_be_made_again():
     )
 
 
+def test_titles_tell_several_parts_by_their_names(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join("a" * n for n in range(1, 20)))
+    texts = [cj.corpus.Text(path, test_fraction=share) for share in (0.25, 0.5)]
+    task = cj.LanguageModel(
+        texts[0], 8, n_test=4, named=dict(zip(("own", "b"), texts, strict=True))
+    )
+    values = {"test_loss": np.ones(30)}
+    found = title(collect(dataset(cj.Replace(), task, values=values)))
+    assert found.endswith("named=own/b")
+    assert found.count("a.txt") == 1
+
+
 def test_theory_of_runs_on_data_of_the_users_own():
     task = cj.Gaussian(data=np.random.default_rng(0).normal(size=(40, 2)))
     known = cj.theory.expected(cj.Replace(), task, 30)

@@ -199,6 +199,9 @@ def _settings(config: dict[str, Any], nested: bool = False) -> dict[str, str]:
             continue
         if isinstance(value, dict) and set(value) == {"unknown"}:  # why it cannot be made again
             continue
+        if isinstance(value, dict) and value and "type" not in value:  # several, by their names
+            shown[key] = "/".join(value)
+            continue
         if isinstance(value, dict):
             inner = _settings(value, nested=True)
             if key == "corpus":
