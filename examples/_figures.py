@@ -53,6 +53,46 @@ def simulate(
     return [runs[i] for i in range(len(pairs))]
 
 
+def digits(
+    title: str,
+    small: str,
+    drawn: dict[str, dict[str, np.ndarray]],
+    found: dict[str, dict[str, np.ndarray]],
+    colors: dict[str, str],
+) -> Figure:
+    """Images of digits for each loop, and below them what is measured of all loops.
+
+    Args:
+        title: what is shown.
+        small: the small print.
+        drawn: of each loop, rows of images `[digits, side, side]` by what stands beside them.
+        found: of each loop, the curves of four metrics over generations.
+        colors: those of the loops.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 5.3), layout="constrained")
+        figure.suptitle(f"{title}\n({small})", fontsize=10.0)
+        places = figure.add_gridspec(2, 12, height_ratios=(1.2, 1.0))
+        width = 12 // len(drawn)
+        for i, (name, rows) in enumerate(drawn.items()):
+            ax = figure.add_subplot(places[0, width * i : width * (i + 1)])
+            framed = [np.hstack([*np.pad(x, ((0, 0), (1, 1), (1, 1)))]) for x in rows.values()]
+            most = max(x.max() for x in next(iter(drawn.values())).values())
+            ax.imshow(np.vstack(framed), cmap="gray_r", vmin=0.0, vmax=most)
+            ax.set_xticks([])
+            ax.set_yticks(len(framed[0]) * (np.arange(len(rows)) + 0.5) - 0.5, [*rows])
+            ax.set_title(name, fontsize=10.0, color=colors[name])
+            ax.set_ylabel("generation")
+        for i, metric in enumerate(next(iter(found.values()))):
+            ax = figure.add_subplot(places[1, 3 * i : 3 * (i + 1)])
+            for name, curves in found.items():
+                t = np.arange(1, len(curves[metric]) + 1)
+                ax.plot(t, curves[metric], color=colors[name], lw=2.0, marker="o", ms=3.0)
+            ax.set(xlabel="generation", title=metric)
+            ax.set_ylim(0.0, None if metric == "frechet" else 1.0)
+    return figure
+
+
 def panels(
     rows: int, columns: int, title: str, note: str, size: tuple[float, float] = (3.0, 2.3)
 ) -> tuple[Figure, np.ndarray]:

@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import _figures as figures
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 import collapse_jax as cj
-from collapse_jax.report.figures import STYLE
 
 
 class Grid(NamedTuple):
@@ -36,7 +33,6 @@ QUICK, FULL = Grid(5, 1), Grid(10, 8, steps=4000)
 METRICS = ("frechet", "precision", "recall")
 COLORS = {"generated only": "#B3262A", "real and half as many": "#1F6FB4", "cold": "#7A4FA3"}
 SHOWN = 7  # digits of a row
-_GAP = ((0, 0), (1, 1), (1, 1))  # pixels around each
 
 
 def loops(n: int) -> dict[str, cj.Workflow]:
@@ -75,36 +71,12 @@ def main(out: str = "digits.png", grid: Grid = QUICK) -> tuple[Path, dict[str, d
             [judge.predict(x.reshape(-1, 64) / 16.0) for x in digits] for judge in judges
         )
         means["recognised"] = np.mean(np.equal(first, second), axis=1)
-        found[name], drawn[name] = means, [x[0, :SHOWN] for x in digits]
-    return figures.save(_figure(found, drawn, grid), out), found
-
-
-def _figure(found: dict[str, Any], drawn: dict[str, Any], grid: Grid) -> Figure:
-    """Digits of the first and last models above, what is measured below."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 5.2), layout="constrained")
-        figure.suptitle(
-            f"Diffusion models on their own digits\n({figures.note(grid.seeds, quick=True)})",
-            fontsize=10.0,
-        )
-        places = figure.add_gridspec(2, 12, height_ratios=(1.0, 1.1))
-        for i, (name, digits) in enumerate(drawn.items()):
-            ax = figure.add_subplot(places[0, 4 * i : 4 * i + 4])
-            chosen = sorted({0, len(digits) // 2, len(digits) - 1})
-            rows = [np.hstack([*np.pad(digits[t].reshape(-1, 8, 8), _GAP)]) for t in chosen]
-            ax.imshow(np.vstack(rows), cmap="gray_r", vmin=0.0, vmax=16.0)
-            ax.set_xticks([])
-            ax.set_yticks(10 * np.arange(len(chosen)) + 4.5, [str(t + 1) for t in chosen])
-            ax.set_title(name, fontsize=10.0, color=COLORS[name])
-            ax.set_ylabel("generation")
-        t = np.arange(1, grid.n_generations + 1)
-        for i, metric in enumerate(("frechet", "recognised", *METRICS[1:])):
-            ax = figure.add_subplot(places[1, 3 * i : 3 * i + 3])
-            for name, means in found.items():
-                ax.plot(t, means[metric], color=COLORS[name], lw=2.0, marker="o", ms=3.0)
-            ax.set(xlabel="generation", title=metric)
-            ax.set_ylim(0.0, None if metric == "frechet" else 1.0)
-    return figure
+        shown = sorted({0, len(digits) // 2, len(digits) - 1})
+        drawn[name] = {str(t + 1): digits[t][0, :SHOWN].reshape(-1, 8, 8) for t in shown}
+        found[name] = means
+    small = figures.note(grid.seeds, grid is QUICK)
+    figure = figures.digits("Diffusion models on their own digits", small, drawn, found, COLORS)
+    return figures.save(figure, out), found
 
 
 if __name__ == "__main__":

@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import _figures as figures
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 import collapse_jax as cj
-from collapse_jax.report.figures import STYLE
 
 
 class Grid(NamedTuple):
@@ -39,7 +36,6 @@ QUICK, FULL = Grid(3, 1, steps=3000), Grid(10, 8)
 METRICS = ("frechet", "precision", "recall")
 COLORS = {"generated only": "#B3262A", "real and half as many": "#1F6FB4"}
 SHOWN = 10  # digits of a row
-_GAP = ((0, 0), (1, 1), (1, 1))  # pixels around each
 _JUDGED = 1000  # digits of each model that classifiers look at
 
 
@@ -75,7 +71,7 @@ def main(
     order = np.random.default_rng(task.split_seed).permutation(len(images))
     known = parts.transform(images[order[task.n_test :]]), labels[order[task.n_test :]]
     judges = [judge.fit(*known) for judge in (SVC(), KNeighborsClassifier(1))]
-    found, drawn = {}, {}
+    side, found, drawn = int(np.sqrt(images.shape[1])), {}, {}
     for name, loop in loops(task.n_samples).items():
         pictures, recognised = [], []
 
@@ -90,39 +86,13 @@ def main(
             *(loop, task, grid.n_generations, grid.seeds), metrics=METRICS, observe=see
         )
         means = {metric: ds[metric].mean("seed").values for metric in METRICS}
-        found[name], drawn[name] = means | {"recognised": np.array(recognised)}, pictures
-    return figures.save(_figure(found, drawn, grid, images[order[:SHOWN]]), out), found
-
-
-def _figure(found: dict[str, Any], drawn: dict[str, Any], grid: Grid, real: np.ndarray) -> Figure:
-    """Digits of all models, real ones above them, and below what is measured."""
-    side = int(np.sqrt(real.shape[1]))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 5.4), layout="constrained")
-        figure.suptitle(
-            f"Diffusion models on their own handwritten digits\n({figures.note(grid.seeds, True)})",
-            fontsize=10.0,
-        )
-        places = figure.add_gridspec(2, 12, height_ratios=(1.4, 1.0))
-        for i, (name, pictures) in enumerate(drawn.items()):
-            ax = figure.add_subplot(places[0, 6 * i : 6 * i + 6])
-            chosen = np.unique(np.linspace(0, grid.n_generations - 1, 3).round().astype(int))
-            shown = [real, *(pictures[t] for t in chosen)]
-            rows = [np.hstack([*np.pad(x.reshape(-1, side, side), _GAP)]) for x in shown]
-            ax.imshow(np.vstack(rows), cmap="gray_r", vmin=0.0, vmax=real.max())
-            ax.set_xticks([])
-            names = ["real", *(str(t + 1) for t in chosen)]
-            ax.set_yticks((side + 2) * (np.arange(len(rows)) + 0.5) - 0.5, names)
-            ax.set_title(name, fontsize=10.0, color=COLORS[name])
-            ax.set_ylabel("generation")
-        t = np.arange(1, grid.n_generations + 1)
-        for i, metric in enumerate(("frechet", "recognised", *METRICS[1:])):
-            ax = figure.add_subplot(places[1, 3 * i : 3 * i + 3])
-            for name, means in found.items():
-                ax.plot(t, means[metric], color=COLORS[name], lw=2.0, marker="o", ms=3.0)
-            ax.set(xlabel="generation", title=metric)
-            ax.set_ylim(0.0, None if metric == "frechet" else 1.0)
-    return figure
+        shown = sorted({0, len(pictures) // 2, len(pictures) - 1})
+        real = {"real": images[order[:SHOWN]].reshape(-1, side, side)}
+        drawn[name] = real | {str(t + 1): pictures[t].reshape(-1, side, side) for t in shown}
+        found[name] = means | {"recognised": np.array(recognised)}
+    title = "Diffusion models on their own handwritten digits"
+    small = figures.note(grid.seeds, grid is QUICK)
+    return figures.save(figures.digits(title, small, drawn, found, COLORS), out), found
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class AbstractOperator(Numbered, ABC):
     """
 
     needs_labels: ClassVar[bool] = False
-    """Whether rows must have labels, right or wrong."""
+    """Whether rows must have labels that are right or wrong."""
     needs_distances: ClassVar[bool] = False
     """Whether rows must be points."""
 
