@@ -132,7 +132,7 @@ def values_of(name: str, schedule: Any, n_generations: int) -> Any:
             )
         given = given[:n_generations]
     else:
-        given = [schedule] * n_generations
+        return np.full(n_generations, _number(name, schedule, 1))
     values = [_number(name, value, t) for t, value in enumerate(given, 1)]
     return np.asarray(values, np.float64)
 
