@@ -277,6 +277,25 @@ def test_table():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_table_shows_what_was_asked_for():
+    """By name, which leaves the sizes out; and else what there is of texts that were named."""
+    error = REGRESSION[0].test_error
+    long = "perplexity_" + "name_" * 12
+    named = REGRESSION[0].assign({"self_bleu": error, long: 2 * error})
+    shown = printed(named)
+    assert max(map(len, shown.splitlines())) <= 80
+    found = [line.split() for line in shown.splitlines() if line.startswith("   ")]
+    assert found[1][0] == "self_bleu"
+    assert long.startswith(found[2][0])
+    for words, values in ((found[1], error), (found[2], 2 * error)):
+        first, last = float(words[1]), float(words[4])
+        ends = values.isel(generation=[0, -1]).mean("seed").values
+        np.testing.assert_allclose([first, last], ends, rtol=0.01)
+    whole = printed(named.assign(n_train=error, real_fraction=error), width=160)
+    assert long in whole
+    assert "self_bleu" not in whole
+
+
 def test_table_of_what_cannot_be_judged():
     sizes = REGRESSION[0].rename(test_error="n_train").isel(seed=[0])
     assert "n_train" in printed(sizes)

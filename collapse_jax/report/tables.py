@@ -9,14 +9,16 @@ import numpy as np
 from collapse_jax.analysis.estimates import mean_of
 from collapse_jax.analysis.runs import Run, Runs, Theory, collect, title
 from collapse_jax.analysis.verdicts import SCALES, headline, verdict
+from collapse_jax.loop.plan import SIZES
 
 if TYPE_CHECKING:  # loaded when a table is made, so that importing the package stays quick
     import rich.console
     import rich.table
 
 _COLOURS = {"collapse": "red", "plateau": "yellow", "stable": "green", "uncertain": "default"}
-_FURTHER = ("train_loss", "acceptance_rate", "distinct_documents")
+_FURTHER = ("test_loss", "train_loss", "acceptance_rate", "mean_reward", "distinct_documents")
 """What else says how training and sampling went, a line each."""
+_NAMED = "perplexity_"  # what the metrics of named texts begin with
 MARKS = {"exact": "", "asymptotic": "~", "bound": "≤"}
 """What stands in front of theory that is not exact."""
 
@@ -26,8 +28,9 @@ def summary(*groups: Runs, theory: Theory = True) -> "rich.console.Group":
 
     A line has the run's headline metric (see `analysis.verdicts.headline`) in the first and the
     last generation, as mean and standard error over chains; what theory predicts for the mean in
-    the last generation, where it is known; and the verdict. Below it are, of language models, the
-    loss in training, the share of documents that were accepted, and how many differ.
+    the last generation, where it is known; and the verdict. Below it are the other metrics that
+    were asked for by name; else, of language models, the losses, the perplexities of named texts,
+    the share of documents that were accepted, their mean reward, and how many differ.
 
     Args:
         groups: runs that belong together, for instance of three workflows on one task: each a
@@ -61,7 +64,7 @@ def _table(runs: Sequence[Run]) -> "rich.table.Table":
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     names = list(dict.fromkeys(_name(run) for run in runs))
-    table.add_column(" / ".join(names))
+    table.add_column(" / ".join(names), overflow="fold")
     for t in (0, -1):
         ends = sorted({int(run.ds["generation"][t]) for run in runs})
         table.add_column(f"generation {'/'.join(map(str, ends))}", justify="right")
@@ -77,7 +80,7 @@ def _table(runs: Sequence[Run]) -> "rich.table.Table":
         style = _COLOURS.get(answer, "default")
         estimates = [estimate(*mean_of(values[:, t])) for t in (0, -1)]
         table.add_row(run.label or name, *estimates, predicted, f"[{style}]{answer}[/{style}]")
-        for further in (other for other in _FURTHER if other in run.ds and name != other):
+        for further in (other for other in _further(run) if other != name):
             values = run.ds[further].transpose("seed", "generation").values.astype(np.float64)
             estimates = [estimate(*mean_of(values[:, t])) for t in (0, -1)]
             table.add_row(f"  {further}", *estimates, "", "")
@@ -87,6 +90,15 @@ def _table(runs: Sequence[Run]) -> "rich.table.Table":
 def _name(run: Run) -> str:
     """The metric to show: the headline, or any where there is none."""
     return headline(run.ds) if any(name in run.ds for name in SCALES) else run.metrics[0]
+
+
+def _further(run: Run) -> list[str]:
+    """What else to show: all that was asked for by name, or what a reader wants to know anyway."""
+    names = [str(name) for name in run.ds.data_vars]
+    if not {*SIZES} <= {*names}:  # a run for which nothing is named has the sizes too
+        return names
+    perplexities = [name for name in names if name.startswith(_NAMED)]
+    return [name for name in (*_FURTHER, *perplexities) if name in names]
 
 
 def _kind(run: Run) -> str:
