@@ -38,10 +38,13 @@ def make_room_for_programs(share: float = 0.4) -> bool:
 def traceable(module: Any, sizes: bool = False) -> Any:
     """The module with its numbers as arrays, so that other numbers need no other compilation.
 
-    Whole numbers are sizes, and stay as they are unless `sizes`.
+    Whole numbers are sizes, and stay as they are unless `sizes`. So do shapes of arrays that are
+    still to come.
     """
 
     def convert(leaf):
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return leaf
         if isinstance(leaf, float) or (hasattr(leaf, "dtype") and leaf.dtype.kind == "f"):
             return jnp.asarray(leaf, jnp.float32)
         if sizes and isinstance(leaf, int) and not isinstance(leaf, bool):

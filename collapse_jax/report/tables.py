@@ -68,22 +68,24 @@ def _table(runs: Sequence[Run]) -> "rich.table.Table":
     for t in (0, -1):
         ends = sorted({int(run.ds["generation"][t]) for run in runs})
         table.add_column(f"generation {'/'.join(map(str, ends))}", justify="right")
-    table.add_column("theory", justify="right")
+    predicts = any(_kind(run) for run in runs)
+    if predicts:
+        table.add_column("theory", justify="right")
     table.add_column("")
     for run in runs:
         name = _name(run)
         values = run.ds[name].transpose("seed", "generation").values.astype(np.float64)
-        predicted, kind = "", _kind(run)
+        predicted, kind = [""] * predicts, _kind(run)
         if kind:
-            predicted = MARKS.get(kind, "") + f"{float(run.theory[name].values[-1]):.3g}"
+            predicted[0] = MARKS.get(kind, "") + f"{float(run.theory[name].values[-1]):.3g}"
         answer = verdict(run.ds).answer if name in SCALES else ""
         style = _COLOURS.get(answer, "default")
         estimates = [estimate(*mean_of(values[:, t])) for t in (0, -1)]
-        table.add_row(run.label or name, *estimates, predicted, f"[{style}]{answer}[/{style}]")
+        table.add_row(run.label or name, *estimates, *predicted, f"[{style}]{answer}[/{style}]")
         for further in (other for other in _further(run) if other != name):
             values = run.ds[further].transpose("seed", "generation").values.astype(np.float64)
             estimates = [estimate(*mean_of(values[:, t])) for t in (0, -1)]
-            table.add_row(f"  {further}", *estimates, "", "")
+            table.add_row(f"  {further}", *estimates)
     return table
 
 

@@ -232,8 +232,8 @@ class _Candidates:
     def _add_part(self) -> None:
         """Draw some rows in each chain, and add those that are acceptable."""
         self.monitor.report(
-            f"generation {int(self.now.generation)}: {self.state.accepted.min()} candidates of "
-            f"{self.acceptance.noun}"
+            f"generation {int(self.now.generation)}: {self.state.accepted.min()} of {self.kept} "
+            f"{self.acceptance.noun} to choose from, or of some more"
         )
         drawn = jax.tree.map(np.asarray, self._sampled(self.part))
         parts = [
