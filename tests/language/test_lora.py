@@ -12,6 +12,8 @@ import pytest
 from flax import nnx
 
 import collapse_jax as cj
+from collapse_jax.cli.options.language import settings
+from collapse_jax.cli.options.parser import parse
 from collapse_jax.language.corpora.documents import Documents
 from collapse_jax.language.model.decoder import Decoder, unstack_layers
 from collapse_jax.language.model.lora import adapters_of, changed_parts
@@ -92,6 +94,28 @@ def test_logits_agree_with_peft(family, scan, written):
     np.testing.assert_allclose(beside, expected, **AGREEMENT)
     loaded = cj.LanguageModel.from_pretrained(folder)
     np.testing.assert_allclose(loaded.logits(tokens), expected, **AGREEMENT)
+
+
+def test_dropout_has_no_part_in_what_is_read(written):
+    """PEFT itself drops nothing outside of training, and changes are not trained on here."""
+    found = [adapters.load(written("gpt2"))[1]]
+    folder = Path("gpt2-lora").rename("plain")
+    found.append(adapters.load(written("gpt2", lora_dropout=0.5))[1])
+    assert json.loads(Path("gpt2-lora/adapter_config.json").read_text())["lora_dropout"] == 0.5
+    assert json.loads((folder / "adapter_config.json").read_text())["lora_dropout"] == 0.0
+    jax.tree.map(np.testing.assert_array_equal, *found)
+
+
+def test_no_dropout_is_promised():
+    """Where it is asked for it is refused by its name, and folders do not claim it."""
+    options: dict = {"dropout": 0.1}
+    with pytest.raises(TypeError, match="dropout"):
+        cj.LoRA(8, **options)
+    with pytest.raises(ValueError, match="--lora-dropout"):
+        parse(["--lora-dropout", "0.1"], "lm", "", {"options": settings()})
+    task, params = changed("gpt2")
+    task.save_pretrained("changes", params, merged=False)
+    assert json.loads(Path("changes/adapter_config.json").read_text())["lora_dropout"] == 0.0
 
 
 @pytest.mark.parametrize(
