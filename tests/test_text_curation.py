@@ -14,6 +14,7 @@ from statistics_helpers import assert_mean
 
 import collapse_jax as cj
 from collapse_jax.loop.curation.operators import AbstractOperator
+from collapse_jax.records.midway import Midway
 from collapse_jax.run import programs
 from collapse_jax.run.monitor import TooFewRows
 from collapse_jax.tasks.base import Acceptance
@@ -195,6 +196,44 @@ def test_ctrl_c_among_candidates_saves_them(tmp_path, monkeypatch):
     assert len(drawn) == n_drawn + 1  # none is drawn again, but that of the shapes
     with pytest.raises(ValueError, match="is of another"):
         run(cj.BestOf(is_long, 4), 2, [3, 5], **options)
+
+
+class Killed(BaseException):
+    """What nobody catches, as little as they would a kill."""
+
+
+@pytest.mark.parametrize("kill", [True, pytest.param(False, marks=pytest.mark.thorough)])
+def test_candidates_beyond_those_planned_are_drawn_anew(kill, tmp_path, monkeypatch):
+    """A kill among them loses time only, and Ctrl-C waits until the generation is done."""
+    run_stage, drawn = programs.run, []
+
+    def interrupting(stage, *arguments):
+        drawn.extend([stage] * (stage is programs.SAMPLE))
+        if stage is programs.SAMPLE and len(drawn) == stop:
+            (saved,) = tmp_path.glob("chains/midway-*/documents/1-*")
+            assert 8 < int(saved.name.removeprefix("1-")) < stop - 2
+            if kill:
+                raise Killed
+            os.kill(os.getpid(), signal.SIGINT)
+        return run_stage(stage, *arguments)
+
+    stop = 0
+    options: dict[str, Any] = {"seeds": [3, 5], "n": 200}
+    curation = (cj.Accept(is_odd), cj.BestOf(length, 2))
+    monkeypatch.setattr(programs, "run", interrupting)
+    monkeypatch.setattr(Midway, "due", lambda self: True)
+    whole, rows = run(curation, 2, **options)
+    n_drawn, stop = len(drawn), 15
+    drawn.clear()
+    options |= {"checkpoint": tmp_path / "chains", "checkpoint_seconds": 0.0}
+    with pytest.raises(Killed if kill else KeyboardInterrupt):
+        run(curation, 2, **options)
+    lost, stop = len(drawn), 0
+    resumed, again = run(curation, 2, **options)
+    xr.testing.assert_equal(resumed, whole)
+    np.testing.assert_array_equal(again[-1], rows[-1])
+    assert len(drawn) - lost < n_drawn  # those that were planned are there
+    assert (len(drawn) > n_drawn + 1) == kill
 
 
 class Answered(Written):
