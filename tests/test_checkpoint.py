@@ -22,6 +22,7 @@ from collapse_jax.cli import program
 from collapse_jax.records import saving
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.run import compiled
+from collapse_jax.run.driver import _refill
 
 pytestmark = pytest.mark.thorough
 
@@ -239,6 +240,29 @@ def test_arrays_are_read_back_by_the_library(tmp_path, monkeypatch):
             found = file.get_tensor(name)
             assert found.dtype == array.dtype
             np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "most", "nbytes"),
+    [
+        ("int32", 0, 200, 1),
+        ("int32", 0, 300, 2),
+        ("uint32", 0, 2**32 - 1, 4),
+        ("int32", -9, 9, 4),
+        ("bool", 0, 1, 1),
+        ("float32", 0, 9, None),
+    ],
+)
+def test_whole_numbers_are_written_in_few_bits_and_read_as_they_were(kind, least, most, nbytes):
+    whole = np.random.default_rng(0).integers(least, most, (3, 2, 5), endpoint=True).astype(kind)
+    whole[0, 0, :3] = least, most, most
+    whole[..., 3:] = 0
+    for array in (whole, np.zeros_like(whole)):
+        pieces = files.compacted([array[:1], array[1:]])
+        leaf = jax.device_put(np.ones_like(array))
+        np.testing.assert_array_equal(_refill(leaf, np.concatenate(pieces)), array)
+    size = sum(piece.nbytes for piece in files.compacted([whole]))
+    assert size == (whole.nbytes if nbytes is None else 3 * 2 * 3 * nbytes)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "header", "metrics", "pool", "empty"])

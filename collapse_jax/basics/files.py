@@ -174,6 +174,31 @@ def write_safetensors(
                     written = 0
 
 
+def compacted(pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Whole numbers in as few bits as they need, without the zeros at the ends of all rows.
+
+    Who reads them fills up with zeros what they are read into.
+
+    Args:
+        pieces: of one array, along the first axis, which stays as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> compacted([np.array([[300, 0, 0]]), np.array([[0, 1, 0]])])
+        [array([[300,   0]], dtype=uint16), array([[0, 1]], dtype=uint16)]
+    """
+    pieces = list(pieces)
+    if not pieces or pieces[0].dtype.kind not in "iub" or pieces[0].ndim < 2:
+        return pieces
+    axes = tuple(range(pieces[0].ndim - 1))
+    used = np.flatnonzero(np.any([piece.any(axis=axes) for piece in pieces], axis=0))
+    pieces = [piece[..., : used[-1] + 1 if len(used) else 0] for piece in pieces]
+    if pieces[0].dtype.kind == "b" or min(piece.min(initial=0) for piece in pieces) < 0:
+        return pieces
+    fewest = np.min_scalar_type(max(int(piece.max(initial=0)) for piece in pieces))
+    return [piece.astype(fewest) for piece in pieces]
+
+
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())

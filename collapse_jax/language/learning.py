@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics.fingerprints import digest
-from collapse_jax.language.corpora.documents import AnyDocuments
+from collapse_jax.language.corpora.documents import AnyDocuments, Ragged
 from collapse_jax.language.corpora.encoding import decode_documents
 from collapse_jax.language.corpora.variety import VARIETY, measure_texts
 from collapse_jax.language.model.decoder import Params
@@ -54,6 +54,18 @@ class AbstractDecoding(AbstractParameters):
     reading: eqx.AbstractVar[Reading]
     generate_from: eqx.AbstractVar[str]
     prompts: eqx.AbstractVar[Prompts | None]
+    kept: eqx.AbstractVar[Ragged | None]
+    held: eqx.AbstractVar[Ragged | None]
+
+    @property
+    def train(self) -> AnyDocuments | None:
+        """The real training documents, where they are not drawn."""
+        return None if self.kept is None else self.kept.rows()
+
+    @property
+    def test(self) -> AnyDocuments | None:
+        """The real test documents, where they are not drawn."""
+        return None if self.held is None else self.held.rows()
 
     @property
     def fingerprint(self) -> str | None:

@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from collapse_jax.basics import checks
 from collapse_jax.language.corpora.base import AbstractCorpus
-from collapse_jax.language.corpora.documents import AnyDocuments, Ragged, documents_of
+from collapse_jax.language.corpora.documents import Ragged
 from collapse_jax.language.corpora.encoding import Encoded
 from collapse_jax.language.corpora.grammar import Grammar
 from collapse_jax.language.corpora.surveys import Survey, check_accepted, check_dropped, survey
@@ -26,7 +25,7 @@ class RealDocuments(NamedTuple):
     n_samples: int
     n_test: int
     train: Ragged | None
-    test: AnyDocuments | None
+    test: Ragged | None
     survey: Survey | None
     """What became of documents that are not drawn."""
     prompts: Int[Array, " n"] | None = None
@@ -102,8 +101,8 @@ def real_documents(
     return RealDocuments(
         n_samples,
         n_test,
-        Ragged(*train[:3], vocab_size=tokenizer.vocab_size),
-        jax.tree.map(lambda x: x[:n_test], _on_device(test)),
+        _ragged(train, available, tokenizer.vocab_size),
+        _ragged(test, n_test, tokenizer.vocab_size),
         found,
         None if train.prompts is None else jnp.asarray(train.prompts),
     )
@@ -114,6 +113,7 @@ def _check_size(name: str, size: int | None) -> None:
         checks.whole_number(name, size)
 
 
-def _on_device(rows: Rows) -> AnyDocuments:
-    learned = None if rows.learned is None else jnp.asarray(rows.learned)
-    return documents_of(jnp.asarray(rows.tokens), jnp.asarray(rows.lengths), learned)
+def _ragged(rows: Rows, n: int, vocab_size: int) -> Ragged:
+    """The first so many."""
+    learned = None if rows.learned is None else rows.learned[:n]
+    return Ragged(rows.tokens[:n], rows.lengths[:n], learned, vocab_size=vocab_size)

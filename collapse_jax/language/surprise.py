@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from collapse_jax.language.corpora.documents import AnyDocuments, documents_of
+from collapse_jax.language.corpora.documents import AnyDocuments, Ragged
 from collapse_jax.language.corpora.encoding import encode_documents
 from collapse_jax.language.corpora.text import AbstractText
 from collapse_jax.language.model.decoder import Params
@@ -48,7 +48,7 @@ class Named(dict[str, AbstractText]):
 
     def rows(
         self, tokenizer: AbstractTokenizer | None, context: int, how: Reading
-    ) -> dict[str, AnyDocuments]:
+    ) -> dict[str, Ragged]:
         """All of their documents, by the name of the metric; long ones in several parts.
 
         Chats are read as those of the task, where it reads chats: by its template, whole ones, and
@@ -69,18 +69,17 @@ class Named(dict[str, AbstractText]):
 
 def _read_as(
     corpus: AbstractText, tokenizer: AbstractTokenizer, context: int, how: Reading
-) -> AnyDocuments:
+) -> Ragged:
     if not (how.places and corpus.is_chat):
         return read(corpus.train + corpus.test, tokenizer, context)
     rows = read_rows((), corpus.train_chats + corpus.test_chats, tokenizer, context, how)
-    learned = None if rows.learned is None else jnp.asarray(rows.learned)
-    return documents_of(jnp.asarray(rows.tokens), jnp.asarray(rows.lengths), learned)
+    return Ragged(*rows[:3], vocab_size=tokenizer.vocab_size)
 
 
-def read(texts: Sequence[str], tokenizer: AbstractTokenizer, context: int) -> AnyDocuments:
+def read(texts: Sequence[str], tokenizer: AbstractTokenizer, context: int) -> Ragged:
     """Texts as rows of tokens, long ones in several parts."""
     found = encode_documents(texts, tokenizer, context, longer="split")
-    return documents_of(jnp.asarray(found.tokens), jnp.asarray(found.lengths))
+    return Ragged(found.tokens, found.lengths, vocab_size=tokenizer.vocab_size)
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="bos_id")

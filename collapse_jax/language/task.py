@@ -134,7 +134,7 @@ class LanguageModel(AbstractDecoding):
     """What became of the real documents; None where they are drawn from a grammar."""
     lora: LoRA | None
     named: Named = eqx.field(static=True)
-    named_rows: dict[str, AnyDocuments]
+    named_rows: dict[str, Ragged]
     graphdef: Any = eqx.field(static=True)
     """The structure of the `Decoder`, for use with its parameters."""
     base: pretrained.Weights | None = eqx.field(static=True)
@@ -142,7 +142,7 @@ class LanguageModel(AbstractDecoding):
     loaded: Params | None
     """The same on the device if this is `prepared`, else shapes; None where no fit starts there."""
     kept: Ragged | None
-    test: AnyDocuments | None
+    held: Ragged | None
     prompts: Prompts | None
     """Beginnings of the real documents, where others are generated from them."""
 
@@ -217,7 +217,7 @@ class LanguageModel(AbstractDecoding):
         check_room(how.generate_from, self.context, self.architecture.context)
         sizes = self.context, n_samples, n_test
         real = real_documents(self.corpus, self.tokenizer, *sizes, self.reading)
-        self.n_samples, self.n_test, self.kept, self.test, self.survey, lengths = real
+        self.n_samples, self.n_test, self.kept, self.held, self.survey, lengths = real
         self.prompts = None if lengths is None else Prompts(lengths, self.kept, self.reading)
         self.named = Named(named)
         self.named_rows = self.named.rows(self.tokenizer, self.context, self.reading)
@@ -256,11 +256,6 @@ class LanguageModel(AbstractDecoding):
         return None if self.kept is None else len(self.kept)
 
     @property
-    def train(self) -> AnyDocuments | None:
-        """The real training documents, where they are not drawn."""
-        return None if self.kept is None else self.kept.rows()
-
-    @property
     def scratch_bytes(self) -> int:
         return self.n_trained * sum(memory.bytes_held(self).values())
 
@@ -268,9 +263,9 @@ class LanguageModel(AbstractDecoding):
         return memory.explain_memory(self)
 
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> World:
-        if self.test is None or self.kept is None:
+        if self.held is None or self.kept is None:
             return World(self._known_grammar.draw(key, self.n_test))
-        return World(self.test, self.prompts and self.prompts.of(self.kept, index))
+        return World(self.held.rows(), self.prompts and self.prompts.of(self.kept, index))
 
     def real(
         self, world: World, key: Key[Array, ""], n: int, *, size: Any, index: Any
@@ -284,7 +279,9 @@ class LanguageModel(AbstractDecoding):
         bos_id = self.known_tokenizer.bos_id
         loss = evaluate(self.graphdef, self.whole(model), world.test, bos_id=bos_id)
         found = metrics.of_loss(loss, world.test, self._grammar) | self.measure_laws(world, model)
-        return found | {n: self._perplexity(model, rows) for n, rows in self.named_rows.items()}
+        return found | {
+            name: self._perplexity(model, texts.rows()) for name, texts in self.named_rows.items()
+        }
 
     def measure_rows(
         self, world: World, rows: AnyDocuments, *, valid: Any

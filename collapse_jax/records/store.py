@@ -47,7 +47,7 @@ class Reached(NamedTuple):
     pool: list[list[np.ndarray]]
     """Leaves of the pools, each `[chain, ...]` or, where all chains share it, without axes.
 
-    In pieces along the chains; what is read from a folder is in one."""
+    In pieces along the chains; what is read from a folder is in one, `compacted`."""
 
     def of(self, chosen: np.ndarray) -> "Reached":
         """Some of the chains, by their index or a mask."""
@@ -165,7 +165,7 @@ class Checkpoint:
                 **{
                     f"{_POOL}{index:04}.{place:04}": piece
                     for index, leaf in enumerate(reached.pool)
-                    for place, piece in enumerate(leaf)
+                    for place, piece in enumerate(files.compacted(leaf))
                 },
             }
             about = _about(self._run, reached.done, reached.seeds)

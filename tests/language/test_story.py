@@ -5,6 +5,7 @@ All of it by the command line, with the smallest model that can write such chats
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,14 @@ import jaxtyping
 import numpy as np
 import pytest
 import xarray as xr
+from safetensors.numpy import load_file
 
 import collapse_jax as cj
 from collapse_jax.cli import program
+from collapse_jax.language.corpora import FileTokenizer, train_bpe
+from collapse_jax.language.model.architecture import preset
+from collapse_jax.language.model.training import Optimizer
+from collapse_jax.language.saved_models import ModelWriter
 
 pytestmark = pytest.mark.thorough
 
@@ -31,7 +37,7 @@ def brevity(text):
     return -0.5 * len(text.split())
 '''
 CORPUS = "--corpus chats.jsonl --prompt prompt --response response"
-STEPS = "--batch-size 2 --learning-rate 2e-3 --max-attempts 200 --seeds 2 --context 48"
+STEPS = "--batch-size 2 --learning-rate 2e-3 --max-attempts 200 --seeds 2"
 ASKED = "--perplexity sums=sums.jsonl --metrics test_loss train_loss distinct_2 perplexity_sums"
 LOOP = f"simulate lm --model start {CORPUS} {STEPS} --epochs 4 --generations 3 {ASKED}"
 BEST = f"{LOOP} --generate-from prompts --synthetic.curation best-of:rewards:brevity:2"
@@ -76,59 +82,76 @@ def start(commands, kill="never"):
     )
 
 
-def outputs(name):
-    return f"--samples {name}/texts --save-models {name}/models --out {name}/run.nc"
+def make_checkpoint():
+    """A model of one layer that has learned the chats, and its tokenizer."""
+    corpus = cj.corpus.Text("chats.jsonl", prompt="prompt", response="response")
+    train_bpe(corpus.train, 330, "tokenizer.json")
+    task = cj.LanguageModel(
+        corpus,
+        tokenizer=FileTokenizer("tokenizer.json"),
+        model=preset("tiny", vocab_size=330, context=32, depth=1),
+        optimizer=Optimizer(1e-2, batch_size=2, epochs=30),
+        max_attempts=200,
+    )
+    kept = ModelWriter("base", task)
+    cj.simulate(cj.Replace(), task, 1, 1, metrics=["train_loss"], observe=kept, progress=False)
+    Path("base/seed-0-generation-1").rename("start")
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """The folder in which it all happened, and what was printed of each loop."""
+def folder(tmp_path_factory):
+    """Where it all happens: chats, a reward, and a checkpoint."""
     before, folder = Path.cwd(), tmp_path_factory.mktemp("story")
     os.chdir(folder)
-    try:
-        lines = [json.dumps({"prompt": p, "response": r}) + "\n" for p, r in PAIRS]
-        Path("chats.jsonl").write_text("".join(lines))
-        Path("sums.jsonl").write_text("".join(lines[-9:]))
-        Path("rewards.py").write_text(REWARD)
-        for name in LOOPS:
-            Path(name).mkdir()
-        first = f"simulate lm {CORPUS} --tokenizer tokenizer.json {STEPS.replace('2e-3', '1e-2')}"
-        made = start(
-            [
-                f"tokenizer train {CORPUS} --vocab-size 330 --out tokenizer.json",
-                f"{first} --seeds 1 --generations 1 --epochs 30 --save-models base",
-            ]
-        )
-        assert made.returncode == 0, made.stderr
-        Path("base/seed-0-generation-1").rename("start")
-        loops = {name: f"{words} {outputs(name)}" for name, words in LOOPS.items()}
-        made = start([words for name, words in loops.items() if name != "broken"])
-        assert made.returncode == 0, made.stderr
-        for kill in KILLS:
-            killed = start([loops["broken"]], kill)
-            assert killed.returncode == -9, killed.stderr
-            assert list(Path("broken").glob(f"chains/midway-*/{kill.replace('-', '/')}-*"))
-            assert not Path("broken/run.nc").exists()
-        resumed = start([loops["broken"]])
-        assert resumed.returncode == 0, resumed.stderr
-        yield folder, made.stdout, resumed.stdout
-    finally:
-        os.chdir(before)
+    lines = [json.dumps({"prompt": p, "response": r}) + "\n" for p, r in PAIRS]
+    Path("chats.jsonl").write_text("".join(lines))
+    Path("sums.jsonl").write_text("".join(lines[-9:]))
+    Path("rewards.py").write_text(REWARD)
+    make_checkpoint()
+    os.chdir(before)
+    return folder
 
 
-@pytest.fixture(autouse=True)
-def _here(told, monkeypatch):
+@pytest.fixture
+def here(folder, monkeypatch):
+    """Where it all happens, without the run-time checks of the tests."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    monkeypatch.chdir(told[0])
+    monkeypatch.chdir(folder)
+
+
+def commands(*names):
+    """Those of loops, each of which writes all that it can into a folder of its own."""
+    for name in names:
+        Path(name).mkdir(exist_ok=True)
+    kept = "--samples {0}/texts --save-models {0}/models --out {0}/run.nc"
+    return [f"{LOOPS[name]} {kept.format(name)}" for name in names]
+
+
+def finished(*names):
+    """What is printed when these loops are run to their ends."""
+    made = start(commands(*names))
+    assert made.returncode == 0, made.stderr
+    return made.stdout
+
+
+def run_of(name):
+    return xr.load_dataset(f"{name}/run.nc", engine="h5netcdf")
 
 
 def files_of(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*.*"))}
 
 
-def test_the_story(told, capsys):
-    _, printed, resumed = told
-    runs = {name: xr.load_dataset(f"{name}/run.nc", engine="h5netcdf") for name in LOOPS}
+@pytest.mark.usefixtures("here")
+def test_the_story(capsys):
+    printed = finished("replace", "accumulate", "subsample", "best")
+    for kill in KILLS:
+        killed = start(commands("broken"), kill)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert list(Path("broken/chains").glob(f"midway-*/{kill.replace('-', '/')}-*"))
+        assert not Path("broken/run.nc").exists()
+    resumed = finished("broken")
+    runs = {name: run_of(name) for name in LOOPS}
     # What was killed twice is what was not.
     xr.testing.assert_equal(runs["broken"], runs["best"])
     assert runs["broken"].attrs["samples"] == runs["best"].attrs["samples"]
@@ -136,6 +159,11 @@ def test_the_story(told, capsys):
         whole, broken = files_of(f"best/{kept}"), files_of(f"broken/{kept}")
         assert list(whole) == list(broken)
         assert whole == broken
+    # Documents are kept in 16 bits, and no wider than the longest.
+    kept = [load_file(path) for path in Path("broken/chains").glob("chains-*/3.safetensors")]
+    tokens = [x for arrays in kept for x in arrays.values() if x.ndim == 4]
+    assert {x.dtype for x in tokens} == {np.dtype("uint16")}
+    assert all(x.shape[3] < 32 for x in tokens)
     # The table has what was asked for.
     for text, n in ((printed, 4), (resumed, 1)):
         for metric in ("train_loss", "distinct_2", "perplexity_sums"):
@@ -167,22 +195,22 @@ def test_the_story(told, capsys):
         assert last.splitlines()[-1].replace("'", "&#x27;") in page
 
 
-def test_last_models_in_transformers_have_the_loss_that_was_reported(told):
+def test_last_models_in_transformers_have_the_loss_that_was_reported(request):
     torch = pytest.importorskip("torch")
     transformers: Any = pytest.importorskip("transformers")
+    request.getfixturevalue("here")
+    if not Path("best/run.nc").exists():
+        finished("best")
     texts = cj.corpus.Text("chats.jsonl", prompt="prompt", response="response").test
     assert len(texts) > 1
-    for name in LOOPS:
-        losses = xr.load_dataset(f"{name}/run.nc", engine="h5netcdf").test_loss.values
-        for seed in range(2):
-            folder = f"{name}/models/seed-{seed}-generation-3"
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-            nats, tokens = 0.0, 0
-            for text in texts:
-                ids = [tokenizer.bos_token_id, *tokenizer(text).input_ids, tokenizer.eos_token_id]
-                ids = torch.tensor([ids])
-                with torch.no_grad():
-                    loss = model(ids, labels=ids).loss
-                nats, tokens = nats + float(loss) * (ids.numel() - 1), tokens + ids.numel() - 1
-            np.testing.assert_allclose(nats / tokens, losses[seed, 2], rtol=1e-5)
+    for seed, losses in enumerate(run_of("best").test_loss.values):
+        kept = f"best/models/seed-{seed}-generation-3"
+        tokenizer = transformers.AutoTokenizer.from_pretrained(kept)
+        model = transformers.AutoModelForCausalLM.from_pretrained(kept).eval()
+        nats, tokens = 0.0, 0
+        for text in texts:
+            ids = [tokenizer.bos_token_id, *tokenizer(text).input_ids, tokenizer.eos_token_id]
+            with torch.no_grad():
+                loss = model(torch.tensor([ids]), labels=torch.tensor([ids])).loss
+            nats, tokens = nats + float(loss) * (len(ids) - 1), tokens + len(ids) - 1
+        np.testing.assert_allclose(nats / tokens, losses[2], rtol=1e-5)

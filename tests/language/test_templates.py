@@ -357,7 +357,7 @@ def test_named_chats_are_read_as_those_of_the_task():
     named = {"chats": corpus, "plain": cj.corpus.Text("plain.txt", test_fraction=0.5)}
     options = {"model": model, "tokenizer": tokenizer, "template": "own", "named": named}
     task = cj.LanguageModel(corpus, loss_on="responses", **options)
-    rows, plain = task.named_rows["perplexity_chats"], task.named_rows["perplexity_plain"]
+    rows, plain = (task.named_rows[f"perplexity_{name}"].rows() for name in ("chats", "plain"))
     for found, *parts in zip(rows, task.train, task.test, strict=True):
         np.testing.assert_array_equal(found, np.concatenate(parts))
     assert plain.learned is None

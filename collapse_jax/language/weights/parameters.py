@@ -116,7 +116,7 @@ class AbstractParameters(AbstractTask):
             texts: whole documents, whose ends count.
         """
         rows = surprise.read(texts, self.known_tokenizer, self.context)
-        return float(self._perplexity(params, rows))
+        return float(self._perplexity(params, rows.rows()))
 
     def _perplexity(self, params: Params | None, rows: AnyDocuments) -> Float[Array, ""]:
         graphdef = self._base_graph if params is None else self.graphdef
