@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
 import collapse_jax as cj
 from collapse_jax.basics import files
@@ -263,6 +264,20 @@ def test_whole_numbers_are_written_in_few_bits_and_read_as_they_were(kind, least
         np.testing.assert_array_equal(_refill(leaf, np.concatenate(pieces)), array)
     size = sum(piece.nbytes for piece in files.compacted([whole]))
     assert size == (whole.nbytes if nbytes is None else 3 * 2 * 3 * nbytes)
+
+
+def test_chains_that_were_written_in_more_bits_are_read(tmp_path, often, monkeypatch):
+    def kinds(n):
+        (path,) = tmp_path.glob(f"run/chains-*/{n}.safetensors")
+        return {x.dtype.name for name, x in load_file(path).items() if name.startswith("pool")}
+
+    whole = run(storage="rows")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "compacted", list)
+        run(tmp_path / "run", n_generations=8, storage="rows", **often)
+    assert kinds(8) == {"int32"}
+    xr.testing.assert_equal(run(tmp_path / "run", storage="rows", **often), whole)
+    assert kinds(12) == {"uint8"}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "header", "metrics", "pool", "empty"])

@@ -154,6 +154,9 @@ def _run_chains(
     ds = _with_samples(ds, language)
     predicted = theory.expected(workflow, task, ds.sizes["generation"])
     outputs.write(ds, predicted)  # first: the rest ends the program where nobody reads on
+    for written, option in {"Samples": "samples", "Models": "save_models"}.items():
+        if option in language:
+            print(f"{written}: {language[option]}")
     rich.print(summary(ds, theory=predicted))
     if "stopped" in ds.attrs:
         print(f"Stopped: {ds.attrs['stopped']}")

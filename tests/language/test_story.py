@@ -164,6 +164,7 @@ def test_the_story(capsys):
     tokens = [x for arrays in kept for x in arrays.values() if x.ndim == 4]
     assert {x.dtype for x in tokens} == {np.dtype("uint16")}
     assert all(x.shape[3] < 32 for x in tokens)
+    assert "\nSamples: best/texts\nModels: best/models\n" in printed
     # The table has what was asked for.
     for text, n in ((printed, 4), (resumed, 1)):
         for metric in ("train_loss", "distinct_2", "perplexity_sums"):
