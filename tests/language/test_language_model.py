@@ -30,6 +30,7 @@ from collapse_jax.numerics.keys import Role, chain_key, stream
 from collapse_jax.records.config import run_arguments
 from collapse_jax.report.tables import summary
 from collapse_jax.run import compiled, programs, staged
+from collapse_jax.run.before.prepared import prepare
 from collapse_jax.run.monitor import Diverged, TooFewRows
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "gpt2"
@@ -375,6 +376,18 @@ def test_fine_tuning_starts_from_the_checkpoint_and_warm_starts_from_the_last_mo
     }
     np.testing.assert_allclose(losses["base"][:, 0], losses["previous"][:, 0], rtol=1e-5)
     assert np.all(losses["previous"][:, 1] < losses["base"][:, 1])
+
+
+def in_words(text):
+    return "good"
+
+
+def test_what_a_checkpoint_writes_may_be_curated():
+    """Functions are tried before its weights are read."""
+    task = cj.LanguageModel(SMALL, n_samples=8, n_test=4, checkpoint=CHECKPOINT)
+    loop = cj.Workflow(synthetic=cj.Synthetic(curation=cj.BestOf(in_words)))
+    with pytest.raises(ValueError, match=r"BestOf.reward must return a finite number.*'good'"):
+        prepare(loop, task, 1, 1)
 
 
 def test_checkpoints_in_and_out(tmp_path):
