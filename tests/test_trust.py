@@ -28,7 +28,8 @@ LIKE = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.arange(4, dty
 
 def state(done, seeds=SEEDS):
     values = np.arange(len(seeds) * done, dtype=np.float32).reshape(len(seeds), done)
-    return Reached(seeds, done, {"entropy": values}, [[np.full((len(seeds), 4), done)]])
+    pool = np.full((len(seeds), 4), done, np.uint8)  # as such numbers are written
+    return Reached(seeds, done, {"entropy": values}, [[pool]])
 
 
 def restored(folder, seeds=SEEDS):
