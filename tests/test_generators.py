@@ -219,7 +219,7 @@ def test_the_command_line_imports_rewards_from_the_folder_at_hand(tmp_path, monk
     (operator,) = make_workflow(words).synthetic.curation
     assert (operator.k, operator.reward.__name__) == (4, "likes")
     for wrong, message in {
-        "best-of:no_such_module:likes:4": "must name a module that can be imported",
+        "best-of:no_such_module:likes:4": "synthetic.curation must be of a module that can be",
         "best-of:some_rewards:loves:4": "some_rewards has no loves",
         "best-of:some_rewards": "must have the function reward of best-of as module:name",
         "best-off:some_rewards:likes": "did you mean 'best-of'",

@@ -240,7 +240,7 @@ def test_sweeps_on_the_command_line(command, tmp_path):
         ("seeds: 2", "", "seeds must be given in sweep.yaml"),
         ("seeds", "seed", "entry of sweep.yaml must be one of .*did you mean 'seeds'"),
         ("n_samples", "n_sample", "entry of over must be one of .*did you mean 'n_samples'"),
-        ("categorical", "categoric", "name of task must be one of .*did you mean 'categorical'"),
+        ("categorical", "categoric", "task must be one of .*did you mean 'categorical'"),
         ("[replace]", "[replac]", "workflow must be one of .*did you mean 'replace'"),
         ("{name", "[name", "file must be readable YAML; sweep.yaml is not"),
         ("out: sweep.nc", "out: sweep.csv", "suffix of out must be one of '.nc'"),
@@ -288,6 +288,73 @@ def test_sweeps_of_composed_workflows_on_the_command_line(command, tmp_path):
     ):
         file.write_text(COMPOSED.replace(old, new, 1))
         code, _, err = command("sweep sweep.yaml")
+        assert code == 2
+        assert re.search(message, err), err
+
+
+OWN = """
+import jax
+import jax.numpy as jnp
+import collapse_jax as cj
+
+
+class Laplace(cj.AbstractTask):
+
+    n_samples: int = 100
+    scale: float = 1.0
+    variables = {"squared_error": cj.Variable("squared error of the scale", "1")}
+
+    def real(self, world, key, n, **_):
+        return self.scale * jax.random.laplace(key, (n,))
+
+    def fit(self, world, data):
+        return jnp.sum(data.weight * jnp.abs(data.rows)) / jnp.sum(data.weight)
+
+    def sample(self, world, model, key, n, **_):
+        return model * jax.random.laplace(key, (n,))
+
+    def measure(self, world, model):
+        return {"squared_error": (model - self.scale) ** 2}
+
+
+def likes(row):
+    return row
+"""
+OF_OWN = """
+workflows: [replace, {synthetic: {curation: "best-of:own_sweep:likes:2"}}]
+task: {name: own_sweep:Laplace, n_samples: 9}
+over: {scale: [1, 2.5]}
+n_generations: 3
+seeds: 2
+checkpoint: cells
+out: sweep.nc
+"""
+
+
+def test_sweeps_of_a_task_of_ones_own(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "own_sweep.py").write_text(OWN)
+    (tmp_path / "sweep.yaml").write_text(OF_OWN)
+    code, _, err = command("sweep sweep.yaml --trust")
+    assert (code, err) == (0, "")
+    ds = xr.load_dataset("sweep.nc", engine="h5netcdf")
+    assert ds.attrs["command"] == "collapse-jax sweep sweep.yaml --trust"
+    own_sweep = sys.modules["own_sweep"]
+    curated = cj.Workflow(synthetic=cj.Synthetic(curation=(cj.BestOf(own_sweep.likes, 2),)))
+    for loop, name in zip((cj.Replace(), curated), ds.workflow.values, strict=True):
+        alone = cj.simulate(loop, own_sweep.Laplace(9, scale=2.5), 3, 2, progress=False)
+        cell = ds.squared_error.sel(workflow=name, scale=2.5, drop=True)
+        xr.testing.assert_equal(cell, alone.squared_error)
+    for old, new, message in (
+        ("n_samples", "n_sample", "entry of task must be one of .*did you mean 'n_samples'"),
+        ("{scale", "{scal", "entry of over must be one of .*did you mean 'scale'"),
+        (":Laplace", ":Laplac", "own_sweep has no Laplac"),
+        (":Laplace", ":likes", "task must be a class of tasks"),
+        ("own_sweep:Laplace", "gone:Laplace", "task must be of a module that can be imported"),
+        ("own_sweep:likes", "gone:likes", "synthetic.curation must be of a module that can be"),
+    ):
+        (tmp_path / "sweep.yaml").write_text(OF_OWN.replace(old, new, 1))
+        code, _, err = command("sweep sweep.yaml --trust")
         assert code == 2
         assert re.search(message, err), err
 

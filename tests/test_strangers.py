@@ -89,6 +89,23 @@ def test_yaml_has_no_tags(tag, command, tmp_path):
     assert "must be readable YAML" in said
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("name: categorical", "name: 'stranger:Task'"),
+        ("workflows: replace", "workflows: {synthetic: {curation: 'accept:stranger:rule'}}"),
+        ("workflows: replace", "workflows: [{synthetic.curation: ['accept:os:_exit']}]"),
+        ("{n_samples: [3]}", "{synthetic.curation: ['accept:stranger:rule']}"),
+    ],
+)
+def test_sweeps_import_nothing(change, command, tmp_path):
+    (tmp_path / "sweep.yaml").write_text((SWEEP % "replace").replace(*change))
+    code, _, said = command("sweep sweep.yaml")
+    assert code == 2
+    assert "would run code that it names; trust must be given for that" in said
+    assert not (tmp_path / "x.nc").exists()
+
+
 def test_yaml_bombs_are_small(command, tmp_path):
     """Aliases of aliases, a billion words if they were written out."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]

@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import File
+from collapse_jax.cli.options.imports import import_functions, imported_here
 from collapse_jax.cli.options.parser import PROGRAM
 from collapse_jax.cli.options.settings import settings_of
 from collapse_jax.cli.options.tables import kind_of, read_data
-from collapse_jax.cli.options.tasks import TASKS, find_kind, imported_here
+from collapse_jax.cli.options.tasks import find_kind
 from collapse_jax.cli.options.values import check_generations
 from collapse_jax.cli.options.workflows import read_workflow
 from collapse_jax.cli.options.yaml_files import read_yaml
-from collapse_jax.loop.settings import NAMES
+from collapse_jax.loop.settings import NAMES, flat
 from collapse_jax.records.run_files import read_run, write_run
 
 _REQUIRED = ("workflows", "task", "over", "n_generations", "seeds", "out")
@@ -74,13 +75,15 @@ def run_again(
     return all(difference.only_rounding for difference in differences.values())
 
 
-def run_sweep(file: File, yes: bool = False) -> None:
+def run_sweep(file: File, trust: bool = False, yes: bool = False) -> None:
     """Run workflows over a grid of settings, as a file describes them (.yaml).
 
     All cells are run, the dataset is saved, and the last generation's means are printed.
 
     Args:
         file: the description; docs/sweeps.md explains it.
+        trust: import classes and functions that the file names, which runs code of whoever wrote
+            them.
         yes: begin without a question what takes more than an hour, by an estimate.
     """
     from collapse_jax.analysis.judged import read_rule
@@ -95,12 +98,16 @@ def run_sweep(file: File, yes: bool = False) -> None:
         config["metrics"] = [config["metrics"]]
     if "stop_when" in config:
         config["stop_when"] = read_rule(str(config["stop_when"]))
+    written = [flat(entry) for entry in entries if isinstance(entry, dict)]
+    for settings in (*written, config["over"]):
+        import_functions(settings.get("synthetic.curation"), trust)
     workflows = [read_workflow(entry) for entry in entries]
-    task = _task_maker(config.pop("task"), config["over"])
+    task = _task_maker(config.pop("task"), config["over"], trust)
     if not yes:  # the tasks are made for the question alone, and again where it is a yes
         _ask(_loops_of(workflows, task, config), yes)
     ds = sweep(workflows, task, **config)
-    ds.attrs["command"] = shlex.join([PROGRAM, "sweep", file])
+    options = [*(["--trust"] * trust), *(["--yes"] * yes)]
+    ds.attrs["command"] = shlex.join([PROGRAM, "sweep", file, *options])
     write_run(ds, out)
     last = ds["last_generation"] if "last_generation" in ds.coords else ds["generation"][-1]
     final = ds.sel(generation=last).mean("seed").drop_vars("generation")
@@ -162,10 +169,10 @@ def _read_config(path: str) -> dict[str, Any]:
     return config
 
 
-def _task_maker(entries: Mapping[str, Any], over: Mapping[str, Any]) -> Any:
+def _task_maker(entries: Mapping[str, Any], over: Mapping[str, Any], trust: bool) -> Any:
     """A function that makes the task of a cell; its entries are the options of `simulate`."""
     entries = dict(entries)
-    kind = find_kind(checks.one_of("name of task", entries.pop("name", None), TASKS))
+    kind = find_kind(entries.pop("name", None), trust)
     known = [setting.name for setting in kind.settings]
     for name in entries:
         checks.one_of("entry of task", name, known)

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from collapse_jax.basics.annotations import File, Folder
+from collapse_jax.cli.options.imports import imported_here
 from collapse_jax.cli.options.parser import PROGRAM, list_entries, parse
 from collapse_jax.cli.options.settings import Setting, settings_of
-from collapse_jax.cli.options.tasks import OWN, TASKS, Kind, find_kind, imported_here
+from collapse_jax.cli.options.tasks import OWN, TASKS, Kind, find_kind
 from collapse_jax.cli.options.workflows import make_workflow, workflow_settings
 from collapse_jax.cli.outputs import Outputs
 

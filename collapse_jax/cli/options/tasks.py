@@ -1,13 +1,11 @@
 """The tasks by their name on the command line, with options made from their arguments."""
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from collapse_jax.basics import checks
-from collapse_jax.basics.paths import found_at
+from collapse_jax.cli.options.imports import check_trusted, imported_here
 from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.cli.options.tables import kind_of, with_data, with_files
 
@@ -45,13 +43,18 @@ class Kind:
     """Settings of a run, beyond those that all tasks have."""
 
 
-def find_kind(name: Any) -> Kind:
+def find_kind(name: Any, trust: bool = True) -> Kind:
     """The kind of task of this name, or of this import path.
+
+    Args:
+        name: a name of `TASKS`, or `MODULE:CLASS`.
+        trust: whether a class of the user's own may be imported.
 
     Raises:
         ValueError: if there is none.
     """
     if isinstance(name, str) and ":" in name:
+        check_trusted(name, trust)
         return find_own(name)
     checks.one_of("task", name, (*TASKS, OWN))
     if name == "lm":
@@ -86,32 +89,6 @@ def find_own(path: str) -> Kind:
     if unwritten := sorted(made.__abstractmethods__):
         raise ValueError(f"task must have all methods of a task, and {path} lacks {unwritten[0]}")
     return _kind_of(made)
-
-
-def imported_here(argument: str, path: str) -> Any:
-    """What is found under `module:name`, where the module may be a file in this folder.
-
-    Args:
-        argument: whose value the path is.
-        path: such as `my_module:MyTask`.
-
-    Raises:
-        ValueError: if there is nothing.
-    """
-    module, _, name = path.partition(":")
-    if not (all(part.isidentifier() for part in module.split(".")) and name):
-        raise ValueError(f"{argument} must be written as MODULE:NAME, got {path!r}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(
-            f"{argument} must be of a module that can be imported from here, got {path}: {error}"
-        ) from None
-    return found_at(path)
 
 
 def _kind_of(cls: type) -> Kind:

@@ -1,14 +1,11 @@
 """The options of workflows, made from the fields of `Real`, `Synthetic` and `Fit`."""
 
-import importlib
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from collapse_jax.cli.options.imports import import_functions
 from collapse_jax.cli.options.settings import REQUIRED, Setting, settings_of
-from collapse_jax.loop.curation.words import modules_of
 from collapse_jax.loop.presets import PRESETS
 from collapse_jax.loop.settings import NAMES, PARTS, SOURCES, command_name, composed, flat
 from collapse_jax.loop.workflow import Workflow
@@ -59,23 +56,9 @@ def make_workflow(given: Mapping[str, Any]) -> Workflow:
         ValueError: for unknown names and values outside their range, and for a module that cannot
             be imported.
     """
-    for words in given.get("synthetic.curation", ()):
-        for module in modules_of(words):
-            import_here(module)
+    import_functions(given.get("synthetic.curation"), trust=True)
     settings = {name: value for name, value in given.items() if name in NAMES}
     return composed(given.get("workflow"), settings)
-
-
-def import_here(module: str) -> None:
-    """Import a module, also from the folder at hand. Raises `ValueError` where that fails."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(
-            f"--synthetic.curation must name a module that can be imported, got {module!r}: {error}"
-        ) from error
 
 
 def read_workflow(entry: Any) -> Workflow:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from collapse_jax.analysis.judged import Judged, read_rule
 from collapse_jax.basics import checks
+from collapse_jax.cli.options.imports import import_functions
 from collapse_jax.cli.options.settings import Setting, settings_of
 from collapse_jax.cli.options.tasks import Kind, find_kind
 from collapse_jax.cli.options.values import check_generations, check_value
-from collapse_jax.cli.options.workflows import import_here, read_workflow, workflow_settings
+from collapse_jax.cli.options.workflows import read_workflow, workflow_settings
 from collapse_jax.cli.options.yaml_files import Place
 from collapse_jax.cli.simulation import run_settings
 from collapse_jax.cli.study.problems import Problems
 from collapse_jax.loop.captions import caption
-from collapse_jax.loop.curation.words import modules_of
 from collapse_jax.loop.ecosystems.description import Ecosystem
 from collapse_jax.loop.settings import NAMES, flat
 from collapse_jax.loop.workflow import Workflow
@@ -199,7 +199,7 @@ class Reader:
             with self.problems.at((*place, *name.split("."))):
                 check_value(settings[checks.one_of("setting of a workflow", name, settings)], value)
                 if name == "synthetic.curation":
-                    self._allow_functions(value)
+                    import_functions(value, self.trust)
         if len(self.problems.found) == before:
             with self.problems.at(place, names=given):
                 return read_workflow(entry)
@@ -226,7 +226,7 @@ class Reader:
             with self.problems.at((*swept_at, name)):
                 checks.one_of("over", name, [*settings, *NAMES])
                 if name == "synthetic.curation":
-                    self._allow_functions(values)
+                    import_functions(values, self.trust)
 
         def make(**swept: Any) -> AbstractTask:
             return kind.make({**rest, **swept})
@@ -239,30 +239,6 @@ class Reader:
     def _kind(self, name: Any) -> Kind:
         if not isinstance(name, str):
             raise TypeError(f"name must be that of a kind of task, got {name!r}")
-        if ":" in name:
-            self._allow(name)
         if name not in self._kinds:
-            self._kinds[name] = find_kind(name)
+            self._kinds[name] = find_kind(name, self.trust)
         return self._kinds[name]
-
-    def _allow_functions(self, curation: Any) -> None:
-        """Import what the operators of a curation take their functions from, if they may."""
-        if isinstance(curation, list | tuple):
-            for part in curation:
-                self._allow_functions(part)
-        elif isinstance(curation, str):
-            for module in modules_of(curation):
-                self._allow(curation)
-                import_here(module)
-
-    def _allow(self, words: str) -> None:
-        """Check that code which a study names may run.
-
-        No function of any module may without trust, as one of ours leads to others: `sys.exit` is
-        found in every module that imports `sys`.
-
-        Raises:
-            ValueError: where the study is not trusted.
-        """
-        if not self.trust:
-            raise ValueError(f"{words} would run code that it names; trust must be given for that")
