@@ -185,6 +185,12 @@ class Laplace(cj.AbstractTask):
 
 class Half(cj.AbstractTask):
     n_samples: int = 3
+
+
+@cj.theory.expected.register(Laplace)
+def known(task, workflow, n_generations):
+    values = jnp.full(n_generations, 0.625)
+    return {"squared_error": cj.theory.Prediction(values, "exact", "said so")}
 '''
 
 
@@ -210,6 +216,9 @@ def test_a_task_of_ones_own_on_the_command_line(command, monkeypatch):
     assert command("rerun far.nc --features own_features:twice")[0] == 0
     monkeypatch.delitem(sys.modules, "own_tasks")
     assert "own_tasks:Laplace must be imported first" in command("rerun own.nc")[2]
+    assert "0.625" not in command("show own.nc")[1]
+    assert "0.625" in command("show own.nc --task own_tasks:Laplace")[1]
+    assert "must be written as MODULE:NAME" in command("report own.nc --task own_tasks")[2]
     for path, message in (
         ("gone:Laplace", "can be imported from here, got gone:Laplace: No module named 'gone'"),
         ("own_tasks:", "task must be written as MODULE:NAME, got 'own_tasks:'"),

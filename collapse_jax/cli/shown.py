@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from collapse_jax.basics import files as whole_files
 from collapse_jax.basics import sums
 from collapse_jax.basics.annotations import File
+from collapse_jax.cli.options.imports import imported_here
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,7 @@ def show_runs(
     slopes: bool = False,
     figure: File | None = None,
     table: File | None = None,
+    task: Annotated[str | None, "MODULE:CLASS"] = None,
 ) -> None:
     """Show saved runs: the errors of each, what theory says of them, and the verdict.
 
@@ -41,6 +43,7 @@ def show_runs(
             beside those of theory.
         figure: save a figure (.png, .pdf or .svg).
         table: save a table of means with standard errors, units and theory (.tex, .md or .csv).
+        task: the task of your own that runs are of, whose theory is then known too.
     """
     import rich
 
@@ -55,6 +58,8 @@ def show_runs(
     from collapse_jax.report.paper import table as paper_table
     from collapse_jax.report.tables import summary
 
+    if task is not None:
+        imported_here("task", task)
     drawn = figure and whole_files.check_writable("figure", figure, FIGURES)
     tabled = table and whole_files.check_writable("table", table, FORMATS)
     names = list(metrics) or None
@@ -92,6 +97,7 @@ def write_page(
     out: File = "report.html",
     title: str = "Model collapse: a report",
     theory: bool = True,
+    task: Annotated[str | None, "MODULE:CLASS"] = None,
 ) -> None:
     """Write saved runs and sweeps as one page of HTML that works without a network.
 
@@ -101,10 +107,13 @@ def write_page(
         out: the page (.html).
         title: heading of the page.
         theory: draw theory where it is known.
+        task: the task of your own that runs are of, whose theory is then known too.
     """
     from collapse_jax.records.run_files import read_run
     from collapse_jax.report.page.writing import write_report
 
+    if task is not None:
+        imported_here("task", task)
     whole_files.check_writable("out", out, (".html",))
     runs = _named(files, [read_run(file) for file in files])
     pictures = _pictures(dict(zip(runs, files, strict=True)), runs)

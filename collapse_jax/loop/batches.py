@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from collapse_jax.basics.returned import checked_rows
 from collapse_jax.loop.curation.candidates import Candidates
 from collapse_jax.loop.curation.choosing import taken
 from collapse_jax.loop.curation.judge import Judge
@@ -57,7 +58,8 @@ def _real_rows(
         if task.population is not None:
             order = stream(key, 0, Role.REAL)
             index = _from_population(order, task.population, now, n, once=not form.real.every)
-        return task.real(world, own, n, size=_size(form.real, now.real_rows), index=index), None
+        rows = task.real(world, own, n, size=_size(form.real, now.real_rows), index=index)
+        return checked_rows(task, "real", rows, n), None
 
     return _in_size(rows, form.real, now.real_rows)[0]
 

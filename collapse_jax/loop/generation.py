@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from collapse_jax.basics.checks import is_traced
+from collapse_jax.basics.returned import checked_metrics
 from collapse_jax.loop import pool as pools
 from collapse_jax.loop.batches import Batch, first_rows, rows_that_count, synthetic_batch
 from collapse_jax.loop.checks import check_compiled, check_loop
@@ -171,7 +172,7 @@ def step(
     pool, inner, data, found = fitted(task, form, world, pool, key, now, names, features)
     pool, made, _ = generate(task, form, world, pool, inner, data, key, now)
     found |= made
-    return pool, {name: jnp.asarray(found[name], jnp.float32) for name in names}
+    return pool, checked_metrics(task, found, names)
 
 
 def fitted(

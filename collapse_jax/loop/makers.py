@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Int, Key
 
+from collapse_jax.basics.returned import checked_rows
 from collapse_jax.loop.form import Columns, Form
 from collapse_jax.loop.sources import Exchange, Extrapolated, Mixed, Past
 from collapse_jax.numerics import draws
@@ -82,7 +83,8 @@ class Maker(NamedTuple):
         return self.now.temperature if self.form.tempered else None
 
     def _generated(self, model: Model, key: Key[Array, ""], n: int) -> Rows:
-        return self.task.sample(self.world, model, key, n, temperature=self.temperature)
+        rows = self.task.sample(self.world, model, key, n, temperature=self.temperature)
+        return checked_rows(self.task, "sample", rows, n)
 
     def _law(self, model: Model, key: Key[Array, ""], n: Any) -> Statistic:
         return lawful(self.task).sample_statistic(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int, Key
 
+from collapse_jax.basics.returned import check_alike
 from collapse_jax.loop import windows
 from collapse_jax.loop.batches import Batch, real_batch
 from collapse_jax.loop.form import Columns, Form
@@ -145,6 +146,7 @@ def add_synthetic(
         synthetic = windows.insert(statistic[1], new, number, form.synthetic.keep, merge)
         statistic = (statistic[0], synthetic)
     if rows is not None:
+        check_alike(task, rows, batch.rows)
         slot = 0 if form.storage == "latest" else form.real.slots + number % form.synthetic.slots
         rows = _put(rows, batch.rows, slot)
     before = batch.rows if form.source.edits else None

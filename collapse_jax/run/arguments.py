@@ -100,6 +100,7 @@ def check_options(
     features: Any,
     between: Mapping[str, Variable],
 ) -> None:
+    check_variables(task)
     check_features(task, metrics, features)
     checks.one_of("storage", storage, ("auto", "rows"))
     for name, seconds in times.items():
@@ -115,6 +116,17 @@ def check_options(
     known = {**SIZES, **curation, **task.variables, **between, **variables_of(task)}
     for name in metrics:
         checks.one_of("metrics", name, known)
+
+
+def check_variables(task: AbstractTask) -> None:
+    """Check that a task says which metrics it has. Raises `TypeError` otherwise."""
+    found = getattr(task, "variables", None)
+    if isinstance(found, Mapping) and all(isinstance(one, Variable) for one in found.values()):
+        return
+    raise TypeError(
+        f"variables of a {type(task).__name__} must say what each metric is, such as "
+        f'{{"error": cj.Variable("squared error", "1")}}, got {found!r}'
+    )
 
 
 def check_instance(name: str, value: Any, kind: type) -> None:

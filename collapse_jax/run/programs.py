@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from collapse_jax.basics.returned import checked_rows
 from collapse_jax.loop import generation
 from collapse_jax.loop.batches import Batch
 from collapse_jax.loop.form import Columns
@@ -113,7 +114,8 @@ def _sample(chains, world, key, _, model, part, places, now):
     if isinstance(task, SamplesInParts):
         return task.sample_part(world, model, key, part, places, temperature)
     own, n = jax.random.fold_in(key, part), len(places)
-    return task.sample(world, model, own, n, temperature=temperature)
+    rows = task.sample(world, model, own, n, temperature=temperature)
+    return checked_rows(task, "sample", rows, n)
 
 
 def sample_part(

@@ -47,7 +47,7 @@ def imported_here(argument: str, path: str) -> Any:
     module, _, name = path.partition(":")
     if not (all(part.isidentifier() for part in module.split(".")) and name):
         raise ValueError(f"{argument} must be written as MODULE:NAME, got {path!r}")
-    import_here(argument, module)
+    import_here(argument, path)
     return found_at(path)
 
 
@@ -73,12 +73,12 @@ def import_functions(curation: Any, trust: bool) -> None:
             import_here("synthetic.curation", module)
 
 
-def import_here(argument: str, module: str) -> None:
+def import_here(argument: str, path: str) -> None:
     """Import a module, also from the folder at hand.
 
     Args:
         argument: whose value names it.
-        module: its name, with dots.
+        path: the module, with dots, and perhaps `:name`.
 
     Raises:
         ValueError: where there is none; what goes wrong within it is the module's own to say.
@@ -86,6 +86,7 @@ def import_here(argument: str, module: str) -> None:
     Example:
         >>> import_here("task", "math")
     """
+    module = path.partition(":")[0]
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does
     try:
@@ -94,5 +95,5 @@ def import_here(argument: str, module: str) -> None:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise ValueError(
-            f"{argument} must be of a module that can be imported from here, got {module}: {error}"
+            f"{argument} must be of a module that can be imported from here, got {path}: {error}"
         ) from None
