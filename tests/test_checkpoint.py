@@ -23,6 +23,7 @@ from collapse_jax.cli import program
 from collapse_jax.records import saving
 from collapse_jax.records.store import Checkpoint
 from collapse_jax.run import compiled
+from collapse_jax.run.before.prepared import prepare
 from collapse_jax.run.driver import _refill
 
 pytestmark = pytest.mark.thorough
@@ -186,6 +187,24 @@ def test_ctrl_c_on_the_command_line(tmp_path, interrupted_after, often, capsys, 
         f"collapse-jax: interrupted; the same command goes on from {folder}\n"
     )
     assert program.main(command) == 0
+
+
+@pytest.mark.parametrize(
+    ("here", "message"),
+    [
+        (cj.Flow(n_samples=30, layers=3), "task.layers is 2 there and 3 here; stream_version"),
+        (cj.Flow(n_samples=30, layers=2, width=8), "task.width is 32 there and 8 here; stream"),
+        (cj.Diffusion(n_samples=30), "task.type is 'Flow' there and 'Diffusion' here"),
+        (cj.GaussianMixture(n_components=9, n_samples=30), "task.type is 'Flow' there and 'Gaus"),
+    ],
+)
+def test_another_architecture_is_refused(here, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "start", None)  # nothing may run
+    there = prepare(cj.Replace(), cj.Flow(n_samples=30, layers=2), 2, 2)
+    with Checkpoint(tmp_path, there.config()):
+        pass
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, 3, 2, task=here)
 
 
 def test_another_run_is_refused(tmp_path, monkeypatch):

@@ -120,7 +120,7 @@ def warn_of_failures(failed: np.ndarray | None, n: int, seeds: Sequence[int], le
         of_model = f", model {model[0]}," if model else ""
         warnings.warn(
             f"training of seed {seeds[chain]}{of_model} in generation {t + 1} left out step "
-            f"{failed[tuple(found[0])]:.0f}, whose loss or slope was no finite number; the metric "
-            f"{FAILED} says where else, in {len(found)} fits in all",
+            f"{failed[tuple(found[0])]:.0f}, whose loss or slope was no finite number; {FAILED}, "
+            f"where it is among the metrics, says where else, in {len(found)} fits in all",
             stacklevel=level,
         )

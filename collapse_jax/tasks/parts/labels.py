@@ -158,13 +158,25 @@ def _refuse_look_alikes(name: str, data: Any) -> None:
 
 
 def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of numbers and a label of each; see `checked_labels`."""
+    """Rows of numbers and a label of each; see `checked_labels`.
+
+    Raises:
+        TypeError: for anything but a pair.
+        ValueError: for as many labels as only measured numbers have, or other than there are rows.
+    """
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError("data must be a pair (X, y) of an array [rows, columns] and labels [rows]")
     x = checks.finite_array("data[0]", data[0], ndim=2)
     labels = checked_labels("data[1]", data[1])
     if len(x) != len(labels):
         raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(labels)}")
+    n_labels = len(np.unique(labels))
+    if 2 * n_labels > len(labels) and n_labels > 2:
+        raise ValueError(
+            "data[1] must be labels, with two rows or more for each of them on average, got "
+            f"{n_labels} different ones in {len(labels)} rows; numbers that are measured are for a "
+            "LinearRegression"
+        )
     return x, labels
 
 
