@@ -1,5 +1,7 @@
 """The notebooks run, and are kept with what they show."""
 
+import re
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
@@ -34,6 +36,8 @@ def test_notebooks_are_kept_with_their_outputs(path):
     assert all(output.get("name") != "stderr" for output in outputs(notebook))
     assert len(text) < 400_000
     assert not [part for part in ("site-packages", "/tmp/", "/home/", "/root/") if part in text]
+    versions = {version("collapse_jax")}  # of which they are executed
+    assert {*re.findall(r"collapse_jax_version: *([\w.]+)", text)} <= versions
     assert f"notebooks/{path.name}" in (ROOT / "mkdocs.yml").read_text()
     lines = [line for c in notebook.cells if c.cell_type == "code" for line in c.source.split("\n")]
     assert max(map(len, lines)) <= 92  # what a page has room for
