@@ -31,6 +31,7 @@ _LEGEND_ROW = 0.2  # inches
 _MARKED = 12  # generations, up to which all points are marked
 _MARKS = 6  # points that are marked otherwise, where there are several curves
 _MARKERS = "osD^vPX*"
+_OF_ZEROS = (-0.05, 1.0)  # as of a share of which there is none
 
 
 class Curve(NamedTuple):
@@ -225,6 +226,11 @@ def _scale_y(ax: "matplotlib.axes.Axes", curves: Sequence[Curve]) -> tuple[float
         everything, predicted = everything[everything > 0.0], predicted[predicted > 0.0]
         forward, backward = np.log, np.exp
     shown = forward(everything)
+    if forward is np.asarray and not np.ptp(shown):
+        twice = 2.0 * float(shown[0])
+        limits = (min(twice, 0.0), max(twice, 0.0)) if twice else _OF_ZEROS
+        ax.set_ylim(*limits)
+        return limits
     span = float(np.ptp(shown)) or max(abs(float(shown[0])), 1.0) * 0.1
     near = forward(predicted)
     near = near[(near >= shown.min() - span) & (near <= shown.max() + span)]

@@ -1,5 +1,6 @@
 """Views of functions: one over its argument, and lines through labelled rows."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -21,27 +22,32 @@ class Curve(AbstractView):
     names: tuple[str, str] = eqx.field(static=True)
     log: bool = eqx.field(static=True, default=False)
     """Whether both axes are logarithmic."""
+    most: float = eqx.field(static=True, default=math.inf)
+    """What the function cannot exceed."""
 
     def extent(self) -> Extent:
         truth = np.asarray(self.truth, np.float64)
         x, most = np.asarray(self.x, np.float64), float(np.nanmax(truth))
         if not self.log:
-            left, right = spans(x[: np.flatnonzero(truth > _LEAST * most)[-1] + 2], margin=0.05)
-            return Extent(left, right, 0.0, _HEADROOM * most)
+            last = np.flatnonzero(truth > _LEAST * most)[-1] + 1  # and one beyond, if there is one
+            left, right = spans(x[: last + 1][np.isfinite(truth[: last + 1])], margin=0.05)
+            return Extent(left, right, 0.0, min(_HEADROOM * most, 1.05 * self.most))
         least = float(truth[truth > 0.0].min())
-        return Extent(0.8 * float(x[0]), 1.3 * float(x[-1]), least / 3.0, min(10.0 * most, 1.5))
+        right = 1.3 * float(x[(truth > 0.0) | (np.asarray(self.y) > 0.0)].max())
+        return Extent(0.8 * float(x[0]), right, least / 3.0, min(10.0 * most, 1.5 * self.most))
 
     def draw(self, ax: Any, colour: str) -> None:
         ax.set(xlabel=self.names[0], ylabel=self.names[1])
         if self.log:
             ax.set(xscale="log", yscale="log")
-        x, y = np.asarray(self.x), np.asarray(self.y)
+            ax.yaxis.set_minor_formatter("")  # with less than two decades there would be too many
+        x, y, truth = (np.asarray(part) for part in (self.x, self.y, self.truth))
         seen = y > 0.0 if self.log else np.isfinite(y)
         style = "." if self.log else ".-"
         ax.plot(x[seen], y[seen], style, color=colour, lw=1.0, ms=3.5)
-        ax.plot(x, np.asarray(self.truth), **TRUTH)
-        if self.log and not seen.all():
-            text = f"{np.sum(~seen)} of {len(seen)} are gone"
+        ax.plot(x, truth, **TRUTH)
+        if self.log and np.any(~seen & (truth > 0.0)):
+            text = f"{np.sum(~seen & (truth > 0.0))} of {np.sum(truth > 0.0)} are gone"
             ax.text(0.98, 0.98, text, transform=ax.transAxes, ha="right", va="top", fontsize=7.0)
 
 

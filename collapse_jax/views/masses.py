@@ -32,7 +32,7 @@ class Masses(AbstractView):
         ax.hlines(truth[order], places - 0.45, places + 0.45, color="black", lw=1.4)
         gone = int(np.sum((p <= 0.0) & (truth > 0.0)))
         if gone:
-            text = f"{gone} of {len(p)} are gone"
+            text = f"{gone} of {np.sum(truth > 0.0)} are gone"
             ax.text(0.98, 0.98, text, transform=ax.transAxes, ha="right", va="top", fontsize=7.0)
         ax.set(xlabel=self.title, ylabel="probability")
         if self.names is None or len(order) > _MOST_NAMES:

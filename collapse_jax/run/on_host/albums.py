@@ -79,12 +79,14 @@ class Album:
         own = jax.tree.map(lambda x: np.asarray(x[place]), (made.model, made.rows))
         chains = made.chains
         self.task = type(chains.task).__name__
-        views = _seen(chains.task, chains.form, np.uint32(self.seed), made.generation, *own)
-        self.views[made.generation] = jax.tree.map(np.asarray, views)
+        # As arrays: a number of Python's would be another program.
+        numbers = np.uint32(self.seed), np.int32(made.generation)
+        views = _seen(chains.task, chains.form, *numbers, *own)
+        self.views[made.generation] = {name: jax.tree.map(np.asarray, view) for name, view in views}
 
 
 @usual_flags()
-def _seen(*parts: Any) -> dict[str, AbstractView]:
+def _seen(*parts: Any) -> list[tuple[str, AbstractView]]:
     return _compiled(*parts)
 
 
@@ -96,4 +98,5 @@ def _compiled(task: Any, form: Any, seed: Any, generation: Any, model: Any, rows
     if not sizes or not min(sizes):  # where nothing but statistics is drawn, or nothing at all
         key = stream(key, jnp.asarray(generation), Role.MEASURE)
         rows = task.sample(world, model, key, ROWS, temperature=None)
-    return see(task, world, model, jax.tree.map(lambda x: x[:ROWS], rows))
+    views = see(task, world, model, jax.tree.map(lambda x: x[:ROWS], rows))
+    return list(views.items())  # in their order, which JAX does not keep in dictionaries

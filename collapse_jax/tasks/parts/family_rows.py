@@ -1,5 +1,6 @@
 """Rows of exponential families: which of the user's they can be, and how probable they are."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -89,4 +90,6 @@ def law_of(kind: Kind, mean: Any, copies: Any, ratio: Float[Array, ""]) -> Curve
         top = jnp.minimum(top, k) if kind == "binomial" else top
         x, names = jnp.arange(_SHOWN) * jnp.ceil(top / _SHOWN), ("count", "probability")
     fitted, truth = (jnp.exp(log_law(kind, x, part, copies)) for part in (ratio * m, m))
-    return Curve(x, fitted, truth, names)
+    if kind == "binomial":  # there are no other counts
+        fitted, truth = (jnp.where(x <= k, part, jnp.nan) for part in (fitted, truth))
+    return Curve(x, fitted, truth, names, most=math.inf if kind == "gamma" else 1.0)

@@ -163,7 +163,7 @@ def ranked(p: Float[Array, "..."], truth: Float[Array, "..."], names: tuple[str,
     """Frequencies by the rank of what is so frequent in the truth, of the first thousand."""
     p, truth = p.ravel(), truth.ravel()
     order = jnp.argsort(-truth)[:_RANKS]
-    return Curve(1.0 + jnp.arange(len(order)), p[order], truth[order], names, log=True)
+    return Curve(1.0 + jnp.arange(len(order)), p[order], truth[order], names, log=True, most=1.0)
 
 
 def shares(
