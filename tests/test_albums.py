@@ -215,6 +215,7 @@ def test_what_the_truth_never_had_is_not_gone():
     view = seen.see(task, _world(task), model, None)["n-grams"]
     assert [text.get_text() for text in _drawn(view).texts] == ["1 of 3 are gone"]
     assert view.extent().right < 4.0
+    assert min(_drawn(view).lines[1].get_ydata()) > 0.0
     masses = seen.see(
         cj.Categorical(probabilities=[0.5, 0.5, 0.0]), None, jnp.array([1.0, 0.0, 0.0]), None
     )["outcomes"]
@@ -228,7 +229,9 @@ def test_counts_end_where_their_law_does(family, last):
     extent = view.extent()
     assert last < extent.right < last + 1
     assert 0.0 < extent.top <= 1.05
-    x, y = _drawn(view).lines[0].get_data()
+    ax = _drawn(view)
+    assert all(float(tick).is_integer() for tick in ax.get_xticks())
+    x, y = ax.lines[0].get_data()
     assert x[np.isfinite(y)].max() >= last
     np.testing.assert_allclose(np.sum(y), 1.0, atol=1e-3)
 

@@ -43,9 +43,12 @@ class Curve(AbstractView):
             ax.yaxis.set_minor_formatter("")  # with less than two decades there would be too many
         x, y, truth = (np.asarray(part) for part in (self.x, self.y, self.truth))
         seen = y > 0.0 if self.log else np.isfinite(y)
+        true = truth > 0.0 if self.log else np.isfinite(truth)
+        if self.names[0] == "count":
+            ax.xaxis.get_major_locator().set_params(integer=True)
         style = "." if self.log else ".-"
         ax.plot(x[seen], y[seen], style, color=colour, lw=1.0, ms=3.5)
-        ax.plot(x, truth, **TRUTH)
+        ax.plot(x[true], truth[true], **TRUTH)
         if self.log and np.any(~seen & (truth > 0.0)):
             text = f"{np.sum(~seen & (truth > 0.0))} of {np.sum(truth > 0.0)} are gone"
             ax.text(0.98, 0.98, text, transform=ax.transAxes, ha="right", va="top", fontsize=7.0)
