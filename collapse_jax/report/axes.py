@@ -227,8 +227,8 @@ def _scale_y(ax: "matplotlib.axes.Axes", curves: Sequence[Curve]) -> tuple[float
         forward, backward = np.log, np.exp
     shown = forward(everything)
     if forward is np.asarray and not np.ptp(shown):
-        twice = 2.0 * float(shown[0])
-        limits = (min(twice, 0.0), max(twice, 0.0)) if twice else _OF_ZEROS
+        far = 1.1 * float(shown[0])
+        limits = (min(far, 0.0), max(far, 0.0)) if far else _OF_ZEROS
         ax.set_ylim(*limits)
         return limits
     span = float(np.ptp(shown)) or max(abs(float(shown[0])), 1.0) * 0.1
