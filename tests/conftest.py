@@ -5,10 +5,12 @@ from importlib.metadata import version
 
 # Before JAX is imported. Most of the time is the compiler's: these flags halve it. Tests that run
 # processes of their own as a user would leave them out.
-_FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
-if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # later ones know no others
-    _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
-os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS))
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    # Newer ones have no others.
+    + " --xla_cpu_use_fusion_emitters=false" * (version("jaxlib") < "0.11"),
+)
 
 import jax
 import jaxtyping
