@@ -162,7 +162,7 @@ def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         TypeError: for anything but a pair.
-        ValueError: for as many labels as only measured numbers have, or other than there are rows.
+        ValueError: for numbers that are measured, or another number of labels than of rows.
     """
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError("data must be a pair (X, y) of an array [rows, columns] and labels [rows]")
@@ -171,11 +171,11 @@ def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if len(x) != len(labels):
         raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(labels)}")
     n_labels = len(np.unique(labels))
-    if 2 * n_labels > len(labels) and n_labels > 2:
+    broken = labels.dtype.kind == "f" and bool(np.any(labels % 1.0))
+    if broken and 2 * n_labels > len(labels) and n_labels > 2:
         raise ValueError(
-            "data[1] must be labels, with two rows or more for each of them on average, got "
-            f"{n_labels} different ones in {len(labels)} rows; numbers that are measured are for a "
-            "LinearRegression"
+            f"data[1] must be labels, got {n_labels} different broken numbers in {len(labels)} "
+            "rows; such as are measured are for a LinearRegression"
         )
     return x, labels
 
