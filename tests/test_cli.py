@@ -103,7 +103,7 @@ COMPOSED = {
 
 @pytest.mark.parametrize("options", COMPOSED)
 def test_workflows_are_composed(options):
-    kind = find_kind("gaussian")
+    kind = find_kind("gaussian", trust=False)
     given = simulation.parse_simulation("gaussian", kind, options.split())
     assert make_workflow(given) == COMPOSED[options]
 
@@ -124,7 +124,7 @@ def test_a_composed_run_is_the_same_as_in_python(capsys):
 
 def test_language_models_have_the_settings_of_their_parts(capsys):
     words = "--preset tiny --learning-rate 1e-3 --top-k 5 --n-samples 8 --n-test 8 --chat"
-    kind = find_kind("lm")
+    kind = find_kind("lm", trust=False)
     given = simulation.parse_simulation("lm", kind, [*words.split(), "--sample_batch", "8"])
     assert (given["generations"], given["seeds"]) == (5, 3)
     names = [setting.name for setting in kind.settings]
@@ -141,7 +141,7 @@ def test_texts_that_perplexities_are_of():
     """They are read as the corpus is, all of them."""
     pathlib.Path("wiki.txt").write_text("\n".join(f"one {i} line" for i in range(5)))
     pathlib.Path("c.jsonl").write_text('{"q": "ask", "a": "told"}\n' * 30)
-    kind = find_kind("lm")
+    kind = find_kind("lm", trust=False)
     words = "--corpus c.jsonl --prompt q --response a --tokenizer bytes --perplexity wiki=wiki.txt"
     given = simulation.parse_simulation("lm", kind, [*words.split(), "own=c.jsonl"])
     names = [setting.name for setting in kind.settings]

@@ -206,7 +206,9 @@ LOOPS = {
 def test_the_command_line_and_configurations_know_them(options):
     from collapse_jax.cli import simulation
 
-    given = simulation.parse_simulation("gaussian", find_kind("gaussian"), options.split())
+    given = simulation.parse_simulation(
+        "gaussian", find_kind("gaussian", trust=False), options.split()
+    )
     assert make_workflow(given) == LOOPS[options]
     assert cj.config.rebuild(cj.config.describe(LOOPS[options])) == LOOPS[options]
 

@@ -257,7 +257,7 @@ def test_the_published_loop_has_the_same_law():
         ({"data": (BREAST[0], ["a"] * 569)}, "two or more different labels, got only a"),
         ({"data": (BREAST[0][:4], ["a", "b", None, "a"])}, "missing labels, got 1, .* at row 2"),
         ({"data": (np.eye(8), list("aaaabaaa"))}, "two labels in the training rows, got only a"),
-        ({"data": (BREAST[0], BREAST[0][:, 0])}, "different broken numbers in 569 rows"),
+        ({"data": (BREAST[0], BREAST[0][:, 0])}, "different numbers with fractions in 569 rows"),
         ({"data": BREAST, "dim": 3}, "dim must be the 11 columns of the design, got 3"),
         ({"data": BREAST, "class_mean": 1.0}, "class_mean cannot be given together with data"),
         ({"data": BREAST, "n_samples": 999}, "n_samples must not exceed the 426"),

@@ -49,7 +49,7 @@ MISTAKES = {
     "each of its variables, and 'squared_error' is missing": {
         "measure": returning({"squared": jnp.ones(())})
     },
-    "must return numbers, and 'squared_error' has the shape .3": {
+    "must be numbers, and 'squared_error' has the shape .3": {
         "measure": returning({"squared_error": jnp.ones(3)})
     },
     "variables of a Slip must say .* got .'squared_error': 'of the": {
@@ -67,11 +67,18 @@ def test_slips_are_told_by_name(message, monkeypatch):
         cj.simulate(cj.Accumulate(), slip(), 3, 2, progress=False)
 
 
-@pytest.mark.parametrize("method", ["real", "sample"])
-def test_slips_are_told_where_stages_are_run(method):
-    slip = type("Slip", (Laplace,), {method: returning(jnp.ones(7))})
-    with pytest.raises(ValueError, match=f"{method} of a Slip must return the n = 9 rows"):
-        cj.simulate(cj.Replace(), slip(), 3, 2, runner="staged", progress=False)
+WHEREVER = [message for message in MISTAKES if "n = 9 rows" in message or message[0] in "em"]
+
+
+@pytest.mark.parametrize("message", WHEREVER)
+@pytest.mark.parametrize("where", ["staged", "ecosystem"])
+def test_slips_are_told_wherever_chains_run(message, where, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    slip = type("Slip", (Laplace,), MISTAKES[message])
+    both = cj.Ecosystem(cj.Replace(), mixing=[[0.5, 0.5], [0.5, 0.5]])
+    loop, runner = (cj.Replace(), "staged") if where == "staged" else (both, None)
+    with pytest.raises(ValueError, match=message):
+        cj.simulate(loop, slip(), 3, 2, runner=runner, progress=False)
 
 
 def test_nothing_is_run_with_a_slip(monkeypatch):

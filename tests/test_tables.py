@@ -217,7 +217,7 @@ def test_the_command_line_reads_once_and_says_what_it_reads(monkeypatch, capsys)
     text = "id;x;y\n" + "".join(f"{9 * i};{i % 5},5;{i % 7}\n" for i in range(30))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     given = {"data": "-", "target": "y", "sep": ";", "decimal": ","}
-    kind = find_kind("linear-regression")
+    kind = find_kind("linear-regression", trust=False)
     first, second = (kind.make({**given, "n_samples": n}) for n in (9, 12))
     assert (first.n_samples, second.n_samples, second.population) == (9, 12, 22)
     report = "-: 30 rows; columns used: x, y (the target); left out: id (an identifier)\n"

@@ -54,10 +54,31 @@ def check_alike(task: Any, kept: Any, rows: Any) -> None:
         )
 
 
-def checked_metrics(
-    task: Any, found: Mapping[str, Any], names: Sequence[str]
-) -> dict[str, jax.Array]:
-    """Those metrics of a generation that are asked for, if they are there, a number each.
+def checked_numbers(task: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """Metrics of a chain, if each is a number.
+
+    Args:
+        task: whose metrics they are.
+        found: what one of its methods returned.
+
+    Raises:
+        ValueError: if one is an array.
+
+    Example:
+        >>> checked_numbers(None, {"loss": 0.5})
+        {'loss': 0.5}
+    """
+    for name, value in found.items():
+        if np.shape(value):
+            raise ValueError(
+                f"metrics of a {type(task).__name__} must be numbers, and {name!r} has the "
+                f"shape {list(np.shape(value))}"
+            )
+    return found
+
+
+def asked_for(task: Any, found: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Those metrics that are asked for, if they are there.
 
     Args:
         task: whose metrics they are.
@@ -65,24 +86,19 @@ def checked_metrics(
         names: what is asked for.
 
     Raises:
-        ValueError: if one is missing, or is an array.
+        ValueError: if one is missing.
 
     Example:
-        >>> checked_metrics(None, {"loss": 0.5, "spread": 1.0}, ["loss"])["loss"].item()
-        0.5
+        >>> asked_for(None, {"loss": 0.5, "spread": 1.0}, ["loss"])
+        {'loss': 0.5}
     """
     for name in names:
         if name not in found:
             raise ValueError(
-                f"measure of a {type(task).__name__} must return each of its variables, and "
-                f"{name!r} is missing"
+                f"measure of a {type(task).__name__}, or what else returns metrics, must return "
+                f"each of its variables, and {name!r} is missing"
             )
-        if np.shape(found[name]):
-            raise ValueError(
-                f"measure of a {type(task).__name__} must return numbers, and {name!r} has the "
-                f"shape {list(np.shape(found[name]))}"
-            )
-    return {name: jnp.asarray(found[name], jnp.float32) for name in names}
+    return {name: found[name] for name in names}
 
 
 def _kinds(rows: Any, skipped: int) -> Any:

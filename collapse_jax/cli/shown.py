@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from collapse_jax.basics import files as whole_files
 from collapse_jax.basics import sums
 from collapse_jax.basics.annotations import File
-from collapse_jax.cli.options.imports import imported_here
+from collapse_jax.cli.options.tasks import find_own
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ def show_runs(
     from collapse_jax.report.tables import summary
 
     if task is not None:
-        imported_here("task", task)
+        find_own(task)
     drawn = figure and whole_files.check_writable("figure", figure, FIGURES)
     tabled = table and whole_files.check_writable("table", table, FORMATS)
     names = list(metrics) or None
@@ -113,7 +113,7 @@ def write_page(
     from collapse_jax.report.page.writing import write_report
 
     if task is not None:
-        imported_here("task", task)
+        find_own(task)
     whole_files.check_writable("out", out, (".html",))
     runs = _named(files, [read_run(file) for file in files])
     pictures = _pictures(dict(zip(runs, files, strict=True)), runs)

@@ -20,13 +20,13 @@ def simulate_some(words: Sequence[str]) -> None:
     """Run one workflow on one task, as the words of a command line say."""
     name = (*words[:1], "")[0]
     if name in ("-h", "--help"):
-        about = {name: find_kind(name).description for name in TASKS}
+        about = {name: find_kind(name, trust=True).description for name in TASKS}
         about[OWN] = "A task of your own, by where it can be imported."
         list_entries("simulate TASK", "Run one workflow on one task.", about)
         return
     if not name or name.startswith("-"):
         raise ValueError(f"task must follow simulate: {', '.join((*TASKS, OWN))}")
-    kind = find_kind(name)
+    kind = find_kind(name, trust=True)
     given = parse_simulation(name, kind, words[1:])
     _simulate(kind, given, shlex.join([PROGRAM, "simulate", *words]))
 
@@ -149,15 +149,15 @@ def _run_chains(
     if not hosts.is_first():
         return
     ds.attrs["command"] = command
+    for written, option in {"Samples": "samples", "Models": "save_models"}.items():
+        if option in language:
+            print(f"{written}: {language[option]}")
     if outputs.store:  # perhaps more than memory holds
         print(f"Chains: {outputs.store}")
         return
     ds = _with_samples(ds, language)
     predicted = theory.expected(workflow, task, ds.sizes["generation"])
     outputs.write(ds, predicted)  # first: the rest ends the program where nobody reads on
-    for written, option in {"Samples": "samples", "Models": "save_models"}.items():
-        if option in language:
-            print(f"{written}: {language[option]}")
     rich.print(summary(ds, theory=predicted))
     if "stopped" in ds.attrs:
         print(f"Stopped: {ds.attrs['stopped']}")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from collapse_jax.basics.checks import is_traced
-from collapse_jax.basics.returned import checked_metrics
+from collapse_jax.basics.returned import asked_for, checked_numbers
 from collapse_jax.loop import pool as pools
 from collapse_jax.loop.batches import Batch, first_rows, rows_that_count, synthetic_batch
 from collapse_jax.loop.checks import check_compiled, check_loop
@@ -171,8 +171,8 @@ def step(
     """
     pool, inner, data, found = fitted(task, form, world, pool, key, now, names, features)
     pool, made, _ = generate(task, form, world, pool, inner, data, key, now)
-    found |= made
-    return pool, checked_metrics(task, found, names)
+    asked = asked_for(task, found | made, names)
+    return pool, {name: jnp.asarray(value, jnp.float32) for name, value in asked.items()}
 
 
 def fitted(
@@ -261,8 +261,8 @@ def finish(
     inner = task.conclude(state)
     model = task.coordinates.compose(pool.frame, inner) if form.moving else inner  # pyright: ignore
     measured = {
-        **task.measure(world, model),
-        **task.measure_learning(state),
+        **checked_numbers(task, task.measure(world, model)),
+        **checked_numbers(task, task.measure_learning(state)),
         **comparison.compare(task, world, model, key, now.generation, names, features),
     }
     pool = pools.remember(pool, model, form, now)
@@ -303,7 +303,7 @@ def retain(
     found = {}
     if batch.rows is not None:
         valid = rows_that_count(form.synthetic, now.synthetic_rows, batch.rows)
-        found = task.measure_rows(world, batch.rows, valid=valid)
+        found = checked_numbers(task, task.measure_rows(world, batch.rows, valid=valid))
     return pools.add_synthetic(task, form, world, pool, batch, now), found
 
 

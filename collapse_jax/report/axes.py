@@ -31,7 +31,7 @@ _LEGEND_ROW = 0.2  # inches
 _MARKED = 12  # generations, up to which all points are marked
 _MARKS = 6  # points that are marked otherwise, where there are several curves
 _MARKERS = "osD^vPX*"
-_OF_ZEROS = (-0.05, 1.0)  # as of a share of which there is none
+_OF_ZEROS = (0.0, 1.0)  # as of a share of which there is none
 
 
 class Curve(NamedTuple):
@@ -228,16 +228,14 @@ def _scale_y(ax: "matplotlib.axes.Axes", curves: Sequence[Curve]) -> tuple[float
     shown = forward(everything)
     if forward is np.asarray and not np.ptp(shown):
         far = 1.1 * float(shown[0])
-        limits = (min(far, 0.0), max(far, 0.0)) if far else _OF_ZEROS
-        ax.set_ylim(*limits)
-        return limits
+        shown = np.array((min(far, 0.0), max(far, 0.0)) if far else _OF_ZEROS)
     span = float(np.ptp(shown)) or max(abs(float(shown[0])), 1.0) * 0.1
     near = forward(predicted)
     near = near[(near >= shown.min() - span) & (near <= shown.max() + span)]
     shown = np.concatenate([shown, near])
     margin = 0.05 * max(float(np.ptp(shown)), span)
     bottom, top = float(shown.min()) - margin, float(shown.max()) + margin
-    if forward is not np.log and everything.min() >= 0.0:
+    if forward is not np.log and everything.min() >= 0.0 and everything.any():
         bottom = max(bottom, 0.0)
     limits = float(backward(bottom)), float(backward(top))
     ax.set_ylim(*limits)

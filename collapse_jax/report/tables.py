@@ -96,7 +96,8 @@ def _name(run: Run) -> str:
 
 def _further(run: Run) -> list[str]:
     """What else to show: all that was asked for by name, or what a reader wants to know anyway."""
-    names = [str(name) for name in run.ds.data_vars]
+    found = run.ds.data_vars.items()
+    names = [str(name) for name, values in found if {*values.dims} == {"seed", "generation"}]
     if not {*SIZES} <= {*names}:  # a run for which nothing is named has the sizes too
         return names
     perplexities = [name for name in names if name.startswith(_NAMED)]

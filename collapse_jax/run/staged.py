@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from collapse_jax.basics.returned import asked_for
 from collapse_jax.loop.form import Columns
 from collapse_jax.loop.pool import Pool
 from collapse_jax.machines import hosts
@@ -94,12 +95,13 @@ class StagedEngine:
         columns: list[dict[str, Any]] = []
         for t in range(first, first + steps):
             with programs.devices_of(chains):
-                pool, measured = self._generation(chains, pool, t)
+                pool, found = self._generation(chains, pool, t)
+            measured = asked_for(chains.task, found, chains.names)
             gone = self.lost.at(chains.seeds, t)
             columns.append(
                 {
-                    name: np.where(gone, np.float32(np.nan), np.asarray(measured[name], np.float32))
-                    for name in chains.names
+                    name: np.where(gone, np.float32(np.nan), np.asarray(value, np.float32))
+                    for name, value in measured.items()
                 }
             )
         return pool, {name: np.stack([c[name] for c in columns], 1) for name in chains.names}

@@ -81,19 +81,22 @@ def import_here(argument: str, path: str) -> None:
         path: the module, with dots, and perhaps `:name`.
 
     Raises:
-        ValueError: where there is none; what goes wrong within it is the module's own to say.
+        ValueError: where there is none.
+        ImportError: where it needs another that is not there.
 
     Example:
         >>> import_here("task", "math")
     """
     module = path.partition(":")[0]
+    if not module:
+        raise ValueError(f"{argument} must name a module, got {path!r}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
+            raise ImportError(f"{argument}: {path} needs a module: {error}") from error
         raise ValueError(
             f"{argument} must be of a module that can be imported from here, got {path}: {error}"
         ) from None

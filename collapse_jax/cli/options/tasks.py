@@ -43,7 +43,7 @@ class Kind:
     """Settings of a run, beyond those that all tasks have."""
 
 
-def find_kind(name: Any, trust: bool = True) -> Kind:
+def find_kind(name: Any, trust: bool) -> Kind:
     """The kind of task of this name, or of this import path.
 
     Args:

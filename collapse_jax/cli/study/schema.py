@@ -88,7 +88,7 @@ def _task() -> Schema:
     """The settings of a task, of which its name says which there are."""
     kinds: list[Any] = []
     for name in TASKS:
-        kind = find_kind(name)
+        kind = find_kind(name, trust=False)
         then = object_of(
             [setting for setting in kind.settings if setting.default is not REQUIRED],
             name={"const": name, "description": kind.description},

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from collapse_jax.basics.returned import asked_for
 from collapse_jax.loop import generation
 from collapse_jax.loop.form import Columns, Form
 from collapse_jax.loop.generation import Metrics
@@ -80,8 +81,8 @@ def step(
     order = jnp.arange(form.models)
     axes = (0, 0, axis, 0, 0, 0)
     pool, made = jax.vmap(generated, in_axes=axes)(order, keys, world, pool, models, data)
-    found |= made
-    return pool, {name: jnp.asarray(found[name], jnp.float32) for name in names}
+    asked = asked_for(task, found | made, names)
+    return pool, {name: jnp.asarray(value, jnp.float32) for name, value in asked.items()}
 
 
 def _model_keys(form: Form, key: Key[Array, ""]) -> Key[Array, " model"]:

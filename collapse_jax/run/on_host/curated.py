@@ -231,9 +231,10 @@ class _Candidates:
 
     def _add_part(self) -> None:
         """Draw some rows in each chain, and add those that are acceptable."""
+        there = min(self.state.accepted.min(), self.kept)
         self.monitor.report(
-            f"generation {int(self.now.generation)}: {self.state.accepted.min()} of {self.kept} "
-            f"{self.acceptance.noun} to choose from, or of some more"
+            f"generation {int(self.now.generation)}: {there} of {self.kept} {self.acceptance.noun} "
+            "to choose from, or of some more"
         )
         drawn = jax.tree.map(np.asarray, self._sampled(self.part))
         parts = [

@@ -174,8 +174,8 @@ def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
     broken = labels.dtype.kind == "f" and bool(np.any(labels % 1.0))
     if broken and 2 * n_labels > len(labels) and n_labels > 2:
         raise ValueError(
-            f"data[1] must be labels, got {n_labels} different broken numbers in {len(labels)} "
-            "rows; such as are measured are for a LinearRegression"
+            f"data[1] must be labels, got {n_labels} different numbers with fractions in "
+            f"{len(labels)} rows; such as are measured are for a LinearRegression"
         )
     return x, labels
 
