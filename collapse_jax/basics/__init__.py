@@ -1,1 +1,1 @@
-"""What everything else stands on: checks of what users give, whole files, fingerprints of arrays."""
+"""What all else stands on: checks of what users give, whole files, fingerprints of arrays."""
