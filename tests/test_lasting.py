@@ -287,9 +287,13 @@ def test_sweeps_of_composed_workflows_on_the_command_line(command, tmp_path):
         ("fit.n", "fit.m", "entry of over must be one of .*did you mean 'fit.n'"),
     ):
         file.write_text(COMPOSED.replace(old, new, 1))
-        code, _, err = command("sweep sweep.yaml")
-        assert code == 2
-        assert re.search(message, err), err
+        is_refused(command("sweep sweep.yaml"), message)
+
+
+def is_refused(answer, message):
+    code, _, err = answer
+    assert code == 2
+    assert re.search(message, err), err
 
 
 OWN = """
@@ -354,9 +358,7 @@ def test_sweeps_of_a_task_of_ones_own(command, tmp_path, monkeypatch):
         ("own_sweep:likes", "gone:likes", "synthetic.curation must be of a module that can be"),
     ):
         (tmp_path / "sweep.yaml").write_text(OF_OWN.replace(old, new, 1))
-        code, _, err = command("sweep sweep.yaml --trust")
-        assert code == 2
-        assert re.search(message, err), err
+        is_refused(command("sweep sweep.yaml --trust"), message)
 
 
 def test_two_processes_share_the_seeds(tmp_path):

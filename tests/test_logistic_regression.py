@@ -116,6 +116,14 @@ def test_separable_chains_stay_as_they_are():
     assert not again.separable.any()
 
 
+@pytest.mark.parametrize(
+    "labels", [list("abcadb"), [0, 1, 2, 0, 3, 1], [0.5, 1.5, 0.5, 1.5, 2.5, 2.5]]
+)
+def test_labels_may_be_few_of_each(labels):
+    rows = [*np.eye(6), *np.eye(6)]
+    assert cj.LogisticRegression(data=(rows, 2 * labels), test_fraction=0.2).dim == 7
+
+
 def test_labels_follow_their_law():
     odds = jnp.tile(jnp.array([[0.7], [-1.2]]), (1, 200_000))
     drawn = draw_labels(jax.random.key(0), odds)

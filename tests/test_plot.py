@@ -286,6 +286,11 @@ def test_table():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_table_leaves_out_what_is_not_of_generations():
+    ds = cj.simulate(cj.Replace(), cj.Categorical(3, 9), 2, 2, metrics=["entropy"], progress=False)
+    assert "halves" not in printed(ds.assign(halves=("seed", [1.0, 2.0])))
+
+
 def test_table_shows_what_was_asked_for():
     """By name, which leaves the sizes out; and else what there is of texts that were named."""
     error = REGRESSION[0].test_error

@@ -219,6 +219,7 @@ def test_a_task_of_ones_own_on_the_command_line(command, monkeypatch):
     assert "0.625" not in command("show own.nc")[1]
     assert "0.625" in command("show own.nc --task own_tasks:Laplace")[1]
     assert "must be written as MODULE:NAME" in command("report own.nc --task own_tasks")[2]
+    assert "must be a class of tasks" in command("show own.nc --task math:sqrt")[2]
     for path, message in (
         ("gone:Laplace", "can be imported from here, got gone:Laplace: No module named 'gone'"),
         ("own_tasks:", "task must be written as MODULE:NAME, got 'own_tasks:'"),

@@ -88,8 +88,13 @@ def law_of(kind: Kind, mean: Any, copies: Any, ratio: Float[Array, ""]) -> Curve
         x, names = jnp.linspace(0.0, top, _SHOWN + 1)[1:], ("value", "density")
     else:
         top = jnp.minimum(top, k) if kind == "binomial" else top
-        x, names = jnp.arange(_SHOWN) * jnp.ceil((top + 1.0) / _SHOWN), ("count", "probability")
-    fitted, truth = (jnp.exp(log_law(kind, x, part, copies)) for part in (ratio * m, m))
-    if kind == "binomial":  # there are no other counts
-        fitted, truth = (jnp.where(x <= k, part, jnp.nan) for part in (fitted, truth))
+        step = jnp.ceil((top + 1.0) / _SHOWN)
+        x, names = jnp.arange(_SHOWN) * step, ("count", "probability")
+    there = jnp.ones(x.shape, bool)
+    if kind == "binomial":  # there are no counts beyond, and the largest is shown
+        there, x = x < k + step, jnp.minimum(x, k)
+    fitted, truth = (
+        jnp.where(there, jnp.exp(log_law(kind, x, part, copies)), jnp.nan)
+        for part in (ratio * m, m)
+    )
     return Curve(x, fitted, truth, names, most=math.inf if kind == "gamma" else 1.0)
