@@ -16,7 +16,7 @@ import pytest
 from planted_faults import FAULTS
 
 COSTS = Path(__file__).with_name("costs.json")
-DAILY, GATE, FIRST = 2.2, 2.6, 4.0
+DAILY, GATE, FIRST = 2.0, 2.4, 3.3
 NEEDED = frozenset(
     {
         "tests/language/test_language_model.py::test_a_run_goes_on_where_it_stopped",

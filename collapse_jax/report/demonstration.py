@@ -68,7 +68,8 @@ def language_model() -> Part:
     """The part that takes longest: a transformer on the embedded grammar."""
     from collapse_jax.language.task import LanguageModel  # slow to import
 
-    return Part("excess_loss", LanguageModel(), n_generations=4, seeds=2)
+    task = LanguageModel(n_samples=640)
+    return Part("excess_loss", task, n_generations=4, seeds=2)
 
 
 def run(
