@@ -135,8 +135,13 @@ def log_gamma(key: Key[Array, ""], shape: Float[Array, " m"]) -> Float[Array, " 
     log_square, normal = log_chi_square(
         key, 2.0 * jnp.where(below, safe + 1.0, safe), normals=shape.shape[0]
     )
-    uniform = to_uniform(words(jax.random.fold_in(key, 1), shape.shape))
-    boost = jnp.where(below, jnp.log(uniform) / safe, 0.0)
+
+    def boosts():
+        uniform = to_uniform(words(jax.random.fold_in(key, 1), shape.shape))
+        return jnp.where(below, jnp.log(uniform) / safe, 0.0)
+
+    # Mostly all chains have the same shapes, and none needs it.
+    boost = lax.cond(jnp.any(below), boosts, lambda: jnp.zeros_like(shape))
     exact = log_square - jnp.log(2.0 * safe) + boost
     root = jnp.sqrt(safe)
     expanded = jnp.log1p(jnp.maximum(_expansion(normal, 2.0 / root, 6.0 / safe) / root, -0.75))
