@@ -31,7 +31,7 @@ from collapse_jax.loop.presets import Accumulate, AccumulateSubsample, Replace
 from collapse_jax.loop.sources import Edit, Extrapolated, Latest, Mixed, Past
 from collapse_jax.loop.workflow import Fit, Real, Synthetic, Workflow
 from collapse_jax.machines import hosts
-from collapse_jax.machines.devices import use_all_cores
+from collapse_jax.machines.devices import keep_compiled_programs, use_all_cores
 from collapse_jax.numerics import distances
 from collapse_jax.records import config
 from collapse_jax.records.inspection import inspect_folder
@@ -127,6 +127,7 @@ __all__ = [
     "ensemble",
     "hosts",
     "inspect_folder",
+    "keep_compiled_programs",
     "models",
     "needs",
     "papers",

@@ -31,6 +31,7 @@ def command(main: Callable[..., Any], quick: Any, full: Any, doc: str | None, ou
     parser.add_argument("--out", default=out, help=f"where to write; default {out}")
     arguments = parser.parse_args()
     cj.use_all_cores()
+    cj.keep_compiled_programs()
     main(arguments.out, full if arguments.full else quick)
 
 
@@ -74,11 +75,12 @@ def digits(
         figure.suptitle(f"{title}\n({small})", fontsize=10.0)
         places = figure.add_gridspec(2, 12, height_ratios=(1.2, 1.0))
         width = 12 // len(drawn)
+        seen = np.concatenate([np.ravel(x) for rows in drawn.values() for x in rows.values()])
+        black = np.quantile(seen, 0.99)  # the brightest pixel of all may be far off
         for i, (name, rows) in enumerate(drawn.items()):
             ax = figure.add_subplot(places[0, width * i : width * (i + 1)])
             framed = [np.hstack([*np.pad(x, ((0, 0), (1, 1), (1, 1)))]) for x in rows.values()]
-            most = max(x.max() for x in next(iter(drawn.values())).values())
-            ax.imshow(np.vstack(framed), cmap="gray_r", vmin=0.0, vmax=most)
+            ax.imshow(np.vstack(framed), cmap="gray_r", vmin=0.0, vmax=black)
             ax.set_xticks([])
             ax.set_yticks(len(framed[0]) * (np.arange(len(rows)) + 0.5) - 0.5, [*rows])
             ax.set_title(name, fontsize=10.0, color=colors[name])

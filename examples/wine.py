@@ -34,4 +34,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="wine.png", help="where to write the figure")
     cj.use_all_cores()
+    cj.keep_compiled_programs()
     print(main(parser.parse_args().out))

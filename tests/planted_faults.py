@@ -118,8 +118,7 @@ FAULTS = [
         "loop/batches.py",
         "real, now.generation)",
         "real, now.generation + 1)",
-        "test_drifting_rewards.py::"
-        "test_generations_are_those_of_the_model_that_makes_the_rows",
+        "test_drifting_rewards.py::test_generations_are_those_of_the_model_that_makes_the_rows",
     ),
     Fault(
         "tasks/gaussian.py",

@@ -1,6 +1,7 @@
 """The promises of the driver: keys, growth, compilation, devices, the dataset."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -200,6 +201,29 @@ def test_importing_does_not_start_a_backend():
         "assert len(jax.devices()) == 3; cj.use_all_cores(3)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+KEPT = """
+import jax, collapse_jax as cj
+found = []
+jax.monitoring.register_event_listener(lambda event, **kwargs: found.append(event))
+cj.keep_compiled_programs()
+cj.simulate(cj.Replace(), cj.Categorical(3, n_samples=5), 2, 2, progress=False)
+print(sum(event.endswith("cache_hits") for event in found))
+"""
+
+
+def test_compiled_programs_are_kept_for_other_processes(tmp_path):
+    known = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+
+    def hits() -> int:
+        command = [sys.executable, "-c", KEPT]
+        environment = known | {"XDG_CACHE_HOME": str(tmp_path)}
+        run = subprocess.run(command, env=environment, check=True, timeout=300, capture_output=True)
+        return int(run.stdout)
+
+    assert hits() == 0 and any((tmp_path / "collapse_jax").iterdir())
+    assert hits() > 0
 
 
 HANG = """

@@ -37,7 +37,13 @@ def use_all_cores(n_cores: int | None = None) -> None:
 def keep_compiled_programs() -> None:
     """Keep compiled programs in the user's cache folder, so that another process need not wait.
 
-    Whoever has set up JAX's compilation cache, or switched it off, keeps what they chose.
+    For scripts and notebooks; the command line does so. Programs depend on sizes and the machine,
+    not on seeds or numbers such as a bandwidth. Whoever has set up JAX's compilation cache, or
+    switched it off, keeps what they chose; where the folder cannot be written to, nothing is kept.
+
+    Example:
+        >>> import collapse_jax as cj
+        >>> cj.keep_compiled_programs()  # once, before the first computation
     """
     chosen = jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache  # pyright: ignore
     if not chosen:
