@@ -81,7 +81,7 @@ def run(
 ) -> dict[str, list[xr.Dataset]]:
     """Simulate all three workflows on all tasks, print a table and save a figure.
 
-    Takes two to three minutes on two CPU cores, one of them without the language model.
+    Takes three to four minutes on two CPU cores, half of them without the language model.
 
     Args:
         out: file of the figure: png, pdf or svg.
