@@ -1,5 +1,7 @@
 """Every bad argument is refused with its name, its value and what is allowed, before compiling."""
 
+import datetime
+
 import jaxtyping
 import numpy as np
 import pandas as pd
@@ -14,10 +16,11 @@ ROWS = np.random.default_rng(0).standard_normal((40, 2))
 X, Y = ROWS, ROWS[:, 0]
 MASKED = np.ma.masked_array(ROWS, mask=np.arange(80).reshape(40, 2) == 6)
 DATES = np.full((40, 2), "2020-01-01", "datetime64[D]")
+TOKENS = ["a", "b"] * 50
 
 
-def spoiled(row, column, value):
-    rows = ROWS.copy()
+def spoiled(row, column, value, dtype=float):
+    rows = ROWS.astype(dtype)
     rows[row, column] = value
     return rows
 
@@ -186,6 +189,31 @@ TABLE = [
     (lambda: cj.Gaussian(data=[[1.0], [pd.NA]]), "data must be finite, got nan at row 1, column 0"),
     (lambda: cj.KernelDensity(data=MASKED), "no masked entries, got 1, the first at row 3, column"),
     (lambda: cj.LinearRegression(data=(X, MASKED[:, 0])), r"data\[1\] must have no masked entries"),
+    # what is lost within Python's objects
+    (
+        lambda: cj.Gaussian(data=list(MASKED)),
+        "no masked entries, got 1, the first at row 3, column 0",
+    ),
+    *(
+        (
+            lambda cell=cell: cj.Gaussian(data=spoiled(3, 1, cell, object)),
+            f"data must {message}, got .* at row 3, column 1",
+        )
+        for cell, message in (
+            (np.datetime64("2020-01-01"), "not be dates or times"),
+            (np.timedelta64(3, "s"), "not be dates or times"),
+            (pd.Timestamp("2020"), "not be dates or times"),
+            (np.complex64(1j), "not be complex numbers"),
+            ("1.5", "be an array of numbers"),
+            ("5%", "be an array of numbers"),
+        )
+    ),
+    (lambda: cj.Categorical(data=[datetime.date(2020, 1, 1)] * 3), "not be dates .* at row 0"),
+    (lambda: cj.Categorical(data=np.array([1j, 2j], object)), "not be complex .* got 1j at row 0"),
+    (lambda: cj.NGram(data=[*TOKENS, NAN]), "no missing tokens, got one at place 100"),
+    (lambda: cj.NGram(data=[*TOKENS, None]), "no missing tokens, got one at place 100"),
+    (lambda: cj.NGram(data=[1.0, 2.0, np.inf] * 40), "data must be finite, got inf at row 2"),
+    (lambda: cj.NGram(data=[*TOKENS, 1, "1"]), "tokens of one type .* got 1 and '1'"),
     (lambda: cj.Gaussian(mean=1j), "mean must not be complex numbers, got an array of complex128"),
     (lambda: cj.Categorical(data=["a", "b"], n_samples=3), "n_samples must not exceed the 2"),
     (lambda: cj.Categorical(data=["a", "b"], probabilities=[0.5, 0.5]), "cannot be given together"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, optimize, stats
 from scipy.special import expit
-from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.linear_model import LogisticRegression
 from statistics_helpers import assert_mean, assert_same_law
 
@@ -274,6 +274,17 @@ def test_the_published_loop_has_the_same_law():
 def test_bad_input(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         cj.LogisticRegression(**arguments)
+
+
+def test_numbers_that_may_be_measured_are_told_and_names_are_not():
+    """The target of scikit-learn's table is 214 whole numbers in 442 rows."""
+    x, y = load_diabetes(return_X_y=True)
+    for labels in (y, y.astype(int)):
+        with pytest.warns(UserWarning, match=r"data\[1\] has 214 different numbers in 442 rows"):
+            cj.LogisticRegression(data=(x, labels))
+    assert cj.LogisticRegression(data=(x, y.astype(str))).n_classes == 214
+    assert cj.LogisticRegression(data=(x, np.arange(442) // 11)).n_classes == 41
+    assert cj.LogisticRegression(data=(x[:20], np.arange(20) % 8)).n_classes == 8
 
 
 @pytest.mark.parametrize("design", ["fixed", "fresh"])

@@ -1,5 +1,6 @@
 """Checks of arguments: every message names the argument, the value and what is allowed."""
 
+import datetime
 import difflib
 import math
 import operator
@@ -8,6 +9,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+_LOSSY = (
+    ("complex numbers", "c", (complex, np.complexfloating)),
+    (
+        "dates or times",
+        "mM",
+        (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64),
+    ),
+)
+"""What a cast to numbers or text would lose: in words, as kinds of arrays, and as types."""
 
 
 def is_traced(value: Any) -> bool:
@@ -61,6 +72,7 @@ def finite_array(name: str, value: Any, ndim: int | tuple[int, ...]) -> np.ndarr
     """`value` as a float64 array of a permitted rank, with all entries there and finite."""
     ndims = (ndim,) if isinstance(ndim, int) else ndim
     refuse_lossy(name, value)
+    _refuse_objects(f"{name} must be an array of numbers", _array_of(value), (str, bytes))
     try:
         array = _as_numbers(np.asarray(value))
     except (TypeError, ValueError):
@@ -79,19 +91,47 @@ def finite_array(name: str, value: Any, ndim: int | tuple[int, ...]) -> np.ndarr
 
 def refuse_lossy(name: str, value: Any) -> None:
     """Refuse masked entries, complex numbers and dates, which a cast would lose without a word."""
-    if np.ma.is_masked(value):
-        masked = np.argwhere(np.ma.getmaskarray(value))
+    array = _array_of(value)
+    if np.ma.is_masked(array):
+        masked = np.argwhere(np.ma.getmaskarray(array))
         raise ValueError(
             f"{name} must have no masked entries, got {len(masked)}, the first{_place(masked[0])}; "
             "leave such rows out"
         )
+    for kind, codes, types in _LOSSY:
+        if array.dtype.kind in codes:
+            raise TypeError(f"{name} must not be {kind}, got an array of {array.dtype}")
+        _refuse_objects(f"{name} must not be {kind}", array, types)
+
+
+def _array_of(value: Any) -> np.ndarray:
+    """A value as an array, with masks that are within a list; empty where it can be none."""
     try:
-        dtype = np.asarray(value).dtype
-    except (TypeError, ValueError):  # no array at all
-        return
-    if dtype.kind in "cmM":
-        kind = "complex numbers" if dtype.kind == "c" else "dates or times"
-        raise TypeError(f"{name} must not be {kind}, got an array of {dtype}")
+        if isinstance(value, (list, tuple)) and any(map(np.ma.isMaskedArray, value)):
+            return np.ma.asarray(value)
+        return np.asanyarray(value)
+    except (TypeError, ValueError):
+        return np.empty(0)
+
+
+def _refuse_objects(message: str, array: np.ndarray, types: tuple[type, ...]) -> None:
+    """Refuse an array of objects that has one of these types; NaT is but missing."""
+    if array.dtype.kind == "O":
+        for index, entry in np.ndenumerate(array):
+            if isinstance(entry, types) and str(entry) != "NaT":
+                raise TypeError(f"{message}, got {_short(entry)}{_place(index)}")
+
+
+def refuse_look_alikes(name: str, kind: str, data: Any) -> None:
+    """Refuse a number beside text that is written like it, in labels or tokens."""
+    seen: dict[str, Any] = {}
+    for entry in np.asarray(data, object).ravel().tolist():
+        other = seen.setdefault(str(entry), entry)
+        if isinstance(other, str) != isinstance(entry, str):
+            raise ValueError(
+                f"{name} must have {kind} of one type where they are written alike, got "
+                f"{other!r} and {entry!r}"
+            )
 
 
 def missing_entries(value: Any) -> np.ndarray:

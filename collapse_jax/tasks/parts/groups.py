@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from collapse_jax.basics import checks
-from collapse_jax.tasks.parts.labels import checked_labels
+from collapse_jax.tasks.parts.labels import checked_labels, doubt_measured
 from collapse_jax.tasks.parts.tables import split
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -68,6 +68,7 @@ def _checked(name: str, part: Any) -> Part:
     if not x.size:
         raise ValueError(f"{name}: X must have rows and columns, got shape {x.shape}")
     label = checked_labels(f"{name}: y", part[1])
+    doubt_measured(f"{name}: y", label)
     group = checked_labels(f"{name}: group", part[2])
     if not len(x) == len(label) == len(group):
         raise ValueError(

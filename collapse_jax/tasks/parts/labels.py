@@ -1,6 +1,7 @@
 """Labels of the user's own, and rows with labels that models give."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from collapse_jax.tasks.contract import Variable
 from collapse_jax.tasks.parts.tables import split
 
 _GRID = np.linspace(-8.0, 8.0, 193)  # standard deviations
+_MANY_LABELS, _ROWS_OF_A_LABEL = 10, 10  # more numbers with fewer rows each are doubtful as labels
 _WIDE = 20.0  # standard deviation of log-odds beside which those near 0 are one point
 
 VARIABLES = {
@@ -138,23 +140,11 @@ def checked_labels(name: str, data: Any) -> np.ndarray:
     if labels.dtype.kind == "f":
         checks.finite_array(name, labels, ndim=1)
     if labels.dtype.kind in "OU":
-        _refuse_look_alikes(name, data)
+        checks.refuse_look_alikes(name, "labels", data)
         labels = labels.astype(str)
     if len(np.unique(labels)) < 2:
         raise ValueError(f"{name} must have two or more different labels, got only {labels[0]}")
     return labels
-
-
-def _refuse_look_alikes(name: str, data: Any) -> None:
-    """Refuse a number beside text that is written like it."""
-    seen: dict[str, Any] = {}
-    for label in np.asarray(data, object).ravel().tolist():
-        other = seen.setdefault(str(label), label)
-        if isinstance(other, str) != isinstance(label, str):
-            raise ValueError(
-                f"{name} must have labels of one type where they are written alike, got "
-                f"{other!r} and {label!r}"
-            )
 
 
 def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -170,14 +160,34 @@ def checked_pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
     labels = checked_labels("data[1]", data[1])
     if len(x) != len(labels):
         raise ValueError(f"data must have as many labels as rows, got {len(x)} and {len(labels)}")
-    n_labels = len(np.unique(labels))
-    broken = labels.dtype.kind == "f" and bool(np.any(labels % 1.0))
-    if broken and 2 * n_labels > len(labels) and n_labels > 2:
-        raise ValueError(
-            f"data[1] must be labels, got {n_labels} different numbers with fractions in "
-            f"{len(labels)} rows; such as are measured are for a LinearRegression"
-        )
+    doubt_measured("data[1]", labels)
     return x, labels
+
+
+def doubt_measured(name: str, labels: np.ndarray) -> None:
+    """Refuse labels that must be measured numbers, and warn of such that may be.
+
+    Names of classes pass, however many there are, and so do numbers that are written as text.
+
+    Raises:
+        ValueError: for numbers with fractions, more than half of which differ.
+    """
+    n_labels, n_rows = len(np.unique(labels)), len(labels)
+    if labels.dtype.kind not in "iuf" or n_labels <= 2:
+        return
+    fractions = labels.dtype.kind == "f" and bool(np.any(labels % 1.0))
+    if fractions and 2 * n_labels > n_rows:
+        raise ValueError(
+            f"{name} must be labels, got {n_labels} different numbers with fractions in {n_rows} "
+            "rows; such as are measured are for a LinearRegression"
+        )
+    if n_labels > _MANY_LABELS and n_rows < _ROWS_OF_A_LABEL * n_labels:
+        warnings.warn(
+            f"{name} has {n_labels} different numbers in {n_rows} rows, and each is a class of its "
+            "own: such as are measured are for a LinearRegression; names of classes that are "
+            "numbers may be given as text",
+            stacklevel=6,
+        )
 
 
 def checked_class_mean(class_mean: Any, dim: int) -> Any:

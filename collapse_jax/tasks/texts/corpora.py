@@ -64,9 +64,13 @@ def _tokens(data: Any) -> np.ndarray:
     tokens = np.asarray(data)
     if tokens.ndim != 1 or tokens.dtype.kind not in "biufUO":
         raise ValueError(f"data must be tokens in their order, or documents, got {tokens!r}")
-    missing = np.flatnonzero(checks.missing_entries(tokens))
+    missing = np.flatnonzero(checks.missing_entries(data))
     if len(missing):
         raise ValueError(f"data must have no missing tokens, got one at place {missing[0]}")
+    if tokens.dtype.kind == "f":
+        checks.finite_array("data", tokens, ndim=1)
+    if tokens.dtype.kind in "OU":
+        checks.refuse_look_alikes("data", "tokens", data)
     spaced = [
         t for t in tokens.tolist() if isinstance(t, str) and len(t) > 1 and len(t.split()) > 1
     ]
