@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import collapse_jax as cj
+from collapse_jax.numerics.families import Family
 
 KEY = jax.random.key(1, impl="threefry2x32")
 ROWS = np.random.default_rng(0).standard_normal((40, 2))
@@ -57,6 +59,7 @@ FIELDS = {
         0.5,
         None,
     ),
+    "ExponentialFamily mean": (lambda x: cj.ExponentialFamily("geometric", x, 30), 0.4, None),
     "Categorical probabilities": (
         lambda x: cj.Categorical(3, 20, probabilities=jnp.stack([x, 0.5 - x, jnp.array(0.5)])),
         0.2,
@@ -88,8 +91,37 @@ def test_gradients_are_finite_and_those_of_differences(field, workflow):
         return {name: values[-1] for name, values in found.items()}
 
     slopes = jax.jacrev(last)(value)
-    step = 0.01 * value
+    step = (1e-3 if "Exponential" in field else 0.01) * value  # small enough for equal counts
     above, below = last(value + step), last(value - step)
     for name, slope in slopes.items():
         difference = (above[name] - below[name]) / (2 * step)
         assert float(slope) == pytest.approx(float(difference), rel=0.01, abs=1e-3), name
+
+
+LAWS = {"poisson": stats.poisson, "binomial": stats.binom, "negative_binomial": stats.nbinom}
+
+
+@pytest.mark.parametrize("mean", [0.3, 5.0, 40.0])
+@pytest.mark.parametrize("kind", LAWS)
+def test_counts_have_no_slope_and_their_laws_have(kind, mean):
+    """Whether they are inverted or drawn by rejection; entropies against SciPy's differences."""
+    copies = 60
+
+    def entropy(m):
+        shares = {"poisson": (m,), "binomial": (copies, m / copies)}
+        return float(LAWS[kind](*shares.get(kind, (copies, copies / (copies + m)))).entropy())
+
+    @jax.jit
+    @jax.grad
+    def slopes(m, which):
+        law = Family(kind, copies, m)
+        number, logs = law.draw(KEY, law.reference, jnp.full(1, 20.0))
+        return jnp.stack([number[0], logs[0, 0], law.entropy()])[which]
+
+    assert float(slopes(1e-6, 1)) == 0.0  # of a count of zero
+    number, relative, slope = (float(slopes(mean, which)) for which in range(3))
+    assert number == 0.0
+    assert relative == pytest.approx(-1.0 / mean, rel=1e-5)
+    step = 1e-4 * mean
+    expected = (entropy(mean + step) - entropy(mean - step)) / (2 * step)
+    assert slope == pytest.approx(expected, rel=1e-3, abs=1e-5)

@@ -34,7 +34,8 @@ class Count(NamedTuple):
     def log_relative(self, mean: Float[Array, " m"]) -> Float[Array, " m"]:
         """Logarithm of the count relative to its mean; -inf for a count of zero."""
         safe = jnp.where(mean > 0.0, mean, 1.0)
-        far = jnp.log(self.number / safe)
+        none = self.number == 0.0
+        far = jnp.where(none, -jnp.inf, jnp.log(jnp.where(none, 1.0, self.number) / safe))
         near = jnp.log1p(jnp.maximum(self.excess / safe, -0.75))
         return jnp.where(self.number < 0.5 * mean, far, jnp.where(mean > 0.0, near, -jnp.inf))
 
@@ -71,6 +72,7 @@ def poisson(key: Key[Array, ""], rate: Float[Array, " m"]) -> Count:
         >>> poisson(jax.random.key(0), jnp.array([0.0])).number.item()
         0.0
     """
+    mean, rate = rate, lax.stop_gradient(rate)
     zero, root = jnp.zeros_like(rate), jnp.sqrt(jnp.maximum(rate, 1e-30))
 
     def log_mass(k):
@@ -78,7 +80,7 @@ def poisson(key: Key[Array, ""], rate: Float[Array, " m"]) -> Count:
 
     infinite = jnp.full_like(rate, jnp.inf)
     law = _Law(rate, rate, 1.0 / root, 1.0 / root**2, infinite, -rate, zero, rate, log_mass)
-    return _draw(key, law)
+    return _draw(key, law, mean)
 
 
 def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m"]) -> Count:
@@ -96,6 +98,7 @@ def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m
         >>> binomial(jax.random.key(0), jnp.array([5.0]), jnp.array([0.0])).number.item()
         0.0
     """
+    known, (n, share) = n * share, lax.stop_gradient((n, share))
     mean, rest, odds = n * share, 1.0 - share, share / (1.0 - share)
     safe = jnp.maximum(mean * rest, 1e-30)
 
@@ -113,7 +116,7 @@ def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m
         offset=(n + 1.0) * odds,
         log_mass=log_mass,
     )
-    return _draw(key, law)
+    return _draw(key, law, known)
 
 
 def log_gamma(key: Key[Array, ""], shape: Float[Array, " m"]) -> Float[Array, " m"]:
@@ -174,8 +177,11 @@ def _log_factorial(
     return (k + 0.5) * jnp.log1p((beyond + 1.0) / unit) + lacking
 
 
-def _draw(key: Key[Array, ""], law: _Law) -> Count:
-    """A draw of each law, by the way that suits its mean."""
+def _draw(key: Key[Array, ""], law: _Law, mean: Float[Array, " m"]) -> Count:
+    """A draw of each law, by the way that suits its mean.
+
+    Counts have no slope: only the `mean` that they are compared with may be differentiated.
+    """
     drawn = words(key, (2, law.mean.shape[0]))
     few, many = law.mean < _INVERTED, law.mean >= _EXPANDED
     small = _inverted(law, to_uniform(drawn[0]), few)
@@ -186,7 +192,7 @@ def _draw(key: Key[Array, ""], law: _Law) -> Count:
     shift = deviation * _expansion(normal, law.skewness, law.kurtosis)
     rounded = jnp.clip(jnp.round(law.mean + shift), 0.0, law.largest)
     number = jnp.where(many, rounded, number)
-    return Count(number, jnp.where(law.mean < _WHOLE, number - law.mean, shift))
+    return Count(number, jnp.where(law.mean < _WHOLE, number - mean, shift))
 
 
 def _inverted(

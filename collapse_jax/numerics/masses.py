@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 _EACH = 512  # counts below are summed one by one
 _NODES = 2048  # of the integral over those above
+_LEAST = -100.0  # logarithm of a probability that adds nothing in float32
 
 
 def poisson(k: Float[Array, "..."], rate: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -76,9 +77,12 @@ def entropy(
     small = jnp.arange(_EACH, dtype=jnp.float32)
     k = jnp.concatenate([small, nodes])
     weight = jnp.concatenate([jnp.where(small <= largest, 1.0, 0.0), step * nodes])
-    log_p = jnp.where(weight > 0.0, log_mass(k), -jnp.inf)
-    mass = weight * jnp.exp(log_p)
-    return -jnp.sum(jnp.where(mass > 0.0, mass * log_p, 0.0)) / jnp.sum(mass)
+    # Of what plays no part no number is infinite, whose slope times 0 would be none.
+    log_p = log_mass(k)
+    counts = (weight > 0.0) & (log_p > _LEAST)
+    log_p = jnp.where(counts, log_p, 0.0)
+    mass = jnp.where(counts, weight * jnp.exp(log_p), 0.0)
+    return -jnp.sum(mass * log_p) / jnp.sum(mass)
 
 
 def _successes(
@@ -102,11 +106,12 @@ def _successes(
 def _deviance(k: Float[Array, "..."], mean: Float[Array, "..."]) -> Float[Array, "..."]:
     """`k log(k / mean) + mean - k`, of the order of the square of `k - mean`."""
     mean = jnp.maximum(mean, 1e-30)
-    t = (k - mean) / mean
+    near = jnp.abs(k - mean) < 0.05 * mean
+    t = jnp.where(near, (k - mean) / mean, 0.0)
     series = t * t * (0.5 - t * (1.0 / 6.0 - t * (1.0 / 12.0 - t * 0.05)))
     ratio = jnp.maximum(k, 1e-30) / mean
     direct = jnp.where(k > 0.0, k * jnp.log(ratio) + mean - k, mean)
-    return jnp.where(jnp.abs(t) < 0.05, mean * series, direct)
+    return jnp.where(near, mean * series, direct)
 
 
 def _stirling(k: Float[Array, "..."]) -> Float[Array, "..."]:
