@@ -4,6 +4,7 @@ import json
 import re
 import sys
 
+import jaxtyping
 import numpy as np
 import pytest
 import xarray as xr
@@ -150,6 +151,19 @@ def test_verdicts_are_of_chains():
         for judge in (cj.verdict, cj.summary, cj.plot, cj.diagnose):
             with pytest.raises(ValueError, match=f"dimensions 'seed' and .*, got {found}; give"):
                 judge(part)
+
+
+@pytest.mark.parametrize("read", [cj.verdict, cj.collapse_time, cj.rerun])
+def test_what_is_no_dataset_is_refused(read, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    variable = xr.DataArray(np.ones((2, 3)), dims=("seed", "generation"), name="entropy")
+    with pytest.raises(
+        TypeError, match=r"ds must be a dataset.* DataArray; ds\[\['entropy'\]\] is"
+    ):
+        read(variable)
+    for other in (None, "run.nc", variable.values):
+        with pytest.raises(TypeError, match=f"got a {type(other).__name__}$"):
+            read(other)
 
 
 OWN = '''

@@ -3,6 +3,8 @@
 import numpy as np
 import xarray as xr
 
+from collapse_jax.records.labels import check_dataset
+
 
 def collapse_time(ds: xr.Dataset, variable: str = "entropy", below: float = 1e-8) -> xr.DataArray:
     """First generation in which a variable falls below a threshold, for each chain.
@@ -18,6 +20,7 @@ def collapse_time(ds: xr.Dataset, variable: str = "entropy", below: float = 1e-8
         generations, NaN for a chain that has not got there within the run. `[seed]`
 
     Raises:
+        TypeError: for what is no dataset.
         ValueError: for a variable that the dataset does not have.
 
     Example:
@@ -26,6 +29,7 @@ def collapse_time(ds: xr.Dataset, variable: str = "entropy", below: float = 1e-8
         >>> bool(collapse_time(ds).notnull().all())
         True
     """
+    check_dataset(ds)
     if variable not in ds:
         raise ValueError(f"variable must be one of {', '.join(map(str, ds))}, got {variable!r}")
     fallen = ds[variable] < below

@@ -12,6 +12,7 @@ from collapse_jax.analysis.bootstrap import CONFIDENCE
 from collapse_jax.analysis.runs import check_chains
 from collapse_jax.basics import checks
 from collapse_jax.records.cells import as_run, config_of
+from collapse_jax.records.labels import check_dataset
 
 Answer = Literal["collapse", "plateau", "stable", "uncertain"]
 
@@ -139,6 +140,7 @@ def verdict(ds: xr.Dataset, variable: str | None = None) -> Verdict:
         the answer with its evidence. The same dataset always gets the same verdict.
 
     Raises:
+        TypeError: for what is no dataset.
         ValueError: for a dataset without such a variable.
 
     Source:
@@ -151,6 +153,7 @@ def verdict(ds: xr.Dataset, variable: str | None = None) -> Verdict:
         >>> verdict(xr.Dataset({"test_error": error})).answer
         'collapse'
     """
+    check_dataset(ds)
     if variable is None:
         variable = headline(ds)
     checks.one_of("variable", variable, [name for name in SCALES if name in ds])

@@ -15,6 +15,18 @@ from collapse_jax.tasks import AbstractTask
 from collapse_jax.tasks.parts.comparison import between_of, variables_of
 
 
+def check_dataset(ds: Any) -> None:
+    """Refuse what is no dataset, such as one variable of one.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    if not isinstance(ds, xr.Dataset):
+        found = type(ds).__name__
+        hint = f"; ds[[{ds.name!r}]] is one" if isinstance(ds, xr.DataArray) else ""
+        raise TypeError(f"ds must be a dataset, as simulate returns it, got a {found}{hint}")
+
+
 def label(
     task: AbstractTask,
     values: dict[str, np.ndarray],

@@ -7,6 +7,7 @@ import xarray as xr
 
 from collapse_jax.basics import checks
 from collapse_jax.records.config import arguments_of
+from collapse_jax.records.labels import check_dataset
 from collapse_jax.records.run_files import check_config
 from collapse_jax.run.simulation import simulate
 from collapse_jax.run.sweeps import combine
@@ -45,6 +46,7 @@ def rerun(
         the new dataset, and how far it is from `ds` by variable.
 
     Raises:
+        TypeError: for what is no dataset.
         ValueError: for a dataset that does not say how it was made or holds something else, such as
             a mean over chains, and for missing or other data.
 
@@ -74,6 +76,7 @@ def plan_rerun(ds: xr.Dataset, data: Any = None) -> Planned:
     Raises:
         ValueError: as `rerun`.
     """
+    check_dataset(ds)
     try:
         config = check_config(ds)
     except ValueError as error:
