@@ -251,7 +251,10 @@ def rebuild(written: dict[str, Any], data: Any = None) -> Any:
     arguments = {key: value for key, value in arguments.items() if value is not None}
     module = made(**arguments, data=data)
     if describe(module)["data"] != described:
-        raise ValueError("data must be those of the run, and their fingerprint differs")
+        raise ValueError(
+            "data must be those of the run, and their fingerprint differs, as it may also where "
+            "another version or another kind of processor standardised the same rows"
+        )
     return module
 
 
