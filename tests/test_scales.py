@@ -8,6 +8,7 @@ from regression_tables import TABLES, diabetes
 from sklearn import datasets as sk
 
 import collapse_jax as cj
+from collapse_jax.analysis.runs import collect, title
 from collapse_jax.tasks.parts.tables import split
 
 CHAINS = 200
@@ -128,6 +129,15 @@ def _difficult(kind):
 @pytest.mark.parametrize("kind", ["scaled", "zero", "duplicated", "dummies"])
 def test_columns_of_no_use_do_no_harm(kind, storage):
     _check_replace(*_difficult(kind), storage)
+
+
+def test_the_rank_is_reported_where_columns_are_dependent():
+    x, y = _difficult("dummies")
+    for columns, rank in ((x, 5), (x[:, :-1], 5)):
+        task = cj.LinearRegression(data=(columns, y))
+        ds = cj.simulate(cj.Replace(), task, 1, 2, progress=False)
+        assert ds.attrs["rank"] == rank == solved(columns, y).rank
+        assert ("rank=5" in title(collect(ds))) == (rank < task.dim)
 
 
 @pytest.mark.parametrize("workflow", [cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample()])

@@ -80,7 +80,10 @@ def collect(ds: Runs, theory: Theory = True, models: bool = True) -> list[Run]:
     for dataset in datasets:
         check_chains(dataset)
     configs = [config_of(dataset) for dataset in datasets]
-    settings = [_settings(config.get("task", {})) for config in configs]
+    settings = [
+        _settings(config.get("task", {})) | _found(dataset)
+        for config, dataset in zip(configs, datasets, strict=True)
+    ]
     workflows = [dataset.attrs.get("workflow", "") for dataset in datasets]
     labels = _labels(workflows, settings) if labels is None else labels
     return [
@@ -177,6 +180,12 @@ def _labels(workflows: list[str], settings: list[dict[str, str]]) -> list[str]:
         or f"run {number}"
         for number, (workflow, setting) in enumerate(zip(workflows, settings, strict=True), 1)
     ]
+
+
+def _found(ds: xr.Dataset) -> dict[str, str]:
+    """What was found out about the user's data: where columns are dependent, their rank."""
+    rank, dim = ds.attrs.get("rank"), config_of(ds).get("task", {}).get("dim")
+    return {} if rank is None or rank == dim else {"rank": str(rank)}
 
 
 def _settings(config: dict[str, Any], nested: bool = False) -> dict[str, str]:

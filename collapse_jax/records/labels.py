@@ -50,6 +50,8 @@ def label(
     survey = getattr(task, "survey", None)
     if survey is not None:
         attrs = {**attrs, "documents": json.dumps(survey._asdict())}
+    if task.population is not None and hasattr(task, "rank"):
+        attrs = {**attrs, "rank": task.rank}  # pyright: ignore
     n_generations = next(iter(values.values())).shape[1]
     dims, model = ("seed", "generation"), {}
     if n_models:
