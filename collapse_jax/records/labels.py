@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from collapse_jax.loop.plan import CURATION, SIZES
 from collapse_jax.numerics.keys import STREAM_VERSION
-from collapse_jax.tasks import AbstractTask
+from collapse_jax.tasks import AbstractTask, LinearRegression
 from collapse_jax.tasks.parts.comparison import between_of, variables_of
 
 
@@ -50,8 +50,8 @@ def label(
     survey = getattr(task, "survey", None)
     if survey is not None:
         attrs = {**attrs, "documents": json.dumps(survey._asdict())}
-    if task.population is not None and hasattr(task, "rank"):
-        attrs = {**attrs, "rank": task.rank}  # pyright: ignore
+    if isinstance(task, LinearRegression) and task.population is not None:
+        attrs = {**attrs, "rank": task.rank}
     n_generations = next(iter(values.values())).shape[1]
     dims, model = ("seed", "generation"), {}
     if n_models:
