@@ -1,15 +1,18 @@
 """Parts of datasets, datasets of older versions and infinite values run again and compare."""
 
+import importlib
 import json
 import re
 import sys
 
+import jax
 import jaxtyping
 import numpy as np
 import pytest
 import xarray as xr
 
 import collapse_jax as cj
+from collapse_jax.records.config import describe
 from collapse_jax.run import reruns
 
 TASK = cj.Categorical(4, 9)
@@ -151,6 +154,35 @@ def test_verdicts_are_of_chains():
         for judge in (cj.verdict, cj.summary, cj.plot, cj.diagnose):
             with pytest.raises(ValueError, match=f"dimensions 'seed' and .*, got {found}; give"):
                 judge(part)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "arrays"),
+    [
+        ("Gaussian", "gaussian.whiten", ("covariance", "train")),
+        ("LinearRegression", "linear_regression.whiten", ("train_x", "train_y")),
+        ("LogisticRegression", "logistic_regression.orthonormal_columns", ("train", "values")),
+    ],
+)
+def test_data_are_known_again_where_a_processor_rounds_otherwise(
+    name, function, arrays, monkeypatch
+):
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    data = x if name == "Gaussian" else (x, (x.sum(axis=1) + x[:, 0] ** 2 > 0.0).astype(float))
+    module, _, function = f"collapse_jax.tasks.{function}".rpartition(".")
+    make, ours = getattr(cj, name), getattr(importlib.import_module(module), function)
+
+    def other(*given):
+        found = ours(*given)
+        return found._replace(**{a: getattr(found, a) * (1.0 + 1e-6) for a in arrays})
+
+    known = make(data=data)
+    monkeypatch.setattr(f"{module}.{function}", other)
+    there = make(data=data)
+    assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (known, there)), strict=True))
+    assert describe(there)["data"] == describe(known)["data"]
+    moved = x + 1e-9 if name == "Gaussian" else (x + 1e-9, data[1])
+    assert describe(make(data=moved))["data"] != describe(known)["data"]
 
 
 @pytest.mark.parametrize("read", [cj.verdict, cj.collapse_time, cj.rerun])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from collapse_jax.basics import checks
+from collapse_jax.basics import checks, fingerprints
 from collapse_jax.basics.annotations import Numbers, Table
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import Data, Laws, Size, Variable
@@ -72,6 +72,7 @@ class Gaussian(AbstractSufficient):
     mean: Any
     covariance: Any
     axes: Axes
+    given: Any
     train: Array | None
     test_rows: Array | None
     test: Normal | None
@@ -115,7 +116,7 @@ class Gaussian(AbstractSufficient):
             )
             self.mean = checked_mean(mean, self.dim)
             self.covariance, self.axes = axes_of(covariance, self.dim)
-            self.train = self.test_rows = self.test = None
+            self.given = self.train = self.test_rows = self.test = None
         else:
             given = ((mean, 0.0), (covariance, 1.0))
             if not all(isinstance(value, float) and value == usual for value, usual in given):
@@ -128,12 +129,10 @@ class Gaussian(AbstractSufficient):
         if dim is not None and dim != self.dim:
             raise ValueError(f"dim must be the {self.dim} columns of data, got {dim}")
         train, test = split(rows, self.test_fraction, self.split_seed)
+        self.given = fingerprints.words(rows)
         self.n_samples = sample_size(n_samples, len(train), minimum=2)
-        whitened = whiten(train, test)
-        self.mean, self.covariance, self.axes = whitened[:3]
-        rows = (whitened.train, whitened.test_rows)
-        self.train, self.test_rows = (jnp.asarray(part, jnp.float32) for part in rows)
-        self.test = whitened.test
+        self.mean, self.covariance, self.axes, *parts, self.test = whiten(train, test)
+        self.train, self.test_rows = (jnp.asarray(part, jnp.float32) for part in parts)
 
     @property
     def units(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from collapse_jax.basics import checks
+from collapse_jax.basics import checks, fingerprints
 from collapse_jax.basics.annotations import Number, Pair
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.numerics.minimum_norm import minimum_norm_solver
@@ -73,6 +73,7 @@ class LinearRegression(AbstractSufficient):
     noise: Any
     deviation: Any
     label_unit: Any
+    given: Any
     train_x: Any
     train_y: Any
     test_x: Any
@@ -109,13 +110,11 @@ class LinearRegression(AbstractSufficient):
         self.fit_intercept = bool(fit_intercept)
         self.noise = 1.0 if noise is None else checks.positive_number("noise", noise)
         if data is None:
-            dim = 10 if dim is None else dim
-            self.dim = checks.whole_number("dim", dim, maximum=linalg.MOST)
-            self.n_samples = checks.whole_number(
-                "n_samples", 100 if n_samples is None else n_samples
-            )
+            n_samples = 100 if n_samples is None else n_samples
+            self.dim = checks.whole_number("dim", 10 if dim is None else dim, maximum=linalg.MOST)
+            self.n_samples = checks.whole_number("n_samples", n_samples)
             self.n_test = checks.whole_number("n_test", n_test)
-            self.train_x = self.train_y = self.test_x = self.test_y = None
+            self.given = self.train_x = self.train_y = self.test_x = self.test_y = None
             self.label_unit = label_unit(self.noise)
             self.deviation = deviation_of(self.noise) / self.label_unit
             return
@@ -126,6 +125,7 @@ class LinearRegression(AbstractSufficient):
         if dim is not None and dim != self.dim:
             raise ValueError(f"dim must be the {self.dim} columns of the design, got {dim}")
         parts = split(np.column_stack([x, y]), test_fraction, split_seed)
+        self.given = fingerprints.words(*parts)
         self.n_samples = sample_size(n_samples, len(parts.train))
         self.n_test = len(parts.test)
         train, test = ((part[:, :-1], part[:, -1]) for part in parts)

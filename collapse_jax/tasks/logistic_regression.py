@@ -9,7 +9,7 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Key
 
-from collapse_jax.basics import checks
+from collapse_jax.basics import checks, fingerprints
 from collapse_jax.basics.annotations import Classes, Number, Numbers
 from collapse_jax.numerics import draws
 from collapse_jax.numerics.softmax import FAR, best_weights, least_lead
@@ -60,8 +60,7 @@ class LogisticRegression(AbstractTask):
             rows. With `data` these are weights of standardised columns, without the intercept.
         data: `(X, y)` with `X` `[rows, columns]` and labels `y` `[rows]` of any kind, two different
             ones or more. Generation 1 fits real labels of `n_samples` training rows drawn without
-            replacement. A run's dataset lists the labels, in their order, in its attribute
-            `outcomes` (JSON).
+            replacement. Datasets have the labels, in their order, as `outcomes` (JSON).
         fit_intercept: with `data`, add a column of ones.
         test_fraction: share of the rows of `data` that is kept for tests.
         split_seed: seed of the split of `data` into training and test rows.
@@ -85,6 +84,7 @@ class LogisticRegression(AbstractTask):
     class_mean: Any
     penalty: Any
     ridge: Any
+    given: Any
     train_x: Any
     train_y: Any
     test_x: Any
@@ -125,14 +125,13 @@ class LogisticRegression(AbstractTask):
         self.penalty = checks.positive_number("penalty", penalty, zero_allowed=True)
         self.test_fraction, self.split_seed = test_fraction, split_seed
         self.fit_intercept = bool(fit_intercept)
-        self.train_x = self.train_y = self.test_x = self.test_y = self.outcomes = None
+        self.train_x = self.train_y = self.test_x = self.test_y = self.given = self.outcomes = None
         if data is None:
+            n_samples = 100 if n_samples is None else n_samples
             self.dim = checks.whole_number("dim", 10 if dim is None else dim)
             self.class_mean = checked_class_mean(class_mean, self.dim)
             self.ridge = np.ones(self.dim)
-            self.n_samples = checks.whole_number(
-                "n_samples", 100 if n_samples is None else n_samples
-            )
+            self.n_samples = checks.whole_number("n_samples", n_samples)
             return
         if class_mean is not None:
             raise ValueError("class_mean cannot be given together with data")
@@ -143,6 +142,7 @@ class LogisticRegression(AbstractTask):
         self.outcomes, *parts = split_labels(x, labels, test_fraction, split_seed)
         (train, train_y), (test, test_y) = parts
         self.n_samples = sample_size(n_samples, len(train))
+        self.given = fingerprints.words(train, train_y, test, test_y)
         columns = orthonormal_columns(train, test, self.fit_intercept)
         self.ridge = columns.squares
         self.train_x, self.test_x = (jnp.asarray(z, jnp.float32) for z in columns[:2])
