@@ -98,6 +98,25 @@ def test_gradients_are_finite_and_those_of_differences(field, workflow):
         assert float(slope) == pytest.approx(float(difference), rel=0.01, abs=1e-3), name
 
 
+FORWARDS = {
+    "penalty": (lambda x: cj.LogisticRegression(2, 200, penalty=x), 1.0, "nll"),
+    "shape": (lambda x: cj.ExponentialFamily("gamma", 2.0, 30, shape=x), 2.0, "squared_error"),
+}
+
+
+@pytest.mark.parametrize("field", FORWARDS)
+def test_fits_and_draws_that_iterate_have_derivatives_forwards(field):
+    make, value, name = FORWARDS[field]
+
+    @jax.jit
+    def last(x):
+        return cj.rollout(cj.Replace(), make(x), 3, KEY, metrics=[name])[name][-1]
+
+    slope, step = jax.jacfwd(last)(value), 0.01 * value
+    difference = (last(value + step) - last(value - step)) / (2 * step)
+    assert float(slope) == pytest.approx(float(difference), rel=0.01)
+
+
 LAWS = {"poisson": stats.poisson, "binomial": stats.binom, "negative_binomial": stats.nbinom}
 
 

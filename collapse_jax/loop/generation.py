@@ -18,15 +18,7 @@ from collapse_jax.loop.pool import Pool
 from collapse_jax.loop.workflow import Latest, Workflow
 from collapse_jax.machines.flags import usual_flags
 from collapse_jax.numerics.keys import Role, check_threefry, stream
-from collapse_jax.tasks.base import (
-    AbstractTask,
-    Data,
-    Model,
-    Rows,
-    State,
-    Steps,
-    World,
-)
+from collapse_jax.tasks.base import AbstractTask, Data, Model, Rows, State, Steps, World
 from collapse_jax.tasks.parts import comparison
 from collapse_jax.tasks.parts.comparison import Features
 from collapse_jax.tasks.sufficient import lawful
@@ -50,6 +42,10 @@ def rollout(
     May be jitted, and vmapped over the key, over the numeric fields of the task and over weights,
     shares and temperatures of the workflow, and be a part of a larger program.
     `collapse_jax.simulate` runs many chains and labels the result.
+
+    Derivatives are those of the same random numbers, with what is drawn of whole numbers held
+    fixed. Where a fit or a draw iterates, by `LogisticRegression`, `GaussianMixture` and the shape
+    of a gamma law, they are had forwards only (`jax.jvp`, `jax.jacfwd`).
 
     Args:
         workflow: what each generation is trained on.
