@@ -13,6 +13,7 @@ from collapse_jax.tasks.parts import tables
 
 NAN = float("nan")
 ROWS = np.random.default_rng(0).standard_normal((40, 2))
+TENTHS = np.column_stack([ROWS[:, 0], np.full(40, 0.1)])  # the mean of which is rounded
 X, Y = ROWS, ROWS[:, 0]
 MASKED = np.ma.masked_array(ROWS, mask=np.arange(80).reshape(40, 2) == 6)
 DATES = np.full((40, 2), "2020-01-01", "datetime64[D]")
@@ -148,6 +149,13 @@ TABLE = [
     (lambda: cj.Gaussian(data=ROWS, dim=3), "dim must be the 2 columns of data, got 3"),
     (lambda: cj.Gaussian(data=ROWS, mean=1.0), "mean and covariance cannot be given together"),
     (lambda: cj.Gaussian(data=ROWS * [1.0, 0.0]), "data must vary in every column; column 1"),
+    (lambda: cj.Gaussian(data=TENTHS), "data must vary in every column; column 1"),
+    (lambda: cj.GaussianMixture(data=TENTHS, n_components=2), "in every column; column 1"),
+    (lambda: cj.Flow(data=TENTHS), "data must vary in every column, .* column 1 is constant"),
+    (
+        lambda: cj.GaussianMixture(data=ROWS * 1e-152, n_components=2),
+        "data must have standard deviations between 1e-150 and 1e150, got .*e-153",
+    ),
     (lambda: cj.Gaussian(data=ROWS[:, [0, 0]]), "data must have a covariance of full rank"),
     (lambda: cj.Gaussian(data=ROWS, test_fraction=1.0), "test_fraction must be below 1, got 1"),
     (lambda: cj.Gaussian(data=ROWS, test_fraction=-1), "test_fraction must be a finite positive"),

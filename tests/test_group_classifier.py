@@ -128,6 +128,16 @@ def json_labels(ds):
     return json.loads(ds.attrs["outcomes"])
 
 
+def test_a_constant_column_tells_nothing():
+    """Not even where the mean of equal numbers is rounded, and test rows have another number."""
+    (x, *labels), (other, *others) = table(40), table(40, seed=1)
+    x, other = (np.column_stack([part, np.full(40, 0.1)]) for part in (x, other))
+    other[0, -1] = 0.2
+    task = cj.GroupClassifier(data=((x, *labels), (other, *others)))
+    assert float(np.abs(task.train.x[:, -1]).max()) < 1e-9
+    assert float(np.abs(task.test.x[:, -1]).max()) == pytest.approx(0.1)
+
+
 def test_the_truth():
     """Rows are as the documentation says, and so are tests; the best line's accuracy is exact."""
     task = cj.GroupClassifier(agreement=0.9, core=0.5, spurious=1.5, dim=3, n_test=4000)

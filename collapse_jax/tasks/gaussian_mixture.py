@@ -12,7 +12,7 @@ from collapse_jax.basics.annotations import Number, Table
 from collapse_jax.tasks.base import AbstractTask, Data, Variable
 from collapse_jax.tasks.parts import mixtures, seen, toys
 from collapse_jax.tasks.parts.mixtures import Mixture
-from collapse_jax.tasks.parts.tables import sample_size, split
+from collapse_jax.tasks.parts.tables import sample_size, split, standards
 from collapse_jax.views import AbstractView, Masses, Points
 
 _FORMS = ("full", "diag", "spherical")
@@ -150,12 +150,7 @@ class GaussianMixture(AbstractTask):
             raise ValueError("n_components must be given together with data")
         rows = checks.finite_array("data", data, ndim=2)
         train, test = split(rows, test_fraction, split_seed)
-        center, deviation = train.mean(axis=0), train.std(axis=0)
-        if np.any(deviation == 0.0):
-            raise ValueError(
-                f"data must vary in every column; column {int(np.argmin(deviation))} is constant "
-                "in the training rows"
-            )
+        center, deviation = standards(train)
         self.dim, self.n_test = rows.shape[1], len(test)
         self.n_components = checks.whole_number("n_components", n_components)
         if self.n_components > len(train):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.basics import checks
 from collapse_jax.tasks.base import Variable
 from collapse_jax.tasks.parts import toys
-from collapse_jax.tasks.parts.tables import sample_size, split
+from collapse_jax.tasks.parts.tables import sample_size, split, spread_of
 from collapse_jax.tasks.trained import AbstractTrained
 
 # Mean and standard deviation of the columns of each data set, about.
@@ -210,7 +210,7 @@ def units_of(train: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.
     Raises:
         ValueError: if a column, or all images, are constant.
     """
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    mean, deviation = spread_of(train)
     if len(shape) > 1:
         deviation = np.full_like(deviation, np.sqrt(np.mean(deviation**2)))
     if np.any(deviation == 0.0):

@@ -14,7 +14,7 @@ from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import Data, Variable
 from collapse_jax.tasks.parts import seen
 from collapse_jax.tasks.parts.groups import read_groups
-from collapse_jax.tasks.parts.tables import sample_size
+from collapse_jax.tasks.parts.tables import sample_size, spread_of
 from collapse_jax.tasks.trained import AbstractTrained, Training
 from collapse_jax.trained import networks
 from collapse_jax.trained.base import LEARNING
@@ -191,7 +191,7 @@ class GroupClassifier(AbstractTrained):
         self.outcomes, self.n_labels = parts.labels, len(parts.labels)
         self.n_groups = parts.n_groups
         x = parts.train[0]
-        self.origin, deviation = x.mean(axis=0), x.std(axis=0)
+        self.origin, deviation = spread_of(x)
         self.unit = np.where(deviation > 0.0, deviation, 1.0)
         self.train, self.test = (
             GroupedRows(

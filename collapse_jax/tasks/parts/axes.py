@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from collapse_jax.basics import checks
 from collapse_jax.numerics import linalg
 from collapse_jax.tasks.parts.normal import Normal
+from collapse_jax.tasks.parts.tables import standards
 
 _SINGULAR = 1e-13  # least eigenvalue of a correlation matrix that is not taken for rounding
 _DEPENDENT = 1e-10  # the same, where it is estimated from rows
@@ -174,18 +175,7 @@ def whiten(train: np.ndarray, test: np.ndarray) -> Whitened:
         [[1. 0.]
          [0. 1.]]
     """
-    dim, mean = train.shape[1], train.mean(axis=0)
-    deviation = train.std(axis=0)
-    if np.any(deviation == 0.0):
-        raise ValueError(
-            f"data must vary in every column; column {int(np.argmin(deviation))} is constant "
-            "in the training rows"
-        )
-    if not np.all((deviation > 1e-150) & (deviation < 1e150)):
-        raise ValueError(
-            "data must have standard deviations between 1e-150 and 1e150, got "
-            f"{deviation.min():g} to {deviation.max():g}"
-        )
+    dim, (mean, deviation) = train.shape[1], standards(train)
     train, test = ((rows - mean) / deviation for rows in (train, test))
     correlation = np.atleast_2d(np.cov(train, rowvar=False, bias=True))
     if np.linalg.eigvalsh(correlation)[0] < _DEPENDENT:

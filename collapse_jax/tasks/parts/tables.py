@@ -63,6 +63,35 @@ def sample_size(n_samples: Any, available: int, minimum: int = 1) -> int:
     return n_samples
 
 
+def spread_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column `[rows, columns]`.
+
+    The deviation of a constant column is 0, though the mean of equal numbers is rounded.
+    """
+    constant = rows.min(axis=0) == rows.max(axis=0)
+    return rows.mean(axis=0), np.where(constant, 0.0, rows.std(axis=0))
+
+
+def standards(train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column of training rows, all of which vary.
+
+    Raises:
+        ValueError: if a column is constant, or has a variance that float64 cannot hold.
+    """
+    mean, deviation = spread_of(train)
+    if np.any(deviation == 0.0):
+        raise ValueError(
+            f"data must vary in every column; column {int(np.argmin(deviation))} is constant "
+            "in the training rows"
+        )
+    if not np.all((deviation > 1e-150) & (deviation < 1e150)):
+        raise ValueError(
+            "data must have standard deviations between 1e-150 and 1e150, got "
+            f"{deviation.min():g} to {deviation.max():g}"
+        )
+    return mean, deviation
+
+
 class Table(NamedTuple):
     """Columns of a file, and what became of the others."""
 
