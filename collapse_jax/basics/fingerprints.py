@@ -15,6 +15,6 @@ def digest(*arrays: Any) -> str:
     return sha.hexdigest()[:16]
 
 
-def words(*arrays: Any) -> np.ndarray:
-    """The same as whole numbers, for what holds arrays only. `[2]`"""
+def digest_array(*arrays: Any) -> np.ndarray:
+    """The same as whole numbers: as text, a program would be compiled for each. `[2]`"""
     return np.frombuffer(bytes.fromhex(digest(*arrays)), np.uint32)

@@ -72,7 +72,7 @@ class Gaussian(AbstractSufficient):
     mean: Any
     covariance: Any
     axes: Axes
-    given: Any
+    data_digest: Any
     train: Array | None
     test_rows: Array | None
     test: Normal | None
@@ -116,7 +116,7 @@ class Gaussian(AbstractSufficient):
             )
             self.mean = checked_mean(mean, self.dim)
             self.covariance, self.axes = axes_of(covariance, self.dim)
-            self.given = self.train = self.test_rows = self.test = None
+            self.data_digest = self.train = self.test_rows = self.test = None
         else:
             given = ((mean, 0.0), (covariance, 1.0))
             if not all(isinstance(value, float) and value == usual for value, usual in given):
@@ -129,7 +129,7 @@ class Gaussian(AbstractSufficient):
         if dim is not None and dim != self.dim:
             raise ValueError(f"dim must be the {self.dim} columns of data, got {dim}")
         train, test = split(rows, self.test_fraction, self.split_seed)
-        self.given = fingerprints.words(rows)
+        self.data_digest = fingerprints.digest_array(rows)
         self.n_samples = sample_size(n_samples, len(train), minimum=2)
         self.mean, self.covariance, self.axes, *parts, self.test = whiten(train, test)
         self.train, self.test_rows = (jnp.asarray(part, jnp.float32) for part in parts)

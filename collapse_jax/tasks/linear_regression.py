@@ -73,7 +73,7 @@ class LinearRegression(AbstractSufficient):
     noise: Any
     deviation: Any
     label_unit: Any
-    given: Any
+    data_digest: Any
     train_x: Any
     train_y: Any
     test_x: Any
@@ -114,7 +114,7 @@ class LinearRegression(AbstractSufficient):
             self.dim = checks.whole_number("dim", 10 if dim is None else dim, maximum=linalg.MOST)
             self.n_samples = checks.whole_number("n_samples", n_samples)
             self.n_test = checks.whole_number("n_test", n_test)
-            self.given = self.train_x = self.train_y = self.test_x = self.test_y = None
+            self.data_digest = self.train_x = self.train_y = self.test_x = self.test_y = None
             self.label_unit = label_unit(self.noise)
             self.deviation = deviation_of(self.noise) / self.label_unit
             return
@@ -125,7 +125,7 @@ class LinearRegression(AbstractSufficient):
         if dim is not None and dim != self.dim:
             raise ValueError(f"dim must be the {self.dim} columns of the design, got {dim}")
         parts = split(np.column_stack([x, y]), test_fraction, split_seed)
-        self.given = fingerprints.words(*parts)
+        self.data_digest = fingerprints.digest_array(*parts)
         self.n_samples = sample_size(n_samples, len(parts.train))
         self.n_test = len(parts.test)
         train, test = ((part[:, :-1], part[:, -1]) for part in parts)

@@ -84,7 +84,7 @@ class LogisticRegression(AbstractTask):
     class_mean: Any
     penalty: Any
     ridge: Any
-    given: Any
+    data_digest: Any
     train_x: Any
     train_y: Any
     test_x: Any
@@ -125,12 +125,12 @@ class LogisticRegression(AbstractTask):
         self.penalty = checks.positive_number("penalty", penalty, zero_allowed=True)
         self.test_fraction, self.split_seed = test_fraction, split_seed
         self.fit_intercept = bool(fit_intercept)
-        self.train_x = self.train_y = self.test_x = self.test_y = self.given = self.outcomes = None
+        self.train_x = self.train_y = self.test_x = self.test_y = self.outcomes = None
         if data is None:
             n_samples = 100 if n_samples is None else n_samples
             self.dim = checks.whole_number("dim", 10 if dim is None else dim)
             self.class_mean = checked_class_mean(class_mean, self.dim)
-            self.ridge = np.ones(self.dim)
+            self.ridge, self.data_digest = np.ones(self.dim), None
             self.n_samples = checks.whole_number("n_samples", n_samples)
             return
         if class_mean is not None:
@@ -142,7 +142,7 @@ class LogisticRegression(AbstractTask):
         self.outcomes, *parts = split_labels(x, labels, test_fraction, split_seed)
         (train, train_y), (test, test_y) = parts
         self.n_samples = sample_size(n_samples, len(train))
-        self.given = fingerprints.words(train, train_y, test, test_y)
+        self.data_digest = fingerprints.digest_array(train, train_y, test, test_y)
         columns = orthonormal_columns(train, test, self.fit_intercept)
         self.ridge = columns.squares
         self.train_x, self.test_x = (jnp.asarray(z, jnp.float32) for z in columns[:2])
