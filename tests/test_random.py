@@ -8,7 +8,7 @@ from jax.extend.random import threefry_2x32
 from scipy import stats
 from statistics_helpers import assert_law, assert_mean
 
-from collapse_jax.numerics import draws, keys
+from collapse_jax.numerics import draws, keys, threefry
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 9, 99, 10_000])
@@ -29,7 +29,7 @@ def test_whole_numbers_of_random_words(bound):
     """Exactly the whole part of a 64-bit fraction times the bound."""
     ends = np.array([0, 1, 2**16 - 1, 2**16, 2**31, 2**32 - 2, 2**32 - 1], np.uint32)
     ends = np.stack(np.meshgrid(ends, ends)).reshape(2, -1)
-    drawn = jnp.concatenate([ends, draws.words(jax.random.key(bound), (2, 5000))], axis=1)
+    drawn = jnp.concatenate([ends, threefry.words(jax.random.key(bound), (2, 5000))], axis=1)
     expected = [bound * (high << 32 | low) >> 64 for high, low in np.asarray(drawn).T.tolist()]
     np.testing.assert_array_equal(draws.to_integers(drawn, bound), expected)
 
@@ -146,6 +146,9 @@ def test_normals_are_box_and_mullers():
     assert np.all(drawn != 0.0)
 
 
+FOLDS = threefry.fold_in, jax.random.fold_in
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])
 def test_words_are_threefry_of_the_key(size):
     """Against JAX's own implementation of the cipher, block by block."""
@@ -153,7 +156,31 @@ def test_words_are_threefry_of_the_key(size):
     padded = np.arange(size + size % 2, dtype=np.uint32)
     padded[size:] = 0
     expected = threefry_2x32(jax.random.key_data(key), jnp.asarray(padded))[:size]
-    np.testing.assert_array_equal(draws.words(key, (size,)), expected)
+    np.testing.assert_array_equal(threefry.words(key, (size,)), expected)
+    keys_of_many = jax.random.split(key, 9)
+    many = jax.jit(jax.vmap(lambda key: threefry.words(key, (size,))))(keys_of_many)
+    alone = [threefry.words(key, (size,)) for key in keys_of_many]
+    np.testing.assert_array_equal(many, alone)
+
+
+@pytest.mark.parametrize("data", [0, 5, 2**31, 2**32 - 1, jnp.int32(-4), jnp.uint32(7)])
+def test_keys_are_folded_as_jax_folds_them(data):
+    made = jax.random.split(jax.random.key(6), 5)
+    ours, theirs = (jax.vmap(lambda key, f=f: f(key, data))(made) for f in FOLDS)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(theirs))
+
+
+def test_other_processors_than_cpus_have_the_cipher_of_jax():
+    """Branches are what makes it fast on a CPU, and what would stop a GPU."""
+
+    traced = jax.jit(lambda key: threefry.words(key, (8,))).trace(jax.random.key(0))
+    lowered = [traced.lower(lowering_platforms=(platform,)) for platform in ("cpu", "cuda", "tpu")]
+    hidden = ["optimization_barrier" in program.as_text() for program in lowered]
+    assert hidden == [True, False, False]
+    parts = jnp.arange(2, dtype=jnp.uint32), *jnp.arange(12, dtype=jnp.uint32).reshape(2, 6)
+    written, rolled = threefry._written_out(*parts), threefry._as_jax_does(*parts)
+    np.testing.assert_array_equal(written, rolled)
 
 
 def test_normals_have_their_law():

@@ -15,9 +15,9 @@ from collapse_jax.language.corpora.documents import Documents, Masked
 from collapse_jax.language.model import editing
 from collapse_jax.language.model.training import Optimizer
 from collapse_jax.language.weights import pretrained
-from collapse_jax.numerics.draws import words
-from collapse_jax.numerics.edits import TokenEdit, redrawn
 from collapse_jax.numerics.keys import Role, chain_key, stream
+from collapse_jax.numerics.threefry import words
+from collapse_jax.numerics.tokens import TokenEdit, redrawn
 from collapse_jax.theory import curation as theory
 
 CHECKPOINT = Path(__file__).parent / "language" / "checkpoints" / "gpt2"

@@ -7,7 +7,7 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.loop import generation
 from collapse_jax.loop.form import columns_of, form_of
-from collapse_jax.numerics.draws import words
+from collapse_jax.numerics.threefry import words
 
 N_DRAWS = 100_000
 LOOPS = {

@@ -27,7 +27,7 @@ from collapse_jax.language.model.training import (
 from collapse_jax.language.prompts import Prompts, in_turn
 from collapse_jax.language.reading import Reading
 from collapse_jax.language.weights.parameters import AbstractParameters
-from collapse_jax.numerics.edits import TokenEdit
+from collapse_jax.numerics.tokens import TokenEdit
 from collapse_jax.tasks.data import Data, Size, Steps
 
 

@@ -16,9 +16,10 @@ from collapse_jax.loop.curation.judge import Judge
 from collapse_jax.loop.form import Columns, Form, Stream
 from collapse_jax.loop.makers import Maker, chosen_rows
 from collapse_jax.loop.sources import Edit
-from collapse_jax.numerics.edits import TokenEdit
 from collapse_jax.numerics.keys import Role, either, stream
 from collapse_jax.numerics.subsets import permuted
+from collapse_jax.numerics.threefry import fold_in
+from collapse_jax.numerics.tokens import TokenEdit
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, World
 from collapse_jax.tasks.contract import EditsTokens
 from collapse_jax.tasks.sufficient import lawful
@@ -80,7 +81,7 @@ def _from_population(
     place = now.start + jnp.arange(n)
 
     def of_epoch(epoch: Int[Array, ""], places: Int[Array, " n"]) -> Int[Array, " n"]:
-        shuffled = either(epoch == 0, order, jax.random.fold_in(order, epoch))
+        shuffled = either(epoch == 0, order, fold_in(order, epoch))
         return permuted(shuffled, population, places)
 
     inside = jnp.minimum(place, population - 1)
@@ -148,7 +149,7 @@ def _curated(maker: Maker, pool: Any, key: Key[Array, ""]) -> tuple[Batch, Metri
     judge = Judge(task, world, place, real, now.generation)
 
     def draw(key: Key[Array, ""], n: int) -> Candidates:
-        return Candidates.of_model(maker.rows(key, jax.random.fold_in(key, _CHOICE), n))
+        return Candidates.of_model(maker.rows(key, fold_in(key, _CHOICE), n))
 
     operators = [
         operator.having(numbers)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int, Key
 from collapse_jax.basics.returned import checked_rows
 from collapse_jax.loop.form import Columns, Form
 from collapse_jax.loop.sources import Exchange, Extrapolated, Mixed, Past
-from collapse_jax.numerics import draws
+from collapse_jax.numerics import draws, threefry
 from collapse_jax.numerics.keys import Role, either, stream
 from collapse_jax.tasks.base import AbstractTask, Model, Rows, Statistic, World
 from collapse_jax.tasks.sufficient import lawful
@@ -97,7 +97,7 @@ def _apart(own: Key[Array, ""]) -> Key[Array, ""]:
 
     Samplers fold small numbers into theirs, so that `fold_in(own, 0)` might be used twice.
     """
-    return jax.random.fold_in(own, _OTHERS)
+    return threefry.fold_in(own, _OTHERS)
 
 
 class _One(NamedTuple):
@@ -165,7 +165,7 @@ class _Past(NamedTuple):
     def _from(self, s: Int[Array, ""], truth: Callable, model: Callable) -> Any:
         """What source `s` gives: `truth(key)` or `model(model, key)`."""
         g = self.now.generation - s
-        key = jax.random.fold_in(self.own, g)
+        key = threefry.fold_in(self.own, g)
         kept = jax.tree.map(lambda x: x[(g - 1) % self.form.history], self.history)
         return lax.cond(g == 0, lambda: truth(key), lambda: model(kept, key))
 
@@ -212,7 +212,7 @@ class _Past(NamedTuple):
                 n = (each + (s < more)).astype(jnp.float32)
             else:
                 share = 1.0 / (self._count - s).astype(jnp.float32)
-                drawn = jax.random.binomial(jax.random.fold_in(self.choice, s), left, share)
+                drawn = jax.random.binomial(threefry.fold_in(self.choice, s), left, share)
                 n = jnp.where(share < 1.0, drawn, left)
             new = self._from(
                 s,
@@ -248,13 +248,13 @@ class _Exchanged(NamedTuple):
 
     def _from(self, j: Int[Array, ""]) -> tuple[Model, Key[Array, ""]]:
         """Model `j`, and the key of the rows that it makes for this one."""
-        other = jax.random.fold_in(_apart(self.own), j + 1)
+        other = threefry.fold_in(_apart(self.own), j + 1)
         key = either(j == self.now.source["own"], self.own, other)
         return jax.tree.map(lambda x: x[j], self.models), key
 
     @property
     def _truth_key(self) -> Key[Array, ""]:
-        return jax.random.fold_in(_apart(self.own), 0)
+        return threefry.fold_in(_apart(self.own), 0)
 
     def rows(self, generated: Callable[..., Rows]) -> Callable[[int], Rows]:
         def make(n: int) -> Rows:
@@ -284,7 +284,7 @@ class _Exchanged(NamedTuple):
 
         def count(s: Any, left: Array) -> Array:
             """How many of the rows that are left come from the source at place `s`."""
-            drawn = jax.random.binomial(jax.random.fold_in(self.choice, order[s]), left, given[s])
+            drawn = jax.random.binomial(threefry.fold_in(self.choice, order[s]), left, given[s])
             return jnp.where(given[s] < 1.0, drawn, left)
 
         def merged(total: Statistic, new: Statistic) -> Statistic:
@@ -312,7 +312,7 @@ def _truth_rows(task: AbstractTask, world: World, key: Key[Array, ""], n: int) -
     """Independent rows of the truth: of the user's data with replacement."""
     index = None
     if task.population is not None:
-        bits = jax.random.bits(jax.random.fold_in(key, 1), (n, 2))
+        bits = jax.random.bits(threefry.fold_in(key, 1), (n, 2))
         index = draws.to_integers(bits.T, task.population)
     return task.real(world, key, n, size=None, index=index)
 

@@ -9,12 +9,12 @@ as their distance from the mean.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
-from collapse_jax.numerics.draws import log_chi_square, to_normals, to_uniform, words
+from collapse_jax.numerics.draws import log_chi_square, to_normals, to_uniform
+from collapse_jax.numerics.threefry import fold_in, words
 
 _INVERTED = 12.0  # means below are inverted
 _EPS = 2.0**-24
@@ -69,6 +69,7 @@ def poisson(key: Key[Array, ""], rate: Float[Array, " m"]) -> Count:
         Hormann, J. Stat. Comput. Simul. 46:101, 1993 (BTRS, whose limit for many trials this is).
 
     Example:
+        >>> import jax
         >>> poisson(jax.random.key(0), jnp.array([0.0])).number.item()
         0.0
     """
@@ -95,6 +96,7 @@ def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m
         Hormann, J. Stat. Comput. Simul. 46:101, 1993 (BTRS).
 
     Example:
+        >>> import jax
         >>> binomial(jax.random.key(0), jnp.array([5.0]), jnp.array([0.0])).number.item()
         0.0
     """
@@ -130,6 +132,7 @@ def log_gamma(key: Key[Array, ""], shape: Float[Array, " m"]) -> Float[Array, " 
         Marsaglia & Tsang, ACM TOMS 26:363, 2000; shapes below 1 by its section 6.
 
     Example:
+        >>> import jax
         >>> log_gamma(jax.random.key(0), jnp.array([0.0])).item()
         -inf
     """
@@ -140,7 +143,7 @@ def log_gamma(key: Key[Array, ""], shape: Float[Array, " m"]) -> Float[Array, " 
     )
 
     def boosts():
-        uniform = to_uniform(words(jax.random.fold_in(key, 1), shape.shape))
+        uniform = to_uniform(words(fold_in(key, 1), shape.shape))
         return jnp.where(below, jnp.log(uniform) / safe, 0.0)
 
     # Mostly all chains have the same shapes, and none needs it.
@@ -234,7 +237,7 @@ def _rejected(key: Key[Array, ""], law: _Law, done: Bool[Array, " m"]) -> Float[
 
     def attempt(state):
         trial, number, done = state
-        drawn = to_uniform(words(jax.random.fold_in(key, trial), (2, _PROPOSALS * m)))
+        drawn = to_uniform(words(fold_in(key, trial), (2, _PROPOSALS * m)))
         u, v = drawn.reshape(2, _PROPOSALS, m)
         room = 0.5 - jnp.abs(u - 0.5)
         k = jnp.floor((2.0 * a / room + b) * (u - 0.5) + law.mean + 0.5)

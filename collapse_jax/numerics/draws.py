@@ -5,19 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, Int, Key, UInt32
 
-
-def words(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-    """Random 32-bit words, by Threefry in counter mode.
-
-    Uses both words of each block of the cipher. `jax.random.bits` folds them into one, so that an
-    array's words do not depend on its length; that is not needed here, and costs a factor of two
-    where random numbers are most of the work.
-    """
-    count = lax.iota(jnp.uint32, math.prod(shape))
-    return threefry_2x32(jax.random.key_data(key), count).reshape(shape)
+from collapse_jax.numerics.threefry import fold_in, words
 
 
 def to_uniform(words: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -137,7 +127,7 @@ def log_chi_square(
     def attempt(state):
         trial, log_cube, done, standard, square = state
         pairs = -(-(normals + _PROPOSALS * m) // 2)
-        drawn = words(jax.random.fold_in(key, trial), (2 * pairs + _PROPOSALS * m,))
+        drawn = words(fold_in(key, trial), (2 * pairs + _PROPOSALS * m,))
         z = to_normals(drawn[: 2 * pairs].reshape(2, pairs))
         proposals = z[normals : normals + _PROPOSALS * m].reshape(_PROPOSALS, m)
         proposed, accepted = propose(
@@ -224,9 +214,7 @@ def multinomial(
         # The lesser half is drawn: its share keeps its digits, and never is the sampler's end, 1.
         lesser = jnp.minimum(left, right)
         share = lesser / jnp.where(mass[level + 1] > 0.0, mass[level + 1], 1.0)
-        drawn = jax.random.binomial(
-            jax.random.fold_in(key, level), counts, jnp.maximum(share, 1e-12)
-        )
+        drawn = jax.random.binomial(fold_in(key, level), counts, jnp.maximum(share, 1e-12))
         drawn = jnp.where(lesser > 0.0, drawn, 0.0)
         drawn = jnp.where(left <= right, drawn, counts - drawn)
         counts = jnp.stack([drawn, counts - drawn], axis=1).reshape(-1)

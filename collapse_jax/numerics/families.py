@@ -7,13 +7,13 @@ without end, and lie near to the reference without loss of digits.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.numerics import counts, masses
+from collapse_jax.numerics.threefry import fold_in
 
 Kind = Literal["poisson", "gamma", "binomial", "negative_binomial"]
 
@@ -79,7 +79,7 @@ class Family:
             return self._draw_binomial(key, logs, n * self.copies)
         rate, spread = n * self.mean * jnp.exp(logs[0]), jnp.zeros_like(n)
         if self.kind == "negative_binomial":  # Poisson of a gamma variable
-            spread = counts.log_gamma(jax.random.fold_in(key, 1), n * self.copies)
+            spread = counts.log_gamma(fold_in(key, 1), n * self.copies)
             rate = rate * jnp.exp(jnp.where(n > 0.0, spread, 0.0))
         count = counts.poisson(key, rate)
         return count.number, (logs[0] + spread + count.log_relative(rate))[None]

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key, UInt32
 
+from collapse_jax.numerics.threefry import fold_in
+
 STREAM_VERSION = 2
 """Raised whenever the same seed would draw other chains; see CHANGELOG.md.
 
@@ -42,7 +44,7 @@ def chain_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
 
 def model_key(key: Key[Array, ""], model: Int[Array, ""]) -> Key[Array, ""]:
     """The key of one of several models in the chain with this key, which is that of model 0."""
-    return either(model == 0, key, jax.random.fold_in(key, model + _MODELS))
+    return either(model == 0, key, fold_in(key, model + _MODELS))
 
 
 def either(first: Bool[Array, ""], a: Key[Array, ""], b: Key[Array, ""]) -> Key[Array, ""]:
@@ -83,4 +85,4 @@ def stream(key: Key[Array, ""], generation: Int[Array, ""] | int, role: Role) ->
     Depends on nothing else: not on the number of generations, on other chains, on batches,
     devices or interruptions.
     """
-    return jax.random.fold_in(key, generation * _ROLES_PER_GENERATION + role)
+    return fold_in(key, generation * _ROLES_PER_GENERATION + role)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, UInt, UInt32
 
-from collapse_jax.numerics.draws import words
+from collapse_jax.numerics.threefry import words
 
 # Pairs of rounds of the network. Small rectangles mix slowly: with 5 pairs a million subsets of
 # {1..12} are visibly not uniform, with 12 they are. Large ones need few: 4 pairs are twice Luby and

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from collapse_jax.numerics.edits import TokenEdit
+from collapse_jax.numerics.tokens import TokenEdit
 from collapse_jax.tasks.data import Model, Rows
 from collapse_jax.views import AbstractView
 

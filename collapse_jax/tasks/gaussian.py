@@ -3,14 +3,13 @@
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks, fingerprints
 from collapse_jax.basics.annotations import Numbers, Table
-from collapse_jax.numerics import draws, linalg
+from collapse_jax.numerics import draws, linalg, threefry
 from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.axes import Axes, axes_of, whiten
 from collapse_jax.tasks.parts.normal import (
@@ -253,7 +252,7 @@ class Gaussian(AbstractSufficient):
         # With the very moments that would be drawn where no rows are, so that loops with and
         # without rows start from the same model.
         n_valid = n if size is None else size
-        raw = draws.normal(jax.random.fold_in(key, _ROWS), (self.dim, n)).T
+        raw = draws.normal(threefry.fold_in(key, _ROWS), (self.dim, n)).T
         return standard_moments(key, n_valid, self.dim).normal.rows_like(raw, n_valid)
 
     def sample(

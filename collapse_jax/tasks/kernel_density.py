@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
-from collapse_jax.numerics import draws, kernels
+from collapse_jax.numerics import draws, kernels, threefry
 from collapse_jax.numerics.kernels import KernelSums, block_size
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
 from collapse_jax.tasks.parts import support, toys
@@ -241,8 +241,8 @@ class KernelDensity(AbstractTask):
 
     def _generate(self, model: KernelModel, key: Key[Array, ""], n: int) -> Float[Array, "n d"]:
         pairs = -(-self.dim * n // 2)
-        drawn = draws.words(key, (3 * n + 2 * pairs,))  # one call: it compiles once
-        index = model.places.draw(drawn[: 2 * n].reshape(2, n), jax.random.fold_in(key, 1))
+        drawn = threefry.words(key, (3 * n + 2 * pairs,))  # one call: it compiles once
+        index = model.places.draw(drawn[: 2 * n].reshape(2, n), threefry.fold_in(key, 1))
         normals = draws.to_normals(drawn[3 * n :].reshape(2, pairs))
         noise = normals[: self.dim * n].reshape(self.dim, n).T
         if self.kernel == "tophat":  # uniform in the unit ball

@@ -3,14 +3,13 @@
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks, fingerprints
 from collapse_jax.basics.annotations import Number, Pair
-from collapse_jax.numerics import draws, linalg
+from collapse_jax.numerics import draws, linalg, threefry
 from collapse_jax.numerics.minimum_norm import minimum_norm_solver
 from collapse_jax.tasks.base import Data, Laws, Size, Variable
 from collapse_jax.tasks.parts.designs import (
@@ -170,7 +169,7 @@ class LinearRegression(AbstractSufficient):
         return True
 
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> RegressionWorld:
-        design_key, test_key, weights_key = (jax.random.fold_in(key, i) for i in range(3))
+        design_key, test_key, weights_key = (threefry.fold_in(key, i) for i in range(3))
         if self.train_x is not None:
             design = design_of(lower_of(self.train_x[index]))
             return RegressionWorld(None, None, design, self.train_x, index)
@@ -199,7 +198,7 @@ class LinearRegression(AbstractSufficient):
     ) -> LeastSquares:
         design, copies = world.design, jnp.asarray(n, jnp.float32) / self.n_samples
         if design is None:
-            factor = wishart_factor(jax.random.fold_in(key, 1), n, self.dim)
+            factor = wishart_factor(threefry.fold_in(key, 1), n, self.dim)
             design, copies = design_of(factor), jnp.ones(())
         noise = self._deviation(temperature) * draws.normal(key, (self.rank,)) / jnp.sqrt(copies)
         coefficients = design.basis @ (design.basis.T @ model) + design.spread @ noise
@@ -240,13 +239,13 @@ class LinearRegression(AbstractSufficient):
             x = jnp.where((jnp.arange(n) < rows)[:, None], world.x[index], 0.0)
             factor = lower_of(x)
         else:
-            index, design_key = None, jax.random.fold_in(key, 1)
+            index, design_key = None, threefry.fold_in(key, 1)
             factor = wishart_factor(design_key, rows, self.dim)
             x = rows_of(factor, design_key, n, size)
         # What the fit sees of the noise is what would be drawn where no rows are.
         basis = x @ design_of(factor).spread
         seen = draws.normal(key, (self.dim,))
-        noise = draws.normal(jax.random.fold_in(key, 2), (n,))
+        noise = draws.normal(threefry.fold_in(key, 2), (n,))
         noise = noise + basis @ (seen - basis.T @ noise)
         y = x @ world.weights + self._deviation(None) * noise
         return FreshRows(x, y) if index is None else KnownRows(index, y)
@@ -264,7 +263,7 @@ class LinearRegression(AbstractSufficient):
         if world.x is not None:
             index = jnp.resize(world.order, (n,))  # again and again the same rows, in order
             return KnownRows(index, world.x[index] @ model + noise)
-        x = draws.normal(jax.random.fold_in(key, 1), (n, self.dim))
+        x = draws.normal(threefry.fold_in(key, 1), (n, self.dim))
         return FreshRows(x, x @ model + noise)
 
     @property

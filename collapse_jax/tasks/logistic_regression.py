@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks, fingerprints
 from collapse_jax.basics.annotations import Classes, Number, Numbers
-from collapse_jax.numerics import draws
+from collapse_jax.numerics import draws, threefry
 from collapse_jax.numerics.softmax import FAR, best_weights, least_lead
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
 from collapse_jax.tasks.parts import seen
@@ -190,7 +190,7 @@ class LogisticRegression(AbstractTask):
 
     def _truth_rows(self, key: Key[Array, ""], n: int) -> tuple[Array, Array]:
         """Rows of both classes, each drawn at random, and their classes."""
-        drawn = draws.words(jax.random.fold_in(key, 1), (n,))
+        drawn = threefry.words(threefry.fold_in(key, 1), (n,))
         sign = jnp.where(draws.to_uniform(drawn) < 0.5, -1.0, 1.0)
         x = sign[:, None] * self._mean + draws.normal(key, (n, self.dim))
         return x, (sign > 0.0).astype(jnp.int32)
@@ -200,7 +200,7 @@ class LogisticRegression(AbstractTask):
         if world.order is not None:
             index = jnp.resize(world.order, (n,))  # again and again the same rows, in order
         elif self.train_x is not None:
-            index = draws.to_integers(draws.words(key, (2, n)), len(self.train_x))
+            index = draws.to_integers(threefry.words(key, (2, n)), len(self.train_x))
         else:
             return None, *self._truth_rows(key, n)
         return index, self._known(world)[index], None
@@ -232,7 +232,7 @@ class LogisticRegression(AbstractTask):
     def _labelled(
         self, world: LabelWorld, key: Key[Array, ""], n: int, weights: Float[Array, "c d"]
     ) -> KnownRows | FreshRows:
-        index, x, origin = self._rows(world, jax.random.fold_in(key, 1), n)
+        index, x, origin = self._rows(world, threefry.fold_in(key, 1), n)
         labels = draw_labels(key, weights @ x.T)
         return FreshRows(x, labels, origin) if index is None else KnownRows(index, labels)
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Labels, Number
-from collapse_jax.numerics.edits import TokenEdit
+from collapse_jax.numerics.tokens import TokenEdit
 from collapse_jax.tasks.base import AbstractTask, Data, Size, Variable
 from collapse_jax.tasks.parts.seen import ranked
 from collapse_jax.tasks.parts.tables import sample_size, split

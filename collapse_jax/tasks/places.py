@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
-from collapse_jax.numerics.draws import to_integers, to_uniform, words
+from collapse_jax.numerics.draws import to_integers, to_uniform
 from collapse_jax.numerics.subsets import permuted
+from collapse_jax.numerics.threefry import fold_in, words
 
 
 class Places(eqx.Module):
@@ -147,7 +148,7 @@ class Places(eqx.Module):
         """Numbers of rows, of which generated ones weigh as much as they are not known for such."""
         real, synthetic = (x.astype(jnp.float32) for x in (self.real_size, self.synthetic_size))
         unknown = jnp.where(real > 0.0, (1.0 - skill) * synthetic, synthetic)
-        dart = to_uniform(words(jax.random.fold_in(key, 1), (1, n)))[0] * (real + unknown)
+        dart = to_uniform(words(fold_in(key, 1), (1, n)))[0] * (real + unknown)
         drawn = jax.random.bits(key, (n, 2)).T
         generated = self.real_size + to_integers(drawn, self.synthetic_size)
         return jnp.where(dart < real, to_integers(drawn, self.real_size), generated)

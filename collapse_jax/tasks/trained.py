@@ -10,7 +10,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax.numerics.draws import words
+from collapse_jax.numerics.threefry import words
 from collapse_jax.tasks.base import AbstractTask
 from collapse_jax.tasks.data import Data, Model, Rows, Size, Steps, World
 

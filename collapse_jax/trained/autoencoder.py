@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
-from collapse_jax.numerics import draws
+from collapse_jax.numerics import draws, threefry
 from collapse_jax.tasks.base import Model, Variable
 from collapse_jax.trained import networks
 from collapse_jax.trained.base import LEARNING, AbstractGenerator, RealWorld, as_rows
@@ -161,7 +161,7 @@ class Autoencoder(AbstractGenerator):
         code = jnp.sqrt(heat) * draws.normal(code_key, (n, self.latent_dim))
         decoded = jax.vmap(coder.decoder)(code)
         if self.likelihood == "bernoulli":
-            even = draws.to_uniform(draws.words(row_key, decoded.shape))
+            even = draws.to_uniform(threefry.words(row_key, decoded.shape))
             return (even < jax.nn.sigmoid(decoded / heat)).astype(jnp.float32)
         deviation = jnp.exp(0.5 * _within(coder.log_variance)) * jnp.sqrt(heat)
         return decoded + deviation * draws.normal(row_key, decoded.shape)

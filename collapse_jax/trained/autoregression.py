@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
-from collapse_jax.numerics import draws
+from collapse_jax.numerics import draws, threefry
 from collapse_jax.trained import networks
 from collapse_jax.trained.columns import Columns
 
@@ -72,7 +72,7 @@ class Autoregression(NamedTuple):
     ) -> Float[Array, "n c"]:
         """Rows of a model, with a window one series, before which there is nothing."""
         even_key, normal_key = jax.random.split(key)
-        even = draws.to_uniform(draws.words(even_key, (n, len(self.columns.each))))
+        even = draws.to_uniform(threefry.words(even_key, (n, len(self.columns.each))))
         noise = draws.normal(normal_key, (n, len(self.columns.numbers)))
         nothing = [-1.0 if column.categories else 0.0 for column in self.columns.each]
         before = jnp.tile(jnp.asarray([nothing], jnp.float32), (self.window, 1))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number, Table
-from collapse_jax.numerics import draws
+from collapse_jax.numerics import draws, threefry
 from collapse_jax.tasks.base import Model, Variable
 from collapse_jax.trained import networks
 from collapse_jax.trained.base import LEARNING, AbstractGenerator, RealWorld
@@ -144,7 +144,7 @@ class Diffusion(AbstractGenerator):
     def loss(
         self, world: RealWorld, model: Any, rows: Float[Array, "n d"], key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        drawn = draws.words(key, (1 + 2 * -(-rows.size // 2),))
+        drawn = threefry.words(key, (1 + 2 * -(-rows.size // 2),))
         noise = draws.to_normals(drawn[1:].reshape(2, -1))[: rows.size].reshape(rows.shape)
         # One number spreads the angles of all rows, which vary less than independent ones.
         spread = (jnp.arange(len(rows)) + draws.to_uniform(drawn[0])) / len(rows)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.basics import checks
 from collapse_jax.basics.annotations import Number
-from collapse_jax.numerics import draws, linalg
+from collapse_jax.numerics import draws, linalg, threefry
 from collapse_jax.tasks.base import Data, Variable
 from collapse_jax.tasks.parts import seen
 from collapse_jax.tasks.parts.groups import read_groups
@@ -217,7 +217,7 @@ class GroupClassifier(AbstractTrained):
     ) -> GroupedRows:
         if self.train is not None:
             return jax.tree.map(lambda part: part[index], self.train)
-        label, same = draws.to_uniform(draws.words(jax.random.fold_in(key, 1), (2, n)))
+        label, same = draws.to_uniform(threefry.words(jax.random.fold_in(key, 1), (2, n)))
         label = (label < 0.5).astype(jnp.int32)
         group = jnp.where(same < self.agreement, label, 1 - label)
         return self._truth(key, label, group)
@@ -280,7 +280,7 @@ class GroupClassifier(AbstractTrained):
     ) -> GroupedRows:
         generator = model.generator
         cell_key, key = jax.random.split(key)
-        drawn = draws.words(cell_key, (2, n))
+        drawn = threefry.words(cell_key, (2, n))
         if self.balanced:
             cell = draws.to_integers(drawn, self.n_labels * self.n_groups)
         else:

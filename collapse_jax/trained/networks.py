@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Key
 
-from collapse_jax.numerics import draws
+from collapse_jax.numerics import draws, threefry
 
 
 def fresh(made: Any, key: Key[Array, ""]) -> Any:
@@ -23,7 +23,7 @@ def fresh(made: Any, key: Key[Array, ""]) -> Any:
     layers = [leaf for leaf in leaves if _is_linear(leaf)]
     arrays = [array for layer in layers for array in (layer.weight, layer.bias)]
     reaches = [1.0 / math.sqrt(layer.in_features) for layer in layers for _ in range(2)]
-    drawn = draws.to_uniform(draws.words(key, (sum(array.size for array in arrays),)))
+    drawn = draws.to_uniform(threefry.words(key, (sum(array.size for array in arrays),)))
     made_anew, first = [], 0
     for array, reach in zip(arrays, reaches, strict=True):
         part = drawn[first : first + array.size].reshape(array.shape)

@@ -26,8 +26,9 @@ from collapse_jax.language.reading import Reading, read_rows
 from collapse_jax.language.samples import SampleWriter
 from collapse_jax.language.weights import huggingface
 from collapse_jax.loop.batches import first_rows
-from collapse_jax.numerics.draws import to_uniform, words
+from collapse_jax.numerics.draws import to_uniform
 from collapse_jax.numerics.keys import chain_key
+from collapse_jax.numerics.threefry import words
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 BOS, EOS, CONTEXT = 4, 2, 40

@@ -10,8 +10,8 @@ from jaxtyping import Array, Key
 
 from collapse_jax.language.corpora.documents import AnyDocuments, Masked
 from collapse_jax.language.model.decoder import Decoder, Params
-from collapse_jax.numerics.draws import words
-from collapse_jax.numerics.edits import TokenEdit, redrawn
+from collapse_jax.numerics.threefry import words
+from collapse_jax.numerics.tokens import TokenEdit, redrawn
 
 _ENTRIES = 2**24  # most scores in memory: 64 MiB
 

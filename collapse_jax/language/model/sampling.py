@@ -19,7 +19,8 @@ from collapse_jax.language.corpora.documents import (
 )
 from collapse_jax.language.model.attention import Place
 from collapse_jax.language.model.decoder import Cache, Decoder, Params, grow_cache
-from collapse_jax.numerics.draws import to_uniform, words
+from collapse_jax.numerics.draws import to_uniform
+from collapse_jax.numerics.threefry import words
 
 # The cache's first length. It doubles from there, so that a step reads at most twice what it needs.
 _SHORTEST_CACHE = 16

@@ -2,13 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.numerics import draws, linalg
+from collapse_jax.numerics import draws, linalg, threefry
 
 _ROWS = 2**31  # what sets the keys of rows apart from those of their factor
 _EPS = float(np.finfo(np.float64).eps)
@@ -58,7 +57,7 @@ def rows_of(
         n: how many rows to make.
         size: how many of them count, default all; the others are zero.
     """
-    raw = draws.normal(jax.random.fold_in(key, _ROWS), (n, len(factor)))
+    raw = draws.normal(threefry.fold_in(key, _ROWS), (n, len(factor)))
     if size is not None:
         raw = jnp.where((jnp.arange(n) < size)[:, None], raw, 0.0)
     return linalg.orthonormal(raw, size) @ factor.T

@@ -12,7 +12,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.numerics import draws
+from collapse_jax.numerics import draws, threefry
 from collapse_jax.tasks.contract import Variable
 from collapse_jax.tasks.parts.tables import split
 
@@ -95,7 +95,7 @@ def on_test_rows(odds: Float[Array, "k n"], label: Int[Array, " n"]) -> dict[str
 def draw_labels(key: Key[Array, ""], odds: Float[Array, "c n"]) -> Int[Array, " n"]:
     """A label of each row, drawn by its log-odds against the first class."""
     p = jax.nn.softmax(jnp.pad(odds, ((1, 0), (0, 0))), axis=0)
-    uniform = draws.to_uniform(draws.words(key, (odds.shape[1],)))
+    uniform = draws.to_uniform(threefry.words(key, (odds.shape[1],)))
     return jnp.sum(uniform > jnp.cumsum(p, axis=0)[:-1], axis=0, dtype=jnp.int32)
 
 

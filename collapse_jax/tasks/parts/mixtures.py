@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax.numerics import draws, linalg
+from collapse_jax.numerics import draws, linalg, threefry
 
 Covariance: TypeAlias = Literal["full", "diag", "spherical"]
 _NOTHING = 1e-6  # rows; a component of fewer has none
@@ -47,7 +47,7 @@ def log_density(model: Mixture, x: Float[Array, "n d"]) -> Float[Array, " n"]:
 
 def sample(model: Mixture, key: Key[Array, ""], n: int) -> Float[Array, "n d"]:
     """`n` independent rows."""
-    label = draws.categorical_labels(jax.random.fold_in(key, 1), n, model.weights)
+    label = draws.categorical_labels(threefry.fold_in(key, 1), n, model.weights)
     noise = draws.normal(key, (n, model.means.shape[1]))
     if model.roots.ndim == 3:
         return model.means[label] + jnp.einsum("nde,ne->nd", model.roots[label], noise)
@@ -172,7 +172,7 @@ def seeded(
         Arthur & Vassilvitskii, SODA 2007.
     """
     trials = 2 + int(math.log(k))
-    uniform = draws.to_uniform(draws.words(key, (k, trials)))
+    uniform = draws.to_uniform(threefry.words(key, (k, trials)))
 
     def draw(weights: Float[Array, " n"], uniform: Float[Array, " m"]) -> Int[Array, " m"]:
         weights = jnp.where(jnp.any(weights > 0.0), weights, weight)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.numerics import draws
+from collapse_jax.numerics import draws, threefry
 
 _EIGHTH = np.pi / 4.0 * np.arange(8)
 MODES: dict[str, np.ndarray] = {
@@ -66,7 +66,7 @@ def draw(
             Default all.
     """
     pairs = -(-DIMENSIONS[dataset] * n // 2)
-    drawn = draws.words(key, (2 * n + 2 * pairs,))
+    drawn = threefry.words(key, (2 * n + 2 * pairs,))
     normals = draws.to_normals(drawn[2 * n :].reshape(2, pairs))
     normals = normals[: DIMENSIONS[dataset] * n].reshape(n, -1)
     if dataset == "swiss_roll":

@@ -10,9 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int, Key, Num
 
-from collapse_jax.numerics.conditional import Conditional
-from collapse_jax.numerics.draws import words
-from collapse_jax.numerics.edits import TokenEdit, redrawn
+from collapse_jax.numerics.threefry import fold_in, words
+from collapse_jax.numerics.tokens import Conditional, TokenEdit, redrawn
 
 
 def counted(
@@ -56,7 +55,7 @@ def drawn(
     """Sequences whose first context, and then each token, is drawn by weights as of `laws`."""
     size, steps = table.shape[1], length - order + 1
     law = Conditional.of(table)
-    first = words(jax.random.fold_in(key, 0), (2, n))
+    first = words(fold_in(key, 0), (2, n))
     begin = Conditional.of(contexts[None]).draw(jnp.zeros(n, jnp.int32), first)
 
     def step(context: Int[Array, " n"], drawn: Array) -> tuple[Array, Array]:
@@ -64,7 +63,7 @@ def drawn(
         token = law.draw(row, drawn)
         return (context * size + token) % len(contexts), token
 
-    tokens = lax.scan(step, begin, words(jax.random.fold_in(key, 1), (steps, 2, n)))[1]
+    tokens = lax.scan(step, begin, words(fold_in(key, 1), (steps, 2, n)))[1]
     powers = jnp.asarray(size ** np.arange(order - 1)[::-1], jnp.int32)
     return jnp.concatenate([begin[:, None] // powers % size, tokens.T], axis=1)
 
