@@ -148,7 +148,7 @@ def provenance() -> dict[str, Any]:
         "numpy": np.__version__,
         "platform": jax.default_backend(),
         "devices": jax.local_device_count(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "xla_flags": " ".join(sorted(os.environ.get("XLA_FLAGS", "").split())),
         "machine": platform.machine(),
         **_processor(),
     }

@@ -4,6 +4,7 @@ A change that is meant to alter them is followed by `python tests/make_pins.py`.
 """
 
 import json
+import os
 import sys
 import warnings
 from functools import partial
@@ -30,6 +31,15 @@ ROUNDING = 1e-4
 def same_backend() -> bool:
     """Whether numbers are rounded as they were when the pins were made."""
     return make_pins.provenance() == PINS["provenance"]
+
+
+def test_pins_are_not_loosened_by_flags_alone(monkeypatch):
+    """They were, unseen, when the same flags of these tests were written in another order."""
+    here, there = make_pins.provenance(), PINS["provenance"]
+    elsewhere = any(here.get(name) != there[name] for name in there if name != "xla_flags")
+    assert elsewhere or same_backend()
+    monkeypatch.setenv("XLA_FLAGS", " ".join(reversed(os.environ["XLA_FLAGS"].split())))
+    assert make_pins.provenance() == here
 
 
 def mismatches(found: Values, golden: Values, exact: bool) -> list[str]:

@@ -173,7 +173,6 @@ def test_keys_are_folded_as_jax_folds_them(data):
 
 def test_other_processors_than_cpus_have_the_cipher_of_jax():
     """Branches are what makes it fast on a CPU, and what would stop a GPU."""
-
     traced = jax.jit(lambda key: threefry.words(key, (8,))).trace(jax.random.key(0))
     lowered = [traced.lower(lowering_platforms=(platform,)) for platform in ("cpu", "cuda", "tpu")]
     hidden = ["optimization_barrier" in program.as_text() for program in lowered]

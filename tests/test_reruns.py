@@ -98,7 +98,7 @@ def test_files_of_the_first_version_open(command):
     save(now.drop_attrs(deep=False).assign_attrs(attrs, wall_seconds=2.0), "old.nc")
     code, out, err = command("rerun old.nc")
     assert (code, err) == (0, "")
-    assert "stream_version: unknown then, 2 now" in out
+    assert "stream_version: unknown then, 3 now" in out
     old = xr.load_dataset("old.nc", engine="h5netcdf")
     assert cj.verdict(old[["entropy"]].rename(entropy="entropy_ratio")).answer
     assert cj.summary(old) is not None

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
-from collapse_jax.numerics.draws import log_chi_square, to_normals, to_uniform
+from collapse_jax.numerics.draws import log_chi_square, normal, to_normals, to_uniform
 from collapse_jax.numerics.threefry import fold_in, words
 
 _INVERTED = 12.0  # means below are inverted
@@ -136,22 +136,23 @@ def log_gamma(key: Key[Array, ""], shape: Float[Array, " m"]) -> Float[Array, " 
         >>> log_gamma(jax.random.key(0), jnp.array([0.0])).item()
         -inf
     """
-    below = shape < 1.0
+    below, many = shape < 1.0, shape >= _EXPANDED
     safe = jnp.maximum(shape, 1e-6)
-    log_square, normal = log_chi_square(
-        key, 2.0 * jnp.where(below, safe + 1.0, safe), normals=shape.shape[0]
-    )
+    log_square, _ = log_chi_square(key, 2.0 * jnp.where(below, safe + 1.0, safe))
+    exact = log_square - jnp.log(2.0 * safe)
 
-    def boosts():
+    def boosted(logs):
         uniform = to_uniform(words(fold_in(key, 1), shape.shape))
-        return jnp.where(below, jnp.log(uniform) / safe, 0.0)
+        return logs + jnp.where(below, jnp.log(uniform) / safe, 0.0)
 
-    # Mostly all chains have the same shapes, and none needs it.
-    boost = lax.cond(jnp.any(below), boosts, lambda: jnp.zeros_like(shape))
-    exact = log_square - jnp.log(2.0 * safe) + boost
-    root = jnp.sqrt(safe)
-    expanded = jnp.log1p(jnp.maximum(_expansion(normal, 2.0 / root, 6.0 / safe) / root, -0.75))
-    found = jnp.where(shape < _EXPANDED, exact, expanded)
+    def expanded(logs):
+        root = jnp.sqrt(safe)
+        shift = _expansion(normal(fold_in(key, 2), shape.shape), 2.0 / root, 6.0 / safe)
+        return jnp.where(many, jnp.log1p(jnp.maximum(shift / root, -0.75)), logs)
+
+    # Mostly all chains have the same shapes, and these are neither small nor large.
+    found = lax.cond(jnp.any(below), boosted, lambda logs: logs, exact)
+    found = lax.cond(jnp.any(many), expanded, lambda logs: logs, found)
     return jnp.where(shape > 0.0, found, -jnp.inf)
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int, Key, UInt32
 
 from collapse_jax.numerics.threefry import fold_in
 
-STREAM_VERSION = 2
+STREAM_VERSION = 3
 """Raised whenever the same seed would draw other chains; see CHANGELOG.md.
 
 Datasets and folders of chains carry it, so that chains are never continued with other numbers.
