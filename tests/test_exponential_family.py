@@ -81,6 +81,14 @@ def test_gamma_variables_follow_their_law(shape):
     assert_law(np.exp(np.float64(logs)), stats.gamma(shape, scale=1 / shape).cdf)
 
 
+def test_gamma_variables_of_all_shapes_together_follow_their_laws():
+    """Small and large shapes are ways of their own, which leave those of the others alone."""
+    shapes = jnp.array([0.05, 30.0, 4200.0])
+    logs = counts.log_gamma(jax.random.key(4), jnp.repeat(shapes, 50_000))
+    for shape, part in zip((0.05, 30.0, 4200.0), np.float64(logs).reshape(3, -1), strict=True):
+        assert_law(np.exp(part), stats.gamma(shape, scale=1 / shape).cdf)
+
+
 def test_huge_counts_keep_their_digits():
     rate = jnp.full(50_000, 2.0**40)
     drawn = counts.poisson(jax.random.key(3), rate)

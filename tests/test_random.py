@@ -155,12 +155,14 @@ def test_words_are_threefry_of_the_key(size):
     key = keys.chain_key(jnp.uint32(3))
     padded = np.arange(size + size % 2, dtype=np.uint32)
     padded[size:] = 0
-    expected = threefry_2x32(jax.random.key_data(key), jnp.asarray(padded))[:size]
-    np.testing.assert_array_equal(threefry.words(key, (size,)), expected)
-    keys_of_many = jax.random.split(key, 9)
-    many = jax.jit(jax.vmap(lambda key: threefry.words(key, (size,))))(keys_of_many)
-    alone = [threefry.words(key, (size,)) for key in keys_of_many]
-    np.testing.assert_array_equal(many, alone)
+
+    def expected(key):
+        return threefry_2x32(jax.random.key_data(key), jnp.asarray(padded))[:size]
+
+    np.testing.assert_array_equal(threefry.words(key, (size,)), expected(key))
+    many = jax.random.split(key, 9)
+    mapped = jax.jit(jax.vmap(lambda key: threefry.words(key, (size,))))(many)
+    np.testing.assert_array_equal(mapped, [expected(key) for key in many])
 
 
 @pytest.mark.parametrize("data", [0, 5, 2**31, 2**32 - 1, jnp.int32(-4), jnp.uint32(7)])
