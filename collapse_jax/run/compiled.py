@@ -82,7 +82,7 @@ class Chains(eqx.Module):
 
 def bytes_per_chain(task: AbstractTask, form: Form, first: Columns) -> int:
     """Bytes of one chain's pool."""
-    pool = eqx.filter_eval_shape(_begin, task, form, first, np.zeros((), np.uint32))
+    pool = eqx.filter_eval_shape(_begin_traced_once, task, form, first, np.zeros((), np.uint32))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pool))
 
 
@@ -129,6 +129,9 @@ def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, M
 def _begin(task: AbstractTask, form: Form, first: Columns, seed: jax.Array) -> Pool:
     key = chain_key(seed)
     return begin(task, form, make_world(task, form, key), key, first)
+
+
+_begin_traced_once = eqx.filter_jit(_begin)
 
 
 # Runs once per batch: quick to compile matters more than quick to run.

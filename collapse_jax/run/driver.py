@@ -16,6 +16,9 @@ from tqdm import tqdm
 from collapse_jax.machines import hosts
 from collapse_jax.records.store import Checkpoint, Reached
 
+Found = Iterator[tuple[np.ndarray, int, dict[str, np.ndarray]]]
+"""Seeds, how many generations come before, and metrics `[chain, generation]` from there on."""
+
 SECONDS = 0.5
 """How long a call of the engine is to take."""
 _ENDING = signal.SIGINT, signal.SIGTERM  # of terminals, and of schedulers such as Slurm
@@ -58,8 +61,8 @@ class Driver:
     begun: int = 0
     """Generations that the bar has been told of before."""
 
-    def run(self, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Run chains; yield seeds and their metrics `[chain, generation]`, in any order.
+    def run(self, seeds: np.ndarray) -> Found:
+        """Run chains; yield seeds and their metrics, in any order.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, when the chains have been saved.
@@ -67,11 +70,16 @@ class Driver:
         with self.attended():
             yield from self.run_on(seeds)
 
-    def run_on(self, seeds: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """The same, where interrupts and the folder are attended to already."""
+    def run_on(self, seeds: np.ndarray, since: int = 0) -> Found:
+        """The same, where interrupts and the folder are attended to already.
+
+        Args:
+            seeds: those of the chains.
+            since: only metrics of later generations are wanted.
+        """
         for chains in self.batches(seeds):
             self.forward(chains, self.n_generations)
-            yield chains.seeds, chains.metrics(0, self.n_generations)
+            yield from chains.found(since, self.n_generations)
 
     @contextlib.contextmanager
     def attended(self) -> Iterator[None]:
@@ -120,10 +128,7 @@ class Driver:
             batch.pool, metrics = self.engine.advance(
                 batch.chains, batch.pool, batch.done + 1, steps
             )
-            # Copies: a few columns would hold on to all that there is room for.
-            batch.pieces.append(
-                {k: np.array(np.asarray(v)[:n, :steps]) for k, v in metrics.items()}
-            )
+            batch.pieces.append({name: _part(v, n, steps) for name, v in metrics.items()})
             batch.done += steps
             if self.check is not None:
                 self.check(batch.pieces[-1], seeds, batch.done)
@@ -191,16 +196,26 @@ class Batch:
     chains: Any = None
     """The engine's description; None until they go on."""
 
-    def metrics(self, first: int, last: int) -> dict[str, np.ndarray]:
-        """Those of generations `first + 1` to `last`."""
-        if (first, last) == (0, self.done):
-            self.pieces[:] = [_join(self.pieces)]
-        parts, start = [], 0
+    def found(self, first: int, last: int) -> Found:
+        """What is measured in generations `first + 1` to `last`."""
+        start = 0
         for piece in self.pieces:
+            n = next((values.shape[1] for values in piece.values()), 0)
             inside = slice(max(first - start, 0), max(last - start, 0))
-            parts.append({name: values[:, inside] for name, values in piece.items()})
-            start += next((values.shape[1] for values in piece.values()), 0)
-        return _join(parts)
+            if inside.start < min(inside.stop, n):
+                values = {name: array[:, inside] for name, array in piece.items()}
+                yield self.seeds, max(first, start), values
+            start += n
+
+
+def _part(metric: jax.Array | np.ndarray, n: int, steps: int) -> np.ndarray:
+    """A copy of `[:n, :steps]`: a view would hold on to all that there is room for."""
+    found = np.empty((n, steps, *metric.shape[2:]), metric.dtype)
+    row = 0
+    for piece in [metric] if isinstance(metric, np.ndarray) else hosts.pieces_on_host(metric):
+        found[row : row + len(piece)] = piece[: max(n - row, 0), :steps]
+        row += len(piece)
+    return found
 
 
 def _join(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -8,12 +8,10 @@ import equinox as eqx
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from collapse_jax.loop.checks import check_rows
 from collapse_jax.loop.curation.checks import bytes_of_candidates
 from collapse_jax.loop.form import Columns, Form
 from collapse_jax.machines import model_mesh
 from collapse_jax.machines.devices import batch_width, seed_mesh
-from collapse_jax.run import compiled
 from collapse_jax.run.needs import calls_lapack
 from collapse_jax.tasks import AbstractTask
 from collapse_jax.tasks.parts.comparison import Features
@@ -81,12 +79,11 @@ def safe_mesh(
 def width_of(
     task: AbstractTask,
     form: Form,
-    first: Columns,
     mesh: Mesh,
     n_seeds: int,
     limit: int,
+    pool_bytes: int,
     scratch_bytes: int,
-    mask_bytes: int = 0,
     kept_bytes: int = 0,
 ) -> int:
     """How many chains run at a time.
@@ -94,10 +91,7 @@ def width_of(
     Raises:
         ValueError: where not even one chain per device fits into memory.
     """
-    if form.rows:
-        check_rows(form.slots, form.width)
     together = model_mesh.splits_models(mesh)
-    pool_bytes = compiled.bytes_per_chain(task, form, first) + mask_bytes
     candidates = bytes_of_candidates(form.curation, task, form.synthetic.width)
     scratch_bytes = max(scratch_bytes, candidates)
     n_chains = 1 if together else mesh.size

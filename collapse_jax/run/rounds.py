@@ -17,15 +17,15 @@ import xarray as xr
 
 from collapse_jax.machines import hosts
 from collapse_jax.records.store import Checkpoint
-from collapse_jax.run.driver import SECONDS, Batch, Driver
+from collapse_jax.run.driver import SECONDS, Batch, Driver, Found
 from collapse_jax.run.results import Results
 from collapse_jax.run.stopping import Rule, first_met
 
 
 def run_whole(driver: Driver, seeds: np.ndarray, results: Results) -> None:
     """Run all chains through all generations, one batch after another."""
-    for batch, found in driver.run(seeds):
-        results.put(batch, found, 0)
+    for chains, first, found in driver.run(seeds):
+        results.put(chains, found, first)
         del found  # or it would wait for the next batch to be run
     results.share(0, driver.n_generations)
 
@@ -107,8 +107,8 @@ def run_until(driver: Driver, seeds: np.ndarray, results: Results, look: Look) -
         while done < n:
             before = time.perf_counter()
             horizon = hosts.first_says(min(done + steps, n))
-            for chains, found in advance(done, horizon):
-                results.put(chains, found, done)
+            for chains, first, found in advance(done, horizon):
+                results.put(chains, found, first)
             rate = (horizon - done) / max(time.perf_counter() - before, 1e-6)
             hosts.wait_for_all()
             results.share(done, horizon)
@@ -125,7 +125,6 @@ def run_until(driver: Driver, seeds: np.ndarray, results: Results, look: Look) -
     return None
 
 
-Found = Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]
 Advance = Callable[[int, int], Found]
 
 
@@ -153,12 +152,11 @@ def _turns(driver: Driver, seeds: np.ndarray) -> Iterator[Advance]:
 
 def _alone(driver: Driver, batch: Batch, done: int, horizon: int) -> Found:
     driver.forward(batch, horizon)
-    yield batch.seeds, batch.metrics(done, horizon)
+    yield from batch.found(done, horizon)
 
 
 def _in_turn(driver: Driver, seeds: np.ndarray, done: int, horizon: int) -> Found:
     if driver.checkpoint is not None:
         driver.checkpoint.refresh()
     at = dataclasses.replace(driver, n_generations=horizon, begun=done)
-    for chains, found in at.run_on(seeds):
-        yield chains, {name: values[:, done:] for name, values in found.items()}
+    yield from at.run_on(seeds, done)

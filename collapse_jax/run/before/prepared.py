@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from collapse_jax.basics import checks
 from collapse_jax.loop.captions import caption
-from collapse_jax.loop.checks import check_loop
+from collapse_jax.loop.checks import check_loop, check_rows
 from collapse_jax.loop.ecosystems.description import Ecosystem, Loop, extended
 from collapse_jax.loop.form import Form, Numbers, Storage, columns_of, form_of
 from collapse_jax.loop.generation import metric_names
@@ -201,16 +201,19 @@ def prepare(
     scratch = compiled.scratch_bytes(task, form, names, features)
     mesh = safe_mesh(mesh, task, form, computed, numbers.of(1), features)
     block = block or block_size(len(own), n_generations * n_models, staged, share, on_disk)
-    mask_bytes = 0 if mask is None else form.slots * min(chunk, n_generations)
+    if form.rows:
+        check_rows(form.slots, form.width)
+    pool = compiled.bytes_per_chain(task, form, numbers.of(1))
+    if mask is not None:
+        pool += form.slots * min(chunk, n_generations)
     width = width_of(
-        *(task, form, numbers.of(1), mesh, block, limit),
+        *(task, form, mesh, block, limit),
+        pool_bytes=pool,
         scratch_bytes=scratch,
-        mask_bytes=mask_bytes,
         kept_bytes=n_generations * max(form.models, 1) * _kept_bytes(computed),
     )
     there = 2 * max(limit, default_memory_limit(mesh))  # a limit is one of pools
     check_arrays(task, form, computed, numbers.of(1), features, there)
-    pool = compiled.bytes_per_chain(task, form, numbers.of(1)) + mask_bytes
     return Prepared(
         *(workflow, task, n_generations, seed_list, storage, features, chunk, names, sizes),
         *(computed, plan, mask, form, numbers, staged, mesh, own, block),

@@ -80,8 +80,8 @@ def run_in_blocks(
             if kept is not None:
                 kept.refresh()
             try:
-                for chains, values in driver.run_on(block):
-                    found.put(chains, values, 0)
+                for chains, first, values in driver.run_on(block):
+                    found.put(chains, values, first)
                     del values
             finally:
                 if kept is not None:
