@@ -173,13 +173,20 @@ def test_keys_are_folded_as_jax_folds_them(data):
     np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(theirs))
 
 
+@pytest.mark.parametrize("n", [1, 7, 1000])
+def test_pairs_are_two_rows_of_words(n):
+    key = jax.random.key(n)
+    np.testing.assert_array_equal(jnp.stack(threefry.pairs(key, n)), threefry.words(key, (2, n)))
+
+
 def test_other_processors_than_cpus_have_the_cipher_of_jax():
     """Branches are what makes it fast on a CPU, and what would stop a GPU."""
     traced = jax.jit(lambda key: threefry.words(key, (8,))).trace(jax.random.key(0))
     lowered = [traced.lower(lowering_platforms=(platform,)) for platform in ("cpu", "cuda", "tpu")]
     hidden = ["optimization_barrier" in program.as_text() for program in lowered]
     assert hidden == [True, False, False]
-    parts = jnp.arange(2, dtype=jnp.uint32), *jnp.arange(12, dtype=jnp.uint32).reshape(2, 6)
+    first, second = jnp.arange(12, dtype=jnp.uint32).reshape(2, 6)
+    parts = lambda: (first, second), jnp.arange(2, dtype=jnp.uint32)
     written, rolled = threefry._written_out(*parts), threefry._as_jax_does(*parts)
     np.testing.assert_array_equal(written, rolled)
 

@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.numerics.draws import log_chi_square, normal, to_normals, to_uniform
-from collapse_jax.numerics.threefry import fold_in, words
+from collapse_jax.numerics.threefry import fold_in, pairs, words
 
 _INVERTED = 12.0  # means below are inverted
 _EPS = 2.0**-24
@@ -186,7 +186,7 @@ def _draw(key: Key[Array, ""], law: _Law, mean: Float[Array, " m"]) -> Count:
 
     Counts have no slope: only the `mean` that they are compared with may be differentiated.
     """
-    drawn = words(key, (2, law.mean.shape[0]))
+    drawn = pairs(key, law.mean.shape[0])
     few, many = law.mean < _INVERTED, law.mean >= _EXPANDED
     small = _inverted(law, to_uniform(drawn[0]), few)
     number = jnp.where(few, small, _rejected(key, law, few | many))
@@ -238,8 +238,8 @@ def _rejected(key: Key[Array, ""], law: _Law, done: Bool[Array, " m"]) -> Float[
 
     def attempt(state):
         trial, number, done = state
-        drawn = to_uniform(words(fold_in(key, trial), (2, _PROPOSALS * m)))
-        u, v = drawn.reshape(2, _PROPOSALS, m)
+        drawn = pairs(fold_in(key, trial), _PROPOSALS * m)
+        u, v = (to_uniform(word).reshape(_PROPOSALS, m) for word in drawn)
         room = 0.5 - jnp.abs(u - 0.5)
         k = jnp.floor((2.0 * a / room + b) * (u - 0.5) + law.mean + 0.5)
         log_v = jnp.log(v * height / (a / (room * room) + b)) + log_most

@@ -27,38 +27,60 @@ def words(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     where random numbers are most of the work.
     """
     size = math.prod(shape)
-    half = -(-size // 2)
-    count = lax.iota(jnp.uint32, 2 * half)
-    if size % 2:
-        count = count.at[-1].set(0)  # as JAX fills up an odd number
-    both = jnp.concatenate(_blocks(jax.random.key_data(key), count[:half], count[half:]))
+    both = jnp.concatenate(_of_counters(jax.random.key_data(key), size))
     return both[:size].reshape(shape)
+
+
+def pairs(key: Key[Array, ""], n: int) -> tuple[UInt32[Array, " n"], UInt32[Array, " n"]]:
+    """The two rows of `words(key, (2, n))`, which need not be laid side by side in memory."""
+    return _of_counters(jax.random.key_data(key), 2 * n)
 
 
 def fold_in(key: Key[Array, ""], data: Int[Array, ""] | UInt32[Array, ""] | int) -> Key[Array, ""]:
     """The key that `jax.random.fold_in` gives."""
-    zero = jnp.zeros((), jnp.uint32)
-    pair = _blocks(jax.random.key_data(key), zero, jnp.asarray(data, jnp.uint32))
+    pair = _of_number(jax.random.key_data(key), jnp.asarray(data, jnp.uint32))
     return jax.random.wrap_key_data(jnp.stack(pair), impl=jax.random.key_impl(key))
 
 
 @partial(jax.jit, inline=True)  # so that it is traced once
-def _blocks(
-    key: UInt32[Array, "2"], first: UInt32[Array, "*n"], second: UInt32[Array, "*n"]
-) -> tuple[UInt32[Array, "*n"], UInt32[Array, "*n"]]:
+def _of_number(key, data):
+    return _enciphered(key, lambda: (jnp.zeros_like(data), data))
+
+
+@partial(jax.jit, static_argnames="size", inline=True)
+def _of_counters(key, size):
+    """Both words of as many blocks as `size` words need, block i of the counters i and i + half."""
+    half = -(-size // 2)
+
+    def counters():
+        first = lax.iota(jnp.uint32, half)
+        second = first + jnp.uint32(half)
+        # As JAX fills up an odd number.
+        return first, jnp.where(second < size, second, jnp.uint32(0))
+
+    return _enciphered(key, counters)
+
+
+def _enciphered(key, counters):
     """Pairs of words, each of a pair that is enciphered."""
-    return lax.platform_dependent(key, first, second, cpu=_written_out, default=_as_jax_does)
+    return lax.platform_dependent(
+        key, cpu=partial(_written_out, counters), default=partial(_as_jax_does, counters)
+    )
 
 
-def _as_jax_does(key, first, second):
-    both = threefry_2x32(key, jnp.stack([first, second]))
+def _as_jax_does(counters, key):
+    both = threefry_2x32(key, jnp.stack(counters()))
     return both[0], both[1]
 
 
-def _written_out(key, first, second):
+def _written_out(counters, key):
+    # What is enciphered is made within the branch, for else it would go through memory.
+    shape = jax.eval_shape(counters)[0].shape
     always = lax.optimization_barrier(jnp.ones((), bool))
     pair = lax.cond(
-        always, lambda: _packed(*_rounds(key, first, second)), lambda: _packed(first, second)
+        always,
+        lambda: _packed(*_rounds(key, *counters())),
+        lambda: jnp.zeros(shape, jnp.complex64),
     )
     return _bits(lax.real(pair)), _bits(lax.imag(pair))
 
