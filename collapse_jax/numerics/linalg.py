@@ -90,9 +90,7 @@ def triangular_inverse(lower: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """Inverse of a lower triangular matrix; a zero on the diagonal gives a row of zeros."""
     d = lower.shape[0]
     if d <= _BASE:
-        return lax.fori_loop(
-            0, d, lambda j, inverse: _with_row(inverse, lower, j), jnp.zeros_like(lower)
-        )
+        return _inverse_rows(lower)
     m = _half(d)
     top, corner = triangular_inverse(lower[:m, :m]), triangular_inverse(lower[m:, m:])
     return _stack_lower(top, -corner @ (lower[m:, :m] @ top), corner)
@@ -111,6 +109,13 @@ def _reflector(
     length = jnp.linalg.norm(tail)
     v = tail.at[k].add(jnp.where(tail[k] < 0.0, -1.0, 1.0) * length)
     return v / jnp.maximum(jnp.linalg.norm(v), 0.5), length * greatest  # 0 for a tail of zeros
+
+
+def _inverse_rows(lower):
+    """`triangular_inverse`, row by row: a small program, slow for large matrices."""
+    return lax.fori_loop(
+        0, len(lower), lambda j, inverse: _with_row(inverse, lower, j), jnp.zeros_like(lower)
+    )
 
 
 @partial(jax.jit, static_argnames="rank")
@@ -189,7 +194,7 @@ def orthonormal(
     rows = jnp.where(jnp.arange(d) < rank, rows, 0.0)
 
     def turned(_, rows):
-        return rows @ triangular_inverse((qr_lower if few else gram_lower)(rows)).T
+        return rows @ _inverse_rows((qr_lower if few else gram_lower)(rows)).T
 
     return lax.fori_loop(0, 2, turned, rows)  # again, for rounding errors
 
