@@ -76,10 +76,11 @@ def _as_jax_does(counters, key):
 def _written_out(counters, key):
     # What is enciphered is made within the branch, for else it would go through memory.
     shape = jax.eval_shape(counters)[0].shape
+    apart = key[0], key[1]  # a key that was made of two words need not be put together
     always = lax.optimization_barrier(jnp.ones((), bool))
     pair = lax.cond(
         always,
-        lambda: _packed(*_rounds(key, *counters())),
+        lambda: _packed(*_rounds(apart, *counters())),
         lambda: jnp.zeros(shape, jnp.complex64),
     )
     return _bits(lax.real(pair)), _bits(lax.imag(pair))
