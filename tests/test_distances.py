@@ -12,8 +12,8 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 
 import collapse_jax as cj
-from collapse_jax.numerics import pairs
 from collapse_jax.numerics.linalg import nearest_isometry
+from collapse_jax.numerics.subsets import smallest
 
 KEY = jax.random.key(3, impl="threefry2x32")
 SHAPES = [(50, 30, 2), (40, 40, 1), (30, 61, 3), (25, 20, 40)]
@@ -221,7 +221,7 @@ def test_ranks_are_those_of_sorted_values():
     values = np.random.default_rng(0).integers(0, 6, (5, 30)).astype(np.float32)
     values[0, :4] = np.inf
     for rank in (1, 7, 30):
-        found = pairs.smallest(jnp.asarray(values), rank)
+        found = smallest(jnp.asarray(values), rank)
         np.testing.assert_array_equal(found, np.sort(values)[:, rank - 1])
 
 

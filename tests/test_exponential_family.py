@@ -279,7 +279,7 @@ def test_temperature_is_refused():
 def test_inverted_counts_have_no_wild_tail(mean):
     """The greatest uniform draws, which a sum in float32 may never reach."""
     rate, zero = jnp.full(3, mean), jnp.zeros(3)
-    law = counts._Law(rate, rate, zero, zero, zero + jnp.inf, -rate, zero, rate, lambda k: k)
+    law = counts._Law(rate, rate, zero, zero, zero + jnp.inf, -rate, zero, rate, lambda k: k, ())
     uniform = 1.0 - jnp.array([2.0**-24, 2.0**-23, 1e-3], jnp.float32)
     found = np.asarray(counts._inverted(law, uniform, jnp.ones(3, bool)))
     exact = stats.poisson.ppf(np.asarray(uniform, np.float64), mean)

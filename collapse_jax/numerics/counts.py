@@ -7,6 +7,7 @@ as their distance from the mean.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.numerics.draws import log_chi_square, normal, to_normals, to_uniform
+from collapse_jax.numerics.needed import until_accepted, where_needed
 from collapse_jax.numerics.threefry import fold_in, pairs, words
 
 _INVERTED = 12.0  # means below are inverted
@@ -54,8 +56,10 @@ class _Law(NamedTuple):
     slope: Float[Array, " m"]
     """The probability of k is that of k - 1 times `slope + offset / k`."""
     offset: Float[Array, " m"]
-    log_mass: Callable[[Float[Array, "..."]], Float[Array, "..."]]
-    """Logarithm of the probability of a count up to a constant, for means that are moderate."""
+    log_mass: Callable[..., Float[Array, "..."]]
+    """Logarithm of the probability of a count, which comes first, up to a constant, for means that
+    are moderate. A function of these and nothing else:"""
+    parameters: tuple[Float[Array, " m"], ...]
 
 
 def poisson(key: Key[Array, ""], rate: Float[Array, " m"]) -> Count:
@@ -76,12 +80,14 @@ def poisson(key: Key[Array, ""], rate: Float[Array, " m"]) -> Count:
     mean, rate = rate, lax.stop_gradient(rate)
     zero, root = jnp.zeros_like(rate), jnp.sqrt(jnp.maximum(rate, 1e-30))
 
-    def log_mass(k):
-        return (k - rate) - _log_factorial(k, rate)
-
     infinite = jnp.full_like(rate, jnp.inf)
-    law = _Law(rate, rate, 1.0 / root, 1.0 / root**2, infinite, -rate, zero, rate, log_mass)
+    moments = (rate, rate, 1.0 / root, 1.0 / root**2)
+    law = _Law(*moments, infinite, -rate, zero, rate, _log_mass_poisson, (rate,))
     return _draw(key, law, mean)
+
+
+def _log_mass_poisson(k, rate):
+    return (k - rate) - _log_factorial(k, rate)
 
 
 def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m"]) -> Count:
@@ -104,9 +110,6 @@ def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m
     mean, rest, odds = n * share, 1.0 - share, share / (1.0 - share)
     safe = jnp.maximum(mean * rest, 1e-30)
 
-    def log_mass(k):
-        return -_log_factorial(k, mean) - _log_factorial(n - k, n * rest, mean - k)
-
     law = _Law(
         mean,
         mean * rest,
@@ -116,9 +119,14 @@ def binomial(key: Key[Array, ""], n: Float[Array, " m"], share: Float[Array, " m
         log_none=n * jnp.log1p(-share),
         slope=-odds,
         offset=(n + 1.0) * odds,
-        log_mass=log_mass,
+        log_mass=_log_mass_binomial,
+        parameters=(n, mean, n * rest),
     )
     return _draw(key, law, known)
+
+
+def _log_mass_binomial(k, n, mean, mean_of_rest):
+    return -_log_factorial(k, mean) - _log_factorial(n - k, mean_of_rest, mean - k)
 
 
 def log_gamma(key: Key[Array, ""], shape: Float[Array, " m"]) -> Float[Array, " m"]:
@@ -190,13 +198,18 @@ def _draw(key: Key[Array, ""], law: _Law, mean: Float[Array, " m"]) -> Count:
     few, many = law.mean < _INVERTED, law.mean >= _EXPANDED
     small = _inverted(law, to_uniform(drawn[0]), few)
     number = jnp.where(few, small, _rejected(key, law, few | many))
-    # A count is the nearest whole number to a continuous variable; Sheppard's 1/12 is its variance.
-    deviation = jnp.sqrt(jnp.maximum(law.variance - 1.0 / 12.0, 0.0))
-    normal = to_normals(drawn)[: law.mean.shape[0]]
-    shift = deviation * _expansion(normal, law.skewness, law.kurtosis)
+    moments = law.variance, law.skewness, law.kurtosis
+    shift = where_needed(many, _shift, jnp.zeros_like(law.mean), drawn, *moments)
     rounded = jnp.clip(jnp.round(law.mean + shift), 0.0, law.largest)
     number = jnp.where(many, rounded, number)
     return Count(number, jnp.where(law.mean < _WHOLE, number - mean, shift))
+
+
+def _shift(drawn, variance, skewness, kurtosis):
+    """Distance of a large count from its mean."""
+    # A count is the nearest whole number to a continuous variable; Sheppard's 1/12 is its variance.
+    deviation = jnp.sqrt(jnp.maximum(variance - 1.0 / 12.0, 0.0))
+    return deviation * _expansion(to_normals(drawn)[: len(variance)], skewness, kurtosis)
 
 
 def _inverted(
@@ -226,28 +239,43 @@ def _inverted(
     return jnp.minimum(lax.while_loop(above, climb, start)[1], law.largest)
 
 
+class _Hat(NamedTuple):
+    """What proposals are made from, and how they are judged. Each `[m]`."""
+
+    a: Float[Array, " m"]
+    b: Float[Array, " m"]
+    height: Float[Array, " m"]
+    log_most: Float[Array, " m"]
+    mean: Float[Array, " m"]
+    largest: Float[Array, " m"]
+    parameters: tuple[Float[Array, " m"], ...]
+
+
 def _rejected(key: Key[Array, ""], law: _Law, done: Bool[Array, " m"]) -> Float[Array, " m"]:
     """Draws by transformed rejection, a few proposals at a time, where they are not done."""
-    m = law.mean.shape[0]
     deviation = jnp.sqrt(jnp.where(done, 1.0, law.variance))
     b = 1.15 + 2.53 * deviation
     share = 1.0 - law.variance / jnp.maximum(law.mean, 1e-30)
     a = -0.0873 + 0.0248 * b + 0.01 * share
     height = (2.83 + 5.1 / b) * deviation
-    log_most = law.log_mass(jnp.floor(law.mean + share))
+    log_most = law.log_mass(jnp.floor(law.mean + share), *law.parameters)
+    hat = _Hat(a, b, height, log_most, law.mean, law.largest, law.parameters)
+    attempt = partial(_attempt, law.log_mass)
+    return until_accepted(attempt, key, hat, jnp.zeros_like(law.mean), done)
 
-    def attempt(state):
-        trial, number, done = state
-        drawn = pairs(fold_in(key, trial), _PROPOSALS * m)
-        u, v = (to_uniform(word).reshape(_PROPOSALS, m) for word in drawn)
-        room = 0.5 - jnp.abs(u - 0.5)
-        k = jnp.floor((2.0 * a / room + b) * (u - 0.5) + law.mean + 0.5)
-        log_v = jnp.log(v * height / (a / (room * room) + b)) + log_most
-        accepted = (k >= 0.0) & (k <= law.largest) & (log_v <= law.log_mass(jnp.maximum(k, 0.0)))
-        for i in range(_PROPOSALS):
-            number = jnp.where(accepted[i] & ~done, k[i], number)
-            done = done | accepted[i]
-        return trial + 1, number, done
 
-    start = (jnp.ones((), jnp.int32), jnp.zeros(m), done)
-    return lax.while_loop(lambda state: ~jnp.all(state[2]), attempt, start)[1]
+def _attempt(
+    log_mass: Callable[..., Float[Array, "..."]], key: Key[Array, ""], hat: _Hat
+) -> tuple[Float[Array, " m"], Bool[Array, " m"]]:
+    """The first of some proposals that is accepted, and whether there is one."""
+    m = hat.mean.shape[0]
+    u, v = (to_uniform(word).reshape(_PROPOSALS, m) for word in pairs(key, _PROPOSALS * m))
+    room = 0.5 - jnp.abs(u - 0.5)
+    k = jnp.floor((2.0 * hat.a / room + hat.b) * (u - 0.5) + hat.mean + 0.5)
+    log_v = jnp.log(v * hat.height / (hat.a / (room * room) + hat.b)) + hat.log_most
+    below = log_v <= log_mass(jnp.maximum(k, 0.0), *hat.parameters)
+    accepted = (k >= 0.0) & (k <= hat.largest) & below
+    number = k[-1]
+    for i in reversed(range(_PROPOSALS - 1)):
+        number = jnp.where(accepted[i], k[i], number)
+    return number, jnp.any(accepted, axis=0)

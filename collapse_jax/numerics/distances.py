@@ -16,7 +16,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Key
 
 from collapse_jax.basics import checks
-from collapse_jax.numerics import draws, linalg, pairs
+from collapse_jax.numerics import draws, linalg
+from collapse_jax.numerics.kernels import between_others, wide_squared_distances
+from collapse_jax.numerics.subsets import smallest
 
 _EXPONENT = 0x7F800000  # the bits of a float32 that hold it
 _TINY = float(np.finfo(np.float32).tiny)
@@ -176,7 +178,7 @@ def mmd(
     if bandwidth is not None:
         checks.positive_number("bandwidth", bandwidth)
     a, b, unit = _together(real, generated, least=2)
-    within = pairs.squared_distances(a, a)
+    within = wide_squared_distances(a, a)
     if bandwidth is None:
         width = _typical(lax.stop_gradient(within))
     else:
@@ -186,14 +188,14 @@ def mmd(
     def mean(squared: Float[Array, "i j"]) -> Float[Array, ""]:
         return jnp.mean(jnp.exp(-0.5 * (squared / width / width)))
 
-    between = mean(pairs.squared_distances(a, b))
-    return jnp.maximum(mean(within) + mean(pairs.squared_distances(b, b)) - 2.0 * between, 0.0)
+    between = mean(wide_squared_distances(a, b))
+    return jnp.maximum(mean(within) + mean(wide_squared_distances(b, b)) - 2.0 * between, 0.0)
 
 
 def _typical(squared: Float[Array, "n n"]) -> Float[Array, ""]:
     """Median distance of two rows, the lower one of two; their mean where that is 0."""
     number = len(squared) * (len(squared) - 1)
-    median = pairs.smallest(pairs.between_others(squared).reshape(-1), number // 2)
+    median = smallest(between_others(squared).reshape(-1), number // 2)
     mean = jnp.sum(jnp.sqrt(squared)) / number
     return jnp.where(median > 0.0, jnp.sqrt(median), mean)
 
@@ -221,7 +223,7 @@ def energy(real: ArrayLike, generated: ArrayLike) -> Float[Array, ""]:
     a, b, unit = _together(real, generated)
 
     def mean(x: Array, y: Array) -> Float[Array, ""]:
-        squared = pairs.squared_distances(x, y)
+        squared = wide_squared_distances(x, y)
         apart = squared > 0.0  # the length of nothing has no slope
         return jnp.mean(jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1.0)), 0.0))
 
@@ -292,8 +294,8 @@ def _in_balls(real: Any, other: Any, neighbours: int) -> Any:
             f"neighbours must be below the number of rows, {n}, of which a row has {n - 1} others, "
             f"got {neighbours}"
         )
-    radius = pairs.smallest(pairs.between_others(pairs.squared_distances(a, a)), neighbours)
-    return pairs.squared_distances(a, b) <= (1.0 + _ROUNDING) * radius[:, None]
+    radius = smallest(between_others(wide_squared_distances(a, a)), neighbours)
+    return wide_squared_distances(a, b) <= (1.0 + _ROUNDING) * radius[:, None]
 
 
 def _together(real: Any, generated: Any, least: int = 1) -> tuple[Array, Array, Array]:

@@ -1,4 +1,4 @@
-"""Sums of kernels, the whole cost of kernel density estimation."""
+"""Distances between rows, and sums of kernels, the whole cost of kernel density estimation."""
 
 import math
 from typing import NamedTuple
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+_COLUMNS = 8  # whose differences are one operation
 _LOG2_E = 1.4426950408889634
 _LANES = 16  # rows are padded to a multiple of this, so that no loop has a scalar remainder
 # 2**f on [-1/2, 1/2], lowest power first, by Chebyshev interpolation; relative error 1e-7.
@@ -187,6 +188,28 @@ def squared_distances(a: Float[Array, "m d"], b: Float[Array, "n d"]) -> Float[A
     for k in range(a.shape[1]):
         squared = squared + (a[:, k, None] - b[None, :, k]) ** 2
     return squared
+
+
+def wide_squared_distances(a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[Array, "n m"]:
+    """`squared_distances`, some columns at a time: a small program, whatever their number."""
+    d = a.shape[1]
+    if d <= _COLUMNS:
+        return squared_distances(a, b)
+
+    def blocks(rows: Array) -> Array:
+        rows = jnp.pad(rows, ((0, 0), (0, -d % _COLUMNS)))
+        return jnp.swapaxes(rows.reshape(len(rows), -1, _COLUMNS), 0, 1)
+
+    @jax.checkpoint  # a gradient works the differences out again, and does not keep them all
+    def add(total, block):
+        return total + squared_distances(*block), None
+
+    return lax.scan(add, jnp.zeros((len(a), len(b))), (blocks(a), blocks(b)))[0]
+
+
+def between_others(squared: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """Distances of rows among each other, infinite from a row to itself."""
+    return jnp.where(jnp.eye(len(squared), dtype=bool), jnp.inf, squared)
 
 
 def _exp2(x: Float[Array, "..."]) -> Float[Array, "..."]:

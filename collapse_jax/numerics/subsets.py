@@ -1,4 +1,4 @@
-"""Subsets: uniform ones, in time proportional to the subset, and those of the largest values."""
+"""Subsets: uniform ones, in time proportional to the subset, and what is largest or smallest."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -11,6 +11,7 @@ from collapse_jax.numerics.threefry import words
 # Rackoff's number.
 _PAIRS_SMALL, _PAIRS_LARGE = 12, 4
 _LARGE = 4096
+_INFINITE = 0x7F800000  # the bits of infinity
 
 
 def subset(key: Key[Array, ""], population: Int[Array, ""] | int, size: int) -> Int[Array, " size"]:
@@ -141,3 +142,22 @@ def largest(values: Float[Array, " m"], n: int) -> Int[Array, " n"]:
     chosen = above | (equal & (jnp.cumsum(equal, dtype=jnp.int32) <= missing))
     place = jnp.where(chosen, jnp.cumsum(chosen, dtype=jnp.int32) - 1, n)
     return jnp.zeros(n, jnp.int32).at[place].set(jnp.arange(len(values)), mode="drop")
+
+
+def smallest(values: Float[Array, "*n m"], rank: int) -> Float[Array, "*n"]:
+    """The value of this rank, from 1, along the last axis; none is negative.
+
+    By halving the range of their bits, which are in the order of the values. Much faster than
+    sorting on a CPU.
+    """
+    bits = lax.bitcast_convert_type(lax.stop_gradient(values), jnp.int32)
+
+    def halve(_, bracket):
+        low, high = bracket  # what is sought lies above the one, and not above the other
+        middle = low + (high - low) // 2
+        enough = jnp.sum(bits <= middle[..., None], axis=-1, dtype=jnp.int32) >= rank
+        return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
+
+    shape = values.shape[:-1]
+    bracket = (jnp.full(shape, -1, jnp.int32), jnp.full(shape, _INFINITE, jnp.int32))
+    return lax.bitcast_convert_type(lax.fori_loop(0, 32, halve, bracket)[1], jnp.float32)
