@@ -112,7 +112,7 @@ def _reflector(
 
 
 def _inverse_rows(lower):
-    """`triangular_inverse`, row by row: a small program, slow for large matrices."""
+    """`triangular_inverse`, row by row."""
     return lax.fori_loop(
         0, len(lower), lambda j, inverse: _with_row(inverse, lower, j), jnp.zeros_like(lower)
     )
@@ -193,8 +193,15 @@ def orthonormal(
     rank = n if rank is None else rank
     rows = jnp.where(jnp.arange(d) < rank, rows, 0.0)
 
+    # In small programs: this is done once in a chain.
+    def inverse(rows):
+        if few or n < 4 * d:  # see `gram_lower`
+            return _inverse_rows(qr_lower(rows))
+        gram = rows.T @ rows
+        return _cholesky_columns(gram, _DEAD * jnp.diag(gram), with_inverse=True)[1]
+
     def turned(_, rows):
-        return rows @ _inverse_rows((qr_lower if few else gram_lower)(rows)).T
+        return rows @ inverse(rows).T
 
     return lax.fori_loop(0, 2, turned, rows)  # again, for rounding errors
 
