@@ -10,10 +10,14 @@ where other programs use the cores, it says more.
 
 import argparse
 import functools
+import json
+import os
+import platform
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -202,10 +206,10 @@ def compare(task: str, name: str, repeats: int, threads: int) -> dict[str, Any]:
         "first_work": work,
         "ours": float(np.median(rates[:, 0, 0])),
         "torch": float(np.median(rates[:, 1, 0])),
-        "ratio": np.median(ratios[:, 0]),
-        "ratio_low": ratios[:, 0].min(),
-        "ratio_high": ratios[:, 0].max(),
-        "work_ratio": np.median(ratios[:, 1]),
+        "ratio": float(np.median(ratios[:, 0])),
+        "ratio_low": float(ratios[:, 0].min()),
+        "ratio_high": float(ratios[:, 0].max()),
+        "work_ratio": float(np.median(ratios[:, 1])),
         "goal": GOALS[task],
     }
 
@@ -227,12 +231,23 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """The parts of pages that show the results, by their name."""
+    return {
+        "documents-machine": f"Measured on {result['machine']}.",
+        "documents": table(result["rows"]),
+    }
+
+
 def main() -> None:
     """Run the benchmark."""
+    import torch  # pyright: ignore[reportMissingImports]
+
     parser = argparse.ArgumentParser(prog="python -m benchmarks.documents", description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="pairs of runs per row")
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--out", type=Path, help="write the results as JSON")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = []
@@ -241,7 +256,14 @@ def main() -> None:
             if options.only in f"{task} {name}":
                 rows.append(compare(task, name, options.repeats, options.threads))
                 print(table(rows).splitlines()[-1], flush=True)
-    print("\n" + table(rows))
+    result = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, jax {jax.__version__}, "
+        f"torch {torch.__version__}",
+        "rows": rows,
+    }
+    print("\n" + "\n\n".join(tables(result).values()))
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import benchmarks.__main__ as speed
-from benchmarks import language, lasting, trained
+from benchmarks import documents, language, lasting, trained
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/benchmark.md", "docs/scaling.md")
@@ -17,6 +17,7 @@ RESULTS = {
     "cpu": speed.tables,
     "lasting": lasting.tables,
     "language": language.tables,
+    "documents": documents.tables,
     "trained": trained.tables,
 }
 
