@@ -69,8 +69,10 @@ def run(folder, n_generations=3):
     bar = tqdm(disable=True)
     driver = Driver(Toy(), np.copy, n_generations, 1, 3, bar, kept, threading.Event())
     found = {}
-    for seeds, metrics in driver.run(SEEDS):
-        found |= dict(zip(seeds.tolist(), metrics["error"].tolist(), strict=True))
+    for seeds, first, metrics in driver.run(SEEDS):
+        for seed, values in zip(seeds.tolist(), metrics["error"].tolist(), strict=True):
+            assert len(found.setdefault(seed, [])) == first
+            found[seed] += values
     return [found[seed] for seed in SEEDS.tolist()]
 
 

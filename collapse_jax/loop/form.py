@@ -280,26 +280,26 @@ class Numbers:
     table: Columns
 
     def part(self, first: int, steps: int) -> Columns:
-        """The numbers of generations `first`, `first + 1`, ... (`steps` of them), for the device.
+        """The numbers of generations `first`, `first + 1`, ... (`steps` of them).
 
-        Beyond the last generation its numbers are repeated.
+        The last one's are repeated beyond it. Arrays of NumPy, but for what is traced.
         """
         index = np.minimum(np.arange(first - 1, first - 1 + steps), self.plan.n_generations - 1)
 
         def chosen(values: Any) -> Any:
             if isinstance(values, np.ndarray) and values.dtype.kind == "i":
-                return jnp.asarray(np.minimum(values[index], _MOST), jnp.int32)
-            return jnp.asarray(values[index], jnp.float32)
+                return np.minimum(values[index], _MOST).astype(np.int32)
+            return values[index].astype(np.float32)
 
         found = jax.tree.map(chosen, self.table)
         if self.form.masked or (self.form.rows and self.form.sizes_vary):
             sizes = _slot_sizes(self.plan, self.form, index)
-            found = found._replace(slot_sizes=jnp.asarray(sizes, jnp.int32))
+            found = found._replace(slot_sizes=sizes.astype(np.int32))
         return found
 
     def of(self, generation: int) -> Columns:
-        """The numbers of one generation."""
-        return jax.tree.map(lambda x: x[0], self.part(generation, 1))
+        """The numbers of one generation, of JAX."""
+        return jax.tree.map(lambda x: jnp.asarray(x[0]), self.part(generation, 1))
 
 
 def _scales(plan: Plan) -> tuple[Any, Any]:

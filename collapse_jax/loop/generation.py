@@ -91,6 +91,7 @@ def rollout(
     names = metric_names(task, metrics, curated=bool(plan.curation))
     sizes: dict[str, Any] = dict(host_sizes(plan))
     columns = columns_of(plan, form, task.population).part(1, n_generations)
+    columns = jax.tree.map(jnp.asarray, columns)
     if unknown:
         columns = _multiplied(columns, form, task.n_samples)
         sizes["n_train"] = plan.n_train * task.n_samples

@@ -55,8 +55,9 @@ def _of_counters(key, size):
     def counters():
         first = lax.iota(jnp.uint32, half)
         second = first + jnp.uint32(half)
-        # As JAX fills up an odd number.
-        return first, jnp.where(second < size, second, jnp.uint32(0))
+        if size % 2:  # as JAX fills up an odd number
+            second = jnp.where(first == half - 1, jnp.uint32(0), second)
+        return first, second
 
     return _enciphered(key, counters)
 

@@ -111,7 +111,7 @@ def scratch_bytes(
 
 def start(chains: Chains) -> Pool:
     """The pools of all chains before generation 1, `[seed, ...]`."""
-    return _start(chains.without_numbers(), chains.of(1))  # pyright: ignore
+    return _start(chains.without_numbers(), chains.part(1, 1))  # pyright: ignore
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
@@ -138,7 +138,8 @@ _begin_traced_once = eqx.filter_jit(_begin)
 @partial(eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore
 def _start(chains: Chains, columns: Columns) -> Pool:
     def share(chains, seeds, columns):
-        return jax.vmap(partial(_begin, chains.task, chains.form, columns))(seeds)
+        first = jax.tree.map(lambda x: x[0], columns)
+        return jax.vmap(partial(_begin, chains.task, chains.form, first))(seeds)
 
     return split(share, chains, ((columns, WHOLE),), SPLIT)
 

@@ -53,7 +53,8 @@ def loop_of(workflow: Workflow, task: AbstractTask, n_generations: int) -> Loop:
             f"batches were filled, got {workflow.synthetic.curation}"
         )
     form = form_of(workflow, task, plan, "rows")
-    columns = columns_of(plan, form, task.population).part(1, n_generations)
+    numbers = columns_of(plan, form, task.population).part(1, n_generations)
+    columns = jax.tree.map(jnp.asarray, numbers)
     return Loop(traceable(task), form, columns, int(plan.real_rows[0]))
 
 

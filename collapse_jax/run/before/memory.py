@@ -90,7 +90,7 @@ def needs_of(ready: Prepared) -> Needs:
 def _of_one_program(chains: Chains) -> int:
     """Bytes of the pools and of what they are worked on with."""
     context = chains.without_numbers()
-    begun, pool = _compile(compiled._start, context, chains.of(1))
+    begun, pool = _compile(compiled._start, context, chains.part(1, 1))
     columns, included = chains.part(1, chains.chunk), chains.included(1, chains.chunk)
     numbers = columns, included, jnp.asarray(1, jnp.int32)
     return max(begun, _compile(compiled._advance, (context, *numbers), pool)[0])
@@ -99,7 +99,7 @@ def _of_one_program(chains: Chains) -> int:
 def _of_stages(chains: Chains) -> int:
     """The most bytes of any stage of a generation, with what waits for later ones."""
     context, now = chains.without_numbers(), chains.of(1)._replace(curation=())
-    most, pool = _compile(compiled._start, context, chains.of(1))
+    most, pool = _compile(compiled._start, context, chains.part(1, 1))
 
     def after(stage: programs.Stage, waiting: Any, kept: tuple[Any, ...], used: Any = None) -> Any:
         nonlocal most

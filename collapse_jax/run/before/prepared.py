@@ -193,17 +193,18 @@ def prepare(
     mask = checked_mask(include, plan, seed_list, task, isinstance(workflow, Ecosystem), staged)
     form = extended(workflow, form_of(loop, task, plan, storage, masked=mask is not None))
     numbers = columns_of(plan, form, task.population)
+    first = numbers.of(1)
     own = seed_list if model_mesh.splits_models(mesh) else hosts.share(seed_list)
     known = host_sizes(plan) if mask is None else included_sizes(mask, plan)
     sizes = {name: column for name, column in known.items() if name in names}
     wanted = dict.fromkeys((*names, *_checked_metrics(task, plan)))
     computed = tuple(name for name in wanted if name not in sizes)
     scratch = compiled.scratch_bytes(task, form, names, features)
-    mesh = safe_mesh(mesh, task, form, computed, numbers.of(1), features)
+    mesh = safe_mesh(mesh, task, form, computed, first, features)
     block = block or block_size(len(own), n_generations * n_models, staged, share, on_disk)
     if form.rows:
         check_rows(form.slots, form.width)
-    pool = compiled.bytes_per_chain(task, form, numbers.of(1))
+    pool = compiled.bytes_per_chain(task, form, first)
     if mask is not None:
         pool += form.slots * min(chunk, n_generations)
     width = width_of(
@@ -213,7 +214,7 @@ def prepare(
         kept_bytes=n_generations * max(form.models, 1) * _kept_bytes(computed),
     )
     there = 2 * max(limit, default_memory_limit(mesh))  # a limit is one of pools
-    check_arrays(task, form, computed, numbers.of(1), features, there)
+    check_arrays(task, form, computed, first, features, there)
     return Prepared(
         *(workflow, task, n_generations, seed_list, storage, features, chunk, names, sizes),
         *(computed, plan, mask, form, numbers, staged, mesh, own, block),
