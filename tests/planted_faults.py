@@ -31,6 +31,24 @@ FAULTS = [
         "test_pins.py",
     ),
     Fault(
+        "numerics/needed.py",
+        "return trial + chosen, value, done",
+        "return trial + 1, value, done",
+        "test_needed.py",
+    ),
+    Fault(
+        "numerics/threefry.py",
+        "jnp.where(first == half - 1, jnp.uint32(0), second)",
+        "second",
+        "test_random.py",
+    ),
+    Fault(
+        "run/driver.py",
+        "yield self.seeds, max(first, start), values",
+        "yield self.seeds, first, values",
+        "test_faults.py",
+    ),
+    Fault(
         "loop/generation.py",
         "now.generation, Role.SELECT)",
         "now.generation, Role.REAL)",
