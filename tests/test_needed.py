@@ -11,6 +11,11 @@ from collapse_jax.numerics.needed import until_accepted, where_needed
 FEW, ODD, MANY = 48, 1003, 1024  # chains: all go on together, as do 1003, or in groups
 
 
+def assert_same(found, expected):
+    """Up to the rounding of another program."""
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def attempt(key, least):
     """An exponential draw beyond some least value, accepted in 5 to 60 of 100 cases."""
     drawn = jax.random.exponential(key, least.shape) * jnp.sqrt(1.0 + least**2)
@@ -33,7 +38,7 @@ def test_chains_draw_what_they_draw_alone(n, m):
     keys, least, done = chains(n, m)
     together = jax.jit(jax.vmap(draw))(keys, least, done)
     for i in (0, 1, n // 2, n - 1):
-        np.testing.assert_array_equal(together[i], draw(keys[i], least[i], done[i]))
+        assert_same(together[i], draw(keys[i], least[i], done[i]))
     assert bool(jnp.all(together[~done] > least[~done]))
     assert bool(jnp.all(together[done] == -1.0))
 
@@ -42,14 +47,14 @@ def test_chains_may_share_what_is_drawn_from():
     keys, least, done = chains(MANY, 2)
     shared = jax.vmap(draw, (0, None, None))(keys, least[0], done[0])
     own = jax.vmap(draw)(keys, jnp.tile(least[0], (MANY, 1)), jnp.tile(done[0], (MANY, 1)))
-    np.testing.assert_array_equal(shared, own)
+    assert_same(shared, own)
 
 
 def test_models_within_chains_draw_what_they_draw_alone():
     keys, least, done = chains(2 * MANY, 1)
     within = (x.reshape(MANY, 2, *x.shape[1:]) for x in (keys, least, done))
     nested = jax.vmap(jax.vmap(draw))(*within)
-    np.testing.assert_array_equal(nested.reshape(-1, 1), jax.vmap(draw)(keys, least, done))
+    assert_same(nested.reshape(-1, 1), jax.vmap(draw)(keys, least, done))
 
 
 @pytest.mark.parametrize("n", [FEW, MANY])
@@ -64,7 +69,7 @@ def test_one_chain_that_takes_long_is_waited_for():
     keys, least, done = chains(MANY, 1)
     hard = least.at[77].set(7.0)  # accepted once in 370 times
     together = jax.vmap(draw)(keys, hard, jnp.zeros_like(done))
-    np.testing.assert_array_equal(together[77], draw(keys[77], hard[77], jnp.zeros(1, bool)))
+    assert_same(together[77], draw(keys[77], hard[77], jnp.zeros(1, bool)))
 
 
 def test_draws_have_no_slope():
