@@ -285,3 +285,20 @@ def test_inverted_counts_have_no_wild_tail(mean):
     exact = stats.poisson.ppf(np.asarray(uniform, np.float64), mean)
     assert found[2] == exact[2]
     assert np.all(np.abs(found - exact) <= 3)
+
+
+@pytest.mark.parametrize("chains", [2, 1024])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda key, x: counts.poisson(key, x).number,
+        lambda key, x: counts.binomial(key, 10.0 * x, 0.1 + 0.0 * x).number,
+        counts.log_gamma,
+    ],
+)
+def test_what_is_no_number_stays_none(draw, chains):
+    """It would never be accepted, and all chains would wait for it for ever."""
+    keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), chains)
+    given = jnp.full((chains, 2), 50.0).at[1, 0].set(jnp.nan)
+    found = np.asarray(jax.vmap(draw)(keys, given))
+    assert np.argwhere(np.isnan(found)).tolist() == [[1, 0]]

@@ -161,7 +161,7 @@ def log_gamma(key: Key[Array, ""], shape: Float[Array, " m"]) -> Float[Array, " 
     # Mostly all chains have the same shapes, and these are neither small nor large.
     found = lax.cond(jnp.any(below), boosted, lambda logs: logs, exact)
     found = lax.cond(jnp.any(many), expanded, lambda logs: logs, found)
-    return jnp.where(shape > 0.0, found, -jnp.inf)
+    return jnp.where(shape <= 0.0, -jnp.inf, found)
 
 
 def _expansion(
@@ -197,7 +197,8 @@ def _draw(key: Key[Array, ""], law: _Law, mean: Float[Array, " m"]) -> Count:
     drawn = pairs(key, law.mean.shape[0])
     few, many = law.mean < _INVERTED, law.mean >= _EXPANDED
     small = _inverted(law, to_uniform(drawn[0]), few)
-    number = jnp.where(few, small, _rejected(key, law, few | many))
+    moderate = (law.mean >= _INVERTED) & ~many  # not a mean that is no number
+    number = jnp.where(few, small, _rejected(key, law, ~moderate))
     moments = law.variance, law.skewness, law.kurtosis
     shift = where_needed(many, _shift, jnp.zeros_like(law.mean), drawn, *moments)
     rounded = jnp.clip(jnp.round(law.mean + shift), 0.0, law.largest)
@@ -261,7 +262,7 @@ def _rejected(key: Key[Array, ""], law: _Law, done: Bool[Array, " m"]) -> Float[
     log_most = law.log_mass(jnp.floor(law.mean + share), *law.parameters)
     hat = _Hat(a, b, height, log_most, law.mean, law.largest, law.parameters)
     attempt = partial(_attempt, law.log_mass)
-    return until_accepted(attempt, key, hat, jnp.zeros_like(law.mean), done)
+    return until_accepted(attempt, key, hat, law.mean, done)
 
 
 def _attempt(

@@ -145,7 +145,8 @@ def log_chi_square(
         )
 
     single = degrees < 2.0  # then the square of a normal; proposals are not used
-    state = (0, jnp.zeros(m), single, jnp.zeros(normals), jnp.zeros(m))
+    done = ~(degrees >= 2.0)  # what is no number would never be accepted
+    state = (0, jnp.zeros(m), done, jnp.zeros(normals), jnp.zeros(m))
     _, log_cube, _, standard, square = lax.while_loop(
         lambda state: (state[0] == 0) | ~jnp.all(state[2]), attempt, state
     )
