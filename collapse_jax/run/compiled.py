@@ -1,7 +1,8 @@
 """The compiled part of `simulate`: many chains, a chunk of generations at a time."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -111,7 +112,9 @@ def scratch_bytes(
 
 def start(chains: Chains) -> Pool:
     """The pools of all chains before generation 1, `[seed, ...]`."""
-    return _start(chains.without_numbers(), chains.part(1, 1))  # pyright: ignore
+    context = chains.without_numbers()
+    with programs.garbage_kept():
+        return _with_room(context, _compiled_start()(context, chains.part(1, 1)))
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
@@ -123,7 +126,8 @@ def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, M
     """
     columns = chains.part(first, chains.chunk)
     numbers = columns, chains.included(first, chains.chunk), jnp.asarray(steps, jnp.int32)
-    return _advance((chains.without_numbers(), *numbers), pool)
+    with programs.garbage_kept():
+        return _advance((chains.without_numbers(), *numbers), pool)
 
 
 def _begin(task: AbstractTask, form: Form, first: Columns, seed: jax.Array) -> Pool:
@@ -134,14 +138,40 @@ def _begin(task: AbstractTask, form: Form, first: Columns, seed: jax.Array) -> P
 _begin_traced_once = eqx.filter_jit(_begin)
 
 
-# Runs once per batch: quick to compile matters more than quick to run.
-@partial(eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore
 def _start(chains: Chains, columns: Columns) -> Pool:
     def share(chains, seeds, columns):
         first = jax.tree.map(lambda x: x[0], columns)
-        return jax.vmap(partial(_begin, chains.task, chains.form, first))(seeds)
+        pool = jax.vmap(partial(_begin, chains.task, chains.form, first))(seeds)
+        before = (slice(None),) * _slot_axis(chains)
+        return pool._replace(rows=jax.tree.map(lambda x: x[*before, :1], pool.rows))
 
     return split(share, chains, ((columns, WHOLE),), SPLIT)
+
+
+@functools.cache
+def _compiled_start() -> Callable[[Chains, Columns], Pool]:
+    # Runs once per batch: quick to compile matters more than quick to run.
+    return eqx.filter_jit(_start, compiler_options=programs.quick_to_compile())  # pyright: ignore
+
+
+@eqx.filter_jit
+def _with_room(chains: Chains, pool: Pool) -> Pool:
+    """Pools with empty slots for later rows: a program of its own, as it writes far more."""
+
+    def share(chains, _, pool):
+        def widened(rows):
+            wanted = ((0, chains.form.slots - 1) if i == axis else (0, 0) for i in range(rows.ndim))
+            return jnp.pad(rows, tuple(wanted))
+
+        axis = _slot_axis(chains)
+        return pool._replace(rows=jax.tree.map(widened, pool.rows))
+
+    return split(share, chains, ((pool, SPLIT),), SPLIT)
+
+
+def _slot_axis(chains: Chains) -> int:
+    """That of the rows of many pools."""
+    return 1 + len(chains.form.models_axis)
 
 
 @eqx.filter_jit(donate="all-except-first")

@@ -90,16 +90,23 @@ def needs_of(ready: Prepared) -> Needs:
 def _of_one_program(chains: Chains) -> int:
     """Bytes of the pools and of what they are worked on with."""
     context = chains.without_numbers()
-    begun, pool = _compile(compiled._start, context, chains.part(1, 1))
+    begun, pool = _of_start(context, chains)
     columns, included = chains.part(1, chains.chunk), chains.included(1, chains.chunk)
     numbers = columns, included, jnp.asarray(1, jnp.int32)
     return max(begun, _compile(compiled._advance, (context, *numbers), pool)[0])
 
 
+def _of_start(context: Chains, chains: Chains) -> tuple[int, Any]:
+    """Bytes that it takes to begin, and the shapes of the pools."""
+    begun, small = _compile(compiled._start, context, chains.part(1, 1))
+    widened, pool = _compile(compiled._with_room, context, small)
+    return max(begun, widened), pool
+
+
 def _of_stages(chains: Chains) -> int:
     """The most bytes of any stage of a generation, with what waits for later ones."""
     context, now = chains.without_numbers(), chains.of(1)._replace(curation=())
-    most, pool = _compile(compiled._start, context, chains.part(1, 1))
+    most, pool = _of_start(context, chains)
 
     def after(stage: programs.Stage, waiting: Any, kept: tuple[Any, ...], used: Any = None) -> Any:
         nonlocal most

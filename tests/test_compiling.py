@@ -1,0 +1,122 @@
+"""How programs are compiled: by which options, and what Python does meanwhile."""
+
+import gc
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.machines import programs
+from collapse_jax.run import compiled
+
+SLOTS = cj.Workflow(cj.Real(every=True, keep=3), cj.Synthetic(keep=2), cj.Fit(20))
+
+
+@pytest.fixture
+def fresh():
+    """Nothing is known of the compiler, before and after."""
+    for known in (programs.quick_to_compile, compiled._compiled_start):
+        known.cache_clear()
+    yield
+    for known in (programs.quick_to_compile, compiled._compiled_start):
+        known.cache_clear()
+
+
+def test_a_compiler_without_the_older_emitter_compiles_all_the_same(fresh, monkeypatch):
+    task = cj.Gaussian(2, 12)
+    usual = cj.simulate(SLOTS, task, 6, 5, progress=False)
+    asked, jit = [], jax.jit
+
+    def newer(function, **options):
+        if "xla_cpu_use_fusion_emitters" in options.get("compiler_options", {}):
+            asked.append(options)
+            return jit(function, compiler_options={"xla_cpu_no_such_option": False})
+        return jit(function, **options)
+
+    for known in (programs.quick_to_compile, compiled._compiled_start):
+        known.cache_clear()
+    with monkeypatch.context() as without:
+        without.setattr(jax, "jit", newer)
+        options = programs.quick_to_compile()
+    assert asked
+    assert options == {"xla_backend_optimization_level": 0}
+    newest = cj.simulate(SLOTS, task, 6, 5, progress=False)
+    for name in usual:
+        np.testing.assert_allclose(newest[name], usual[name], rtol=1e-4, atol=1e-5)
+
+
+PAIR = cj.Ecosystem(cj.Accumulate(), mixing=[[0.5, 0.5], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("workflow", [cj.Accumulate(), SLOTS, PAIR], ids=["total", "slots", "two"])
+def test_pools_begin_with_one_batch_and_room_for_others(workflow, monkeypatch):
+    begun = []
+
+    def start(chains):
+        context, first = chains.without_numbers(), chains.part(1, 1)
+        small, pool = compiled._compiled_start()(context, first), whole(chains)
+        begun.append((np.asarray(small.rows), np.array(pool.rows), chains.form))
+        return pool
+
+    whole = compiled.start
+    monkeypatch.setattr(compiled, "start", start)
+    task = cj.KernelDensity("moons", 8)
+    cj.simulate(workflow, task, 5, 3, metrics=["nll"], progress=False)
+    small, whole_rows, form = begun[0]
+    axis = 1 + len(form.models_axis)
+    assert small.shape[axis] == 1
+    assert whole_rows.shape[axis] == form.slots > 1
+    first, later = np.split(whole_rows, [1], axis)
+    np.testing.assert_array_equal(first, small)
+    assert np.any(first != 0.0)
+    assert not np.any(later)
+
+
+def test_no_garbage_is_looked_for_while_a_program_is_traced():
+    seen = []
+
+    @jax.jit
+    def traced(x):
+        seen.append(gc.isenabled())
+        return x
+
+    with programs.garbage_kept():
+        with programs.garbage_kept():
+            traced(1.0)
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert seen == [False]
+    with pytest.raises(ZeroDivisionError), programs.garbage_kept():
+        raise ZeroDivisionError
+    assert gc.isenabled()
+
+
+def test_who_looks_for_no_garbage_is_left_alone():
+    gc.disable()
+    try:
+        with programs.garbage_kept():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_pauses_of_threads_end_with_the_one_that_began():
+    inside, done = threading.Event(), threading.Event()
+
+    def other():
+        with programs.garbage_kept():
+            inside.set()
+            done.wait(10.0)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(10.0)
+    with programs.garbage_kept():
+        assert not gc.isenabled()
+    assert not gc.isenabled()
+    done.set()
+    thread.join()
+    assert gc.isenabled()
