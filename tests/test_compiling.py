@@ -56,7 +56,8 @@ def test_pools_begin_with_one_batch_and_room_for_others(workflow, monkeypatch):
 
     def start(chains):
         context, first = chains.without_numbers(), chains.part(1, 1)
-        small, pool = compiled._compiled_start()(context, first), whole(chains)
+        level = 1 if chains.form.statistic else 0
+        small, pool = compiled._compiled_start(level)(context, first), whole(chains)
         begun.append((np.asarray(small.rows), np.array(pool.rows), chains.form))
         return pool
 
@@ -120,3 +121,27 @@ def test_pauses_of_threads_end_with_the_one_that_began():
     done.set()
     thread.join()
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dataset: cj.KernelDensity(dataset, 12, bandwidth=0.3),
+        lambda dataset: cj.Diffusion(dataset, n_samples=12, steps=2, width=4, depth=1),
+    ],
+    ids=["kernel density", "diffusion"],
+)
+def test_data_sets_of_the_plane_share_programs(make):
+    """And chains are those that each has in a process of its own (`tests/pins.json`)."""
+
+    def run(dataset):
+        task = make(dataset)
+        ds = cj.simulate(cj.Replace(), task, 2, 2, progress=False)
+        assert f'"dataset": "{dataset}"' in ds.attrs["config"]
+        return np.stack([found.values for found in ds.values()])
+
+    first = run("moons")
+    before = compiled._advance._cached._cache_size()
+    others = [run("blobs"), run("circles")]
+    assert compiled._advance._cached._cache_size() == before
+    assert not any(np.allclose(first, other) for other in others)

@@ -176,7 +176,8 @@ def test_data_of_ones_own():
 
 
 def test_data_sets_of_modes():
-    rows = toys.draw("grid", jax.random.key(0), 50, 0.01, toys.blob_centers(jax.random.key(0)))
+    modes, key = toys.modes_of("grid"), jax.random.key(0)
+    rows = toys.draw(modes, key, 50, 0.01, toys.draw_centers(modes, key))
     nearest = np.linalg.norm(rows[:, None] - toys.MODES["grid"], axis=2)
     assert nearest.min(axis=1).max() < 0.06
     assert np.bincount(nearest.argmin(axis=1)).tolist() == [2] * 25

@@ -25,6 +25,7 @@ from collapse_jax.tasks.parts import toys
 from collapse_jax.tasks.parts.tables import split
 from collapse_jax.tasks.places import Places
 
+KEY = jax.random.key(0)
 WORKFLOWS = {
     "replace": cj.Replace(),
     "accumulate": cj.Accumulate(),
@@ -94,9 +95,9 @@ def test_data_sets_have_sklearn_distributions(name, noise):
     """Along random directions and in distance from the origin, where shapes differ most."""
     n = 4000
     centers = np.array([[-4.0, 3.0], [5.0, 5.0], [0.0, -6.0]])
-    ours = np.asarray(
-        toys.draw(name, jax.random.key(1), n, noise, jnp.asarray(centers, jnp.float32))
-    )
+    modes = toys.modes_of(name)
+    own = jnp.asarray(centers, jnp.float32) if name == "blobs" else toys.draw_centers(modes, KEY)
+    ours = np.asarray(toys.draw(modes, jax.random.key(1), n, noise, own))
     theirs = sklearn_draw(name, n, noise, 2, centers)
     assert ours.shape == theirs.shape
     rng = np.random.default_rng(0)
@@ -109,7 +110,8 @@ def test_data_sets_have_sklearn_distributions(name, noise):
 @pytest.mark.parametrize("name", ["circles", "moons"])
 @pytest.mark.parametrize("n", [1, 2, 7, 10])
 def test_noiseless_curves_are_sklearn_points(name, n):
-    ours = np.asarray(toys.draw(name, jax.random.key(0), n, 0.0, jnp.zeros((3, 2))))
+    modes = toys.modes_of(name)
+    ours = np.asarray(toys.draw(modes, KEY, n, 0.0, toys.draw_centers(modes, KEY)))
     theirs = sklearn_draw(name, n, None, 0)
     ours, theirs = (x[np.lexsort(np.round(x, 4).T)] for x in (ours, theirs))
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -118,7 +120,7 @@ def test_noiseless_curves_are_sklearn_points(name, n):
 @pytest.mark.parametrize("n", [1, 2, 10, 11])
 def test_blobs_have_equal_sizes(n):
     centers = jnp.array([[-1e4, 0.0], [0.0, 0.0], [1e4, 0.0]])
-    points = np.asarray(toys.draw("blobs", jax.random.key(0), n, 0.0, centers))
+    points = np.asarray(toys.draw(toys.modes_of("blobs"), KEY, n, 0.0, centers))
     sizes = np.bincount(np.round(points[:, 0] / 1e4).astype(int) + 1, minlength=3)
     labels = sk.make_blobs(n, random_state=0)[1]
     assert sorted(sizes) == sorted(np.bincount(labels, minlength=3))

@@ -42,13 +42,16 @@ def make_room_for_programs(share: float = 0.4) -> bool:
 
 
 @functools.cache
-def quick_to_compile() -> dict[str, Any]:
-    """Options of the compiler for programs that run once, which are compiled in half the time.
+def quick_to_compile(level: int = 0) -> dict[str, Any]:
+    """Options of the compiler for programs that run once, which it takes half the time for.
 
-    On CPUs: without optimisation, and by the emitter of kernels that was usual before the one by
-    MLIR, of which most of the time is the same for any kernel.
+    On CPUs: less optimisation, and the emitter of kernels that was usual before the one by MLIR,
+    of which most of the time is the same for any kernel.
+
+    Args:
+        level: of optimisation, at most 3.
     """
-    options: dict[str, Any] = {"xla_backend_optimization_level": 0}
+    options: dict[str, Any] = {"xla_backend_optimization_level": level}
     older = {**options, "xla_cpu_use_fusion_emitters": False}
     try:
         jax.jit(lambda: 0, compiler_options=older)()

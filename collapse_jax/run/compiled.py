@@ -113,8 +113,10 @@ def scratch_bytes(
 def start(chains: Chains) -> Pool:
     """The pools of all chains before generation 1, `[seed, ...]`."""
     context = chains.without_numbers()
+    # Rows are drawn in no time, but it may take long to sum up what they are.
+    begin = _compiled_start(1 if chains.form.statistic and chains.form.real.by_rows else 0)
     with programs.garbage_kept():
-        return _with_room(context, _compiled_start()(context, chains.part(1, 1)))
+        return _with_room(context, begin(context, chains.part(1, 1)))
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
@@ -149,9 +151,10 @@ def _start(chains: Chains, columns: Columns) -> Pool:
 
 
 @functools.cache
-def _compiled_start() -> Callable[[Chains, Columns], Pool]:
+def _compiled_start(level: int) -> Callable[[Chains, Columns], Pool]:
     # Runs once per batch: quick to compile matters more than quick to run.
-    return eqx.filter_jit(_start, compiler_options=programs.quick_to_compile())  # pyright: ignore
+    options = programs.quick_to_compile(level)
+    return eqx.filter_jit(_start, compiler_options=options)  # pyright: ignore
 
 
 @eqx.filter_jit

@@ -27,10 +27,10 @@ _FAINT = 0.1  # density of a covered row, in test rows per ball of that radius
 
 
 class KernelWorld(NamedTuple):
-    """The held-out real rows, and the blobs' centres from which real rows are drawn."""
+    """The held-out real rows, and the centres of the modes that real rows are drawn from."""
 
     test: Float[Array, "m d"]
-    centers: Float[Array, "3 2"]
+    centers: Float[Array, "k 2"]
     spacing: Float[Array, " m"]
     """Distance of each test row to the nearest different one."""
     probe_key: Key[Array, ""]
@@ -115,6 +115,7 @@ class KernelDensity(AbstractTask):
     unit: Any
     train: Array | None
     test: Array | None
+    modes: toys.Modes | None
     dim: int = eqx.field(static=True)
     dataset: str = eqx.field(static=True)
     kernel: str = eqx.field(static=True)
@@ -132,7 +133,8 @@ class KernelDensity(AbstractTask):
 
     @property
     def variables(self) -> dict[str, Variable]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return {name: v for name, v in _VARIABLES.items() if name != "entangled" or self._has_modes}
+        has_modes = self.modes is not None
+        return {name: v for name, v in _VARIABLES.items() if has_modes or name != "entangled"}
 
     def __init__(
         self,
@@ -158,7 +160,7 @@ class KernelDensity(AbstractTask):
         self.test_fraction, self.split_seed = test_fraction, split_seed
         least = 2 if smoothing.of_spread else 1
         if data is None:
-            self.dim = toys.DIMENSIONS[dataset]
+            self.dim, self.modes = toys.DIMENSIONS[dataset], toys.modes_of(dataset)
             n_samples = 100 if n_samples is None else n_samples
             self.n_samples = checks.whole_number("n_samples", n_samples, least)
             self.n_test = checks.whole_number("n_test", n_test, 2)
@@ -168,13 +170,16 @@ class KernelDensity(AbstractTask):
         else:
             rows = checks.finite_array("data", data, ndim=2)
             made = support.centred(rows, split(rows, test_fraction, split_seed))
-            self.dim = rows.shape[1]
+            self.dim, self.modes = rows.shape[1], None
             self.n_samples = sample_size(n_samples, len(made.train), least)
             self.n_test = len(made.test)
             self.log_unit = np.array([made.exponent * math.log(2.0)])
             self.origin, self.unit = made.origin, np.exp2(float(made.exponent))
             self.smoothing = smoothing.scaled(made.exponent, 1.0)
             self.train, self.test = (jnp.asarray(part, jnp.float32) for part in made[:2])
+
+    def prepared(self) -> "KernelDensity":
+        return toys.unnamed(self)
 
     @property
     def bandwidth(self) -> Any:
@@ -199,11 +204,11 @@ class KernelDensity(AbstractTask):
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> KernelWorld:
         # All keys in one call: calls, not draws, are what takes long to compile.
         keys = jax.random.split(key, 4)
-        centers = toys.blob_centers(keys[0])
+        centers = toys.draw_centers(self.modes, keys[0])
         test = self.test
         if test is None:
-            test_centers = centers if self.shared_centers else toys.blob_centers(keys[2])
-            test = toys.draw(self.dataset, keys[1], self.n_test, self.noise, test_centers)
+            own = centers if self.shared_centers else toys.draw_centers(self.modes, keys[2])
+            test = toys.draw(self.modes, keys[1], self.n_test, self.noise, own)
         return KernelWorld(test, centers, support.spacing(test), keys[3])
 
     def merge(
@@ -220,7 +225,7 @@ class KernelDensity(AbstractTask):
     ) -> Float[Array, "n d"]:
         if self.train is not None:
             return self.train[index]
-        return toys.draw(self.dataset, key, n, self.noise, world.centers, size)
+        return toys.draw(self.modes, key, n, self.noise, world.centers, size)
 
     def held_out(self, world: KernelWorld, key: Key[Array, ""]) -> Float[Array, "m d"]:
         return world.test
@@ -305,7 +310,8 @@ class KernelDensity(AbstractTask):
 
         # The same random numbers in all generations, so that these differ by their models alone.
         probes = self._generate(model, world.probe_key, support.PROBES)
-        distance = jnp.sort(support.distances(probes, world.test, self._mode_sizes), axis=1)
+        mode = toys.mode_of(self.modes, len(world.test))
+        distance = support.distances(probes, world.test, mode)
         nll = self.dim * self.log_unit[0] - jnp.mean(log_density)
         if self.smoothing.of_spread:
             nll = jnp.where(lost(model.bandwidth), jnp.inf, nll)
@@ -315,16 +321,6 @@ class KernelDensity(AbstractTask):
             "tail_coverage": jnp.sum(covered) / jnp.sum(in_tail),
             "hallucinated": jnp.mean(distance[:, 0] > radius),
         }
-        if self._has_modes:
+        if self.modes is not None:
             metrics["entangled"] = jnp.mean(distance[:, 1] < 2.0 * distance[:, 0])
         return metrics
-
-    @property
-    def _mode_sizes(self) -> tuple[int, ...]:
-        if self.test is not None:
-            return (self.n_test,)
-        return toys.mode_sizes(self.dataset, self.n_test)
-
-    @property
-    def _has_modes(self) -> bool:
-        return sum(size > 0 for size in self._mode_sizes) > 1

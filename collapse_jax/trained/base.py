@@ -42,8 +42,8 @@ class RealWorld(NamedTuple):
 
     test: Float[Array, "m d"]
     """The held-out real rows."""
-    centers: Float[Array, "3 2"]
-    """The centres of blobs."""
+    centers: Float[Array, "k 2"]
+    """The centres of the modes."""
     key: Key[Array, ""]
     """For metrics that are estimates: the same random numbers in all generations."""
 
@@ -67,6 +67,8 @@ class AbstractGenerator(AbstractTrained):
     """Logarithm of the product of the columns' units. `[1]`"""
     train: Array | None
     test: Array | None
+    modes: toys.Modes | None
+    """Those of the data set, where points are drawn from one that has any."""
     width: int = eqx.field(static=True)
     depth: int = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -94,11 +96,12 @@ class AbstractGenerator(AbstractTrained):
         self.n_samples = checks.whole_number("n_samples", 1000 if n_samples is None else n_samples)
         self.n_test = checks.whole_number("n_test", n_test, 2)
         self.shape, self.train, self.test = (toys.DIMENSIONS[dataset],), None, None
+        self.modes = toys.modes_of(dataset)
         self._set_units(*_UNITS[dataset])
 
     def _set_data(self, data: Any, n_samples: Any, *, standardised: bool = True) -> None:
         rows = as_rows(data)
-        self.shape = rows.shape[1:]
+        self.shape, self.modes = rows.shape[1:], None
         train, test = (
             part.reshape(len(part), -1) for part in split(rows, self.test_fraction, self.split_seed)
         )
@@ -121,6 +124,9 @@ class AbstractGenerator(AbstractTrained):
         """Numbers of a row."""
         return int(np.prod(self.shape))
 
+    def prepared(self) -> "AbstractGenerator":
+        return toys.unnamed(self)
+
     @property
     def population(self) -> int | None:
         return None if self.train is None else len(self.train)
@@ -137,10 +143,10 @@ class AbstractGenerator(AbstractTrained):
 
     def world(self, key: Key[Array, ""], rows: bool, index: Any) -> RealWorld:
         keys = jax.random.split(key, 3)
-        centers = toys.blob_centers(keys[0])
+        centers = toys.draw_centers(self.modes, keys[0])
         if self.test is not None:
             return RealWorld(self.test, centers, keys[2])
-        test = toys.draw(self.dataset, keys[1], self.n_test, self.noise, centers)
+        test = toys.draw(self.modes, keys[1], self.n_test, self.noise, centers)
         return RealWorld(self._standardised(test), centers, keys[2])
 
     def real(
@@ -148,7 +154,7 @@ class AbstractGenerator(AbstractTrained):
     ) -> Float[Array, "n d"]:
         if self.train is not None:
             return self.train[index]
-        drawn = toys.draw(self.dataset, key, n, self.noise, world.centers, size)
+        drawn = toys.draw(self.modes, key, n, self.noise, world.centers, size)
         return self._standardised(drawn)
 
     def held_out(self, world: RealWorld, key: Key[Array, ""]) -> Float[Array, "m d"]:

@@ -1,12 +1,11 @@
 """Where real data are: nearest neighbours among them, for tails, modes and hallucinations."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from collapse_jax.numerics.kernels import squared_distances
 from collapse_jax.tasks.parts.tables import Split
@@ -56,20 +55,21 @@ def spacing(rows: Float[Array, "m d"]) -> Float[Array, " m"]:
 
 
 def distances(
-    probes: Float[Array, "p d"], rows: Float[Array, "m d"], mode_sizes: Sequence[int]
-) -> Float[Array, "p k"]:
-    """Distance of each probe to the nearest row of each mode.
+    probes: Float[Array, "p d"], rows: Float[Array, "m d"], mode: Int[Array, " m"]
+) -> Float[Array, "p 2"]:
+    """Distance of each probe to the nearest row, and to the nearest one of another mode.
 
     Args:
         probes: where to measure from.
-        rows: real rows, mode after mode.
-        mode_sizes: how many rows each of the k modes has; modes without rows are left out.
+        rows: real rows.
+        mode: that of each row; where it is the same for all, the second distance is infinite.
     """
-    ends = np.cumsum([size for size in mode_sizes if size]).tolist()
 
     def of_probe(probe):
         squared = squared_distances(probe[None], rows)[0]
-        return jnp.stack([jnp.min(part) for part in jnp.split(squared, ends[:-1])])
+        nearest = jnp.min(squared)
+        own = jnp.max(jnp.where(squared == nearest, mode, -1))
+        return jnp.stack([nearest, jnp.min(jnp.where(mode == own, jnp.inf, squared))])
 
     return jnp.sqrt(lax.map(of_probe, probes, batch_size=_BLOCK))
 
