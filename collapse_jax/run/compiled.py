@@ -22,7 +22,7 @@ from collapse_jax.loop.pool import Pool
 from collapse_jax.machines import programs
 from collapse_jax.machines.devices import AXIS
 from collapse_jax.numerics.keys import chain_key
-from collapse_jax.tasks.base import AbstractTask
+from collapse_jax.tasks.base import AbstractTask, Rows
 from collapse_jax.tasks.parts.comparison import (
     Features,
     check_number,
@@ -116,7 +116,8 @@ def start(chains: Chains) -> Pool:
     # Rows are drawn in no time, but it may take long to sum up what they are.
     begin = _compiled_start(1 if chains.form.statistic and chains.form.real.by_rows else 0)
     with programs.garbage_kept():
-        return _with_room(context, begin(context, chains.part(1, 1)))
+        pool = begin(context, chains.part(1, 1))
+        return pool if pool.rows is None else pool._replace(rows=_with_room(context, pool.rows))
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
@@ -158,18 +159,18 @@ def _compiled_start(level: int) -> Callable[[Chains, Columns], Pool]:
 
 
 @eqx.filter_jit
-def _with_room(chains: Chains, pool: Pool) -> Pool:
-    """Pools with empty slots for later rows: a program of its own, as it writes far more."""
+def _with_room(chains: Chains, rows: Rows) -> Rows:
+    """Rows with empty slots for later ones: a program of its own, as it writes far more."""
 
-    def share(chains, _, pool):
-        def widened(rows):
-            wanted = ((0, chains.form.slots - 1) if i == axis else (0, 0) for i in range(rows.ndim))
-            return jnp.pad(rows, tuple(wanted))
+    def share(chains, _, rows):
+        def widened(x):
+            wanted = ((0, chains.form.slots - 1) if i == axis else (0, 0) for i in range(x.ndim))
+            return jnp.pad(x, tuple(wanted))
 
         axis = _slot_axis(chains)
-        return pool._replace(rows=jax.tree.map(widened, pool.rows))
+        return jax.tree.map(widened, rows)
 
-    return split(share, chains, ((pool, SPLIT),), SPLIT)
+    return split(share, chains, ((rows, SPLIT),), SPLIT)
 
 
 def _slot_axis(chains: Chains) -> int:
