@@ -17,7 +17,7 @@ from collapse_jax.loop.form import Form, Numbers, Storage, columns_of, form_of
 from collapse_jax.loop.generation import metric_names
 from collapse_jax.loop.inclusion.masks import Include, Mask, checked_mask, included_sizes
 from collapse_jax.loop.plan import CURATION, Plan, host_sizes
-from collapse_jax.machines import hosts, model_mesh
+from collapse_jax.machines import hosts, model_mesh, programs
 from collapse_jax.machines.devices import default_memory_limit
 from collapse_jax.records.config import describe
 from collapse_jax.records.masks import describe_mask
@@ -140,6 +140,7 @@ class Prepared:
         )
 
 
+@programs.garbage_kept()  # shapes are found by tracing
 def prepare(
     workflow: Loop,
     task: AbstractTask,
