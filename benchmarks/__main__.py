@@ -216,7 +216,7 @@ def grid() -> dict[str, float]:
     """
     import resource
 
-    sizes, dims = (10, 32, 100, 316, 1000), (1, 3, 10, 31, 100)
+    sizes, dims = (1000, 316, 100, 32, 10), (100, 31, 10, 3, 1)  # the longest first
     runs = list(itertools.product(sizes, dims, WORKFLOWS.values()))
 
     def run(n: int, dim: int, workflow: cj.Workflow) -> None:

@@ -7,12 +7,15 @@ are then the sum of what came since and of one such entry: three sums per genera
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
+
+from collapse_jax.basics.entries import entry, with_entry
 
 Merge = Callable[[Any, Any], Any]
 
@@ -68,7 +71,7 @@ def insert(
     # Behind this place are sums of older batches, unless none are left or there never were any.
     older = (place < keep - 1) & (number >= keep)
     slots = jax.tree.leaves(ring)[0].shape[0]
-    rest = jax.tree.map(lambda x: x[jnp.minimum(place + 1, slots - 1)], ring)
+    rest = jax.tree.map(lambda x: entry(x, jnp.minimum(place + 1, slots - 1)), ring)
     total = lax.cond(older, lambda: merge(rest, newest), lambda: newest)
     return Window(total, newest, put(ring, statistic, place))
 
@@ -88,7 +91,7 @@ def move_each(slots: Any, moved: Callable[[Any], Any], when: Any) -> Any:
     n = jax.tree.leaves(slots)[0].shape[0]
 
     def body(i: Any, slots: Any) -> Any:
-        return put(slots, moved(jax.tree.map(lambda x: x[i], slots)), i)
+        return put(slots, moved(jax.tree.map(lambda x: entry(x, i), slots)), i)
 
     return lax.fori_loop(0, jnp.where(when, n, 0), body, slots)
 
@@ -99,8 +102,8 @@ def _sums_to_the_end(ring: Any, merge: Merge, when: Any) -> Any:
 
     def body(i, ring):
         place = slots - 2 - i
-        entry, rest = (jax.tree.map(lambda x: x[k], ring) for k in (place, place + 1))  # noqa: B023
-        return put(ring, merge(entry, rest), place)
+        own, rest = (jax.tree.map(partial(entry, i=k), ring) for k in (place, place + 1))
+        return put(ring, merge(own, rest), place)
 
     return lax.fori_loop(0, jnp.where(when, slots - 1, 0), body, ring)
 
@@ -113,6 +116,4 @@ def ring(statistic: Any, slots: int) -> Any:
 
 def put(ring: Any, statistic: Any, place: Any) -> Any:
     """The same with another statistic in one of the slots."""
-    return jax.tree.map(
-        lambda r, x: lax.dynamic_update_index_in_dim(r, x, place, 0), ring, statistic
-    )
+    return jax.tree.map(lambda r, x: with_entry(r, x, place), ring, statistic)

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from collapse_jax.basics.entries import entry, with_entry
+
 _BASE = 8  # size at which recursion stops; 8 was the fastest of 8, 12, 16, 25 at d = 31 and 100
 MOST = 10_000
 """Largest size: programs grow with it, and take minutes to compile beyond."""
@@ -67,10 +69,11 @@ def _cholesky_columns(a, floor, with_inverse):
 
     def column(j, state):
         factor, inverse = state
-        c = a[:, j] - factor @ factor[j]
-        positive = c[j] > floor[j]
-        scale = jnp.where(positive, lax.rsqrt(jnp.where(positive, c[j], 1.0)), 0.0)
-        factor = factor.at[:, j].set(jnp.where(rows >= j, c * scale, 0.0))
+        c = entry(a, j, 1) - factor @ entry(factor, j)
+        pivot = entry(c, j)
+        positive = pivot > entry(floor, j)
+        scale = jnp.where(positive, lax.rsqrt(jnp.where(positive, pivot, 1.0)), 0.0)
+        factor = with_entry(factor, jnp.where(rows >= j, c * scale, 0.0), j, 1)
         return factor, inverse if inverse is None else _with_row(inverse, factor, j)
 
     empty = jnp.zeros_like(a)
@@ -79,11 +82,11 @@ def _cholesky_columns(a, floor, with_inverse):
 
 def _with_row(inverse, lower, j):
     """The inverse of a lower triangular matrix with its row `j`, where it has those before."""
-    columns = jnp.arange(len(lower))
-    pivot = lower[j, j]
+    columns, row = jnp.arange(len(lower)), entry(lower, j)
+    pivot = entry(row, j)
     reciprocal = jnp.where(pivot == 0.0, 0.0, 1.0 / jnp.where(pivot == 0.0, 1.0, pivot))
-    earlier = jnp.where(columns < j, lower[j], 0.0) @ inverse
-    return inverse.at[j].set(((columns == j) - earlier) * reciprocal)
+    earlier = jnp.where(columns < j, row, 0.0) @ inverse
+    return with_entry(inverse, ((columns == j) - earlier) * reciprocal, j)
 
 
 @jax.jit
@@ -143,16 +146,17 @@ def qr_lower(
 
     def reflect(k, state):
         a, used, noise, lower = state  # a dead column uses up no row
-        v, length = _reflector(a[:, k], used, jnp.arange(n) >= used)
-        alive = (length > tolerance * jnp.sqrt(noise[k])) & (used < rank)
+        own = entry(noise, k)
+        v, length = _reflector(entry(a, k, 1), used, jnp.arange(n) >= used)
+        alive = (length > tolerance * jnp.sqrt(own)) & (used < rank)
         v = jnp.where(alive, v, 0.0)
         step = v @ a
         a = a - 2.0 * v[:, None] * step[None, :]
         row = jnp.where(alive & (jnp.arange(d) >= k), a[used], 0.0)
-        pivot = jnp.where(alive, row[k], 1.0)
+        pivot = jnp.where(alive, entry(row, k), 1.0)
         # Other rows have the rounding errors of what was taken from them, and of the pivot's share.
-        noise = noise + 4.0 * (1.0 - v[used] ** 2) * step**2 + (row / pivot) ** 2 * noise[k]
-        lower = lower.at[:, k].set(jnp.where(pivot < 0.0, -row, row))
+        noise = noise + 4.0 * (1.0 - v[used] ** 2) * step**2 + (row / pivot) ** 2 * own
+        lower = with_entry(lower, jnp.where(pivot < 0.0, -row, row), k, 1)
         return a, used + alive, noise, lower
 
     state = (rows, jnp.zeros((), jnp.int32), noise, jnp.zeros((d, d), rows.dtype))

@@ -64,7 +64,7 @@ def permuted(
     """
     population = jnp.asarray(population, jnp.int32)
     width = jnp.ceil(jnp.sqrt(population.astype(jnp.float32))).astype(jnp.int32)
-    height = (population + width - 1) // width
+    height = lax.div(population + width - 1, width)
     round_keys = words(key, (_PAIRS_SMALL, 2))
     n_pairs = jnp.where(population < _LARGE, _PAIRS_SMALL, _PAIRS_LARGE)
 

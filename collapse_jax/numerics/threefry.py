@@ -77,7 +77,8 @@ def _as_jax_does(counters, key):
 def _written_out(counters, key):
     # What is enciphered is made within the branch, for else it would go through memory.
     shape = jax.eval_shape(counters)[0].shape
-    apart = key[0], key[1]  # a key that was made of two words need not be put together
+    # A key that was made of two words need not be put together; each is asked for in one shape.
+    apart = tuple(jnp.broadcast_to(key[i], (1,) * len(shape)) for i in range(2))
     always = lax.optimization_barrier(jnp.ones((), bool))
     pair = lax.cond(
         always,

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
+from collapse_jax.basics.entries import entry, with_entry
 from collapse_jax.loop.ecosystems.steps import begin, make_world, step
 from collapse_jax.loop.form import Columns, Form, Numbers
 from collapse_jax.loop.generation import Metrics
@@ -191,11 +192,11 @@ def _advance(context: tuple[Chains, Columns, Any, jax.Array], pool: Pool) -> tup
             def body(i, state):
                 pool, metrics = state
                 # The same in all chains, so that what depends on them stays a slice or a branch.
-                now, slots = jax.tree.map(lambda x: x[i], (columns, included))
+                now, slots = jax.tree.map(lambda x: entry(x, i), (columns, included))
                 now = including(chains.form, now, slots)
                 parts = (chains.task, chains.form, world, pool, key, now, chains.names)
                 pool, found = step(*parts, chains.features)
-                return pool, {name: metrics[name].at[i].set(found[name]) for name in found}
+                return pool, {name: with_entry(metrics[name], found[name], i) for name in found}
 
             shape = (chains.chunk, *chains.form.models_axis)
             empty = {name: jnp.zeros(shape) for name in chains.names}
