@@ -145,3 +145,19 @@ def test_data_sets_of_the_plane_share_programs(make):
     others = [run("blobs"), run("circles")]
     assert compiled._advance._cached._cache_size() == before
     assert not any(np.allclose(first, other) for other in others)
+
+
+class Reader(cj.KernelDensity):
+    """One whose rows depend on the name of the data set."""
+
+    def real(self, world, key, n, *, size, index):
+        assert self.dataset in ("moons", "blobs")
+        return super().real(world, key, n, size=size, index=index)
+
+
+def test_tasks_of_ones_own_keep_the_name_of_the_data_set():
+    for dataset in ("moons", "blobs"):
+        options = {"n_generations": 2, "seeds": 2, "metrics": ["nll"], "progress": False}
+        own = cj.simulate(cj.Replace(), Reader(dataset, 9), **options)
+        ours = cj.simulate(cj.Replace(), cj.KernelDensity(dataset, 9), **options)
+        np.testing.assert_array_equal(own.nll, ours.nll)

@@ -62,10 +62,10 @@ def quick_to_compile(level: int = 0) -> dict[str, Any]:
 
 @contextmanager
 def garbage_kept() -> Iterator[None]:
-    """A call that may trace a program, without looks for garbage in the meantime.
+    """Where programs are traced: without looks for garbage in the meantime.
 
-    Tracing makes so many objects that Python would look through all there are, of JAX and the
-    user, again and again: a tenth of the time of the call.
+    Tracing makes so many objects that Python would look through all there are, of JAX and of the
+    user, again and again, for up to a tenth of the time that tracing and compiling take.
     """
     # Within another pause, of another thread perhaps, there is nothing to do, nor to undo.
     if not gc.isenabled() or not _PAUSE.acquire(blocking=False):

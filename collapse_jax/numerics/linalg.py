@@ -14,8 +14,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from collapse_jax.basics.entries import entry, with_entry
 
-# Size at which recursion stops. Cuts are at multiples of 8, which was the fastest of 8, 16 and 25 at
-# d = 31 and 100; a matrix of 9 to 12 is as fast in one piece, and quicker to compile.
+# Size at which recursion stops. Cuts are at multiples of 8, which was the fastest of 8, 16 and 25
+# at d = 31 and 100; a matrix of 9 to 12 is as fast in one piece, and quicker to compile.
 _BASE = 12
 MOST = 10_000
 """Largest size: programs grow with it, and take minutes to compile beyond."""

@@ -118,7 +118,9 @@ def start(chains: Chains) -> Pool:
     begin = _compiled_start(1 if chains.form.statistic and chains.form.real.by_rows else 0)
     with programs.garbage_kept():
         pool = begin(context, chains.part(1, 1))
-        return pool if pool.rows is None else pool._replace(rows=_with_room(context, pool.rows))
+        if pool.rows is None or chains.form.slots == 1:
+            return pool
+        return pool._replace(rows=_with_room(context, pool.rows))
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
@@ -161,7 +163,7 @@ def _compiled_start(level: int) -> Callable[[Chains, Columns], Pool]:
 
 @eqx.filter_jit
 def _with_room(chains: Chains, rows: Rows) -> Rows:
-    """Rows with empty slots for later ones: a program of its own, as it writes far more."""
+    """Rows with empty slots for later ones: a program of its own, optimised, as it writes much."""
 
     def share(chains, _, rows):
         def widened(x):

@@ -322,7 +322,7 @@ class AbstractTask(eqx.Module):
         return None
 
     def prepared(self) -> "AbstractTask":
-        """The task with all that its programs read, which may be slow to load."""
+        """The task with what its programs read and no more, which may be slow to load."""
         return self
 
     @abstractmethod

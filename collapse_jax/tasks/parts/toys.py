@@ -97,7 +97,12 @@ def modes_of(dataset: str) -> Modes | None:
 
 
 def unnamed(task: Task) -> Task:
-    """A task without the name of its `dataset`: programs know its modes only, and serve others."""
+    """A task without the name of its `dataset`: programs know its modes only, and serve others.
+
+    One of a class of the user's, whose methods may read the name, keeps it.
+    """
+    if type(task).__module__.partition(".")[0] != __name__.partition(".")[0]:
+        return task
     other = copy.copy(task)
     object.__setattr__(other, "dataset", "")
     return other
