@@ -43,6 +43,36 @@ FAULTS = [
         "test_random.py",
     ),
     Fault(
+        "numerics/linalg.py",
+        "return a, used + alive, noise, lower",
+        "return a, used + 1, noise, lower",
+        "test_linalg.py",
+    ),
+    Fault(
+        "tasks/parts/toys.py",
+        "less = jnp.where(modes.rest_first, each, number - 1 - each)",
+        "less = each",
+        "test_kernel_density.py",
+    ),
+    Fault(
+        "tasks/parts/support.py",
+        "jnp.min(jnp.where(mode == own, jnp.inf, squared))",
+        "jnp.min(squared)",
+        "test_kernel_density.py::test_support_metrics_agree_with_a_kd_tree",
+    ),
+    Fault(
+        "run/compiled.py",
+        "wanted = ((0, chains.form.slots - 1) if i == axis",
+        "wanted = ((chains.form.slots - 1, 0) if i == axis",
+        "test_compiling.py",
+    ),
+    Fault(
+        "machines/programs.py",
+        "        gc.enable()\n        _PAUSE",
+        "        _PAUSE",
+        "test_compiling.py",
+    ),
+    Fault(
         "run/driver.py",
         "yield self.seeds, max(first, start), values",
         "yield self.seeds, first, values",

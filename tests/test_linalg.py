@@ -62,6 +62,28 @@ def test_qr_lower_keeps_small_directions():
     np.testing.assert_allclose(np.diag(lower), exact, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("n", "d"), [(4, 7), (7, 7), (20, 7)])
+def test_a_dead_column_uses_up_no_row(n, d):
+    rows = random_rows(n, d)
+    rows[:, 1], rows[:, 3] = 2.0 * rows[:, 0], rows[:, 0] - rows[:, 2]
+    lower = np.asarray(jax.jit(linalg.qr_lower)(jnp.asarray(rows, jnp.float32)))
+    np.testing.assert_allclose(lower @ lower.T, rows.T @ rows, rtol=1e-4, atol=1e-4 * n)
+    alive = np.linalg.matrix_rank(rows)
+    assert np.sum(np.diag(lower) > 0.0) == alive == min(n, d - 2)
+    assert not lower[:, [1, 3]].any()
+
+
+@pytest.mark.parametrize(("n", "d"), [(93, 31), (92, 31), (300, 100), (12, 31)])
+def test_gram_lower_is_as_good_as_single_precision_with_three_rows_to_a_column(n, d):
+    rows = random_rows(n, d).astype(np.float32)
+    lower = np.asarray(jax.jit(linalg.gram_lower)(rows))
+    exact = np.linalg.qr(rows.astype(np.float64))[1].T
+    exact = exact * np.sign(np.diag(exact))
+    np.testing.assert_allclose(lower[:, : len(rows)], exact, rtol=1e-5, atol=1e-5 * n**0.5)
+    logs = [2.0 * np.sum(np.log(np.diag(x)[:n])) for x in (lower, exact)]
+    assert logs[0] == pytest.approx(logs[1], abs=2e-4)
+
+
 def test_gram_lower_agrees_with_qr_lower():
     rows = jnp.asarray(random_rows(200, 10), jnp.float32)
     np.testing.assert_allclose(linalg.gram_lower(rows), linalg.qr_lower(rows), atol=1e-4)
