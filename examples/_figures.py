@@ -1,6 +1,7 @@
 """What the scripts of this folder share: their command line, their runs, the look of figures."""
 
 import argparse
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 import collapse_jax as cj
-from collapse_jax.report.axes import legend_columns, shades
+from collapse_jax.report.axes import MARKERS, legend_columns, shades
 from collapse_jax.report.figures import STYLE
 
 WORKFLOWS = (cj.Replace(), cj.Accumulate(), cj.AccumulateSubsample())
@@ -120,9 +121,17 @@ def legend(
     entries: dict[str, str],
     theory: Sequence[str] = (),
     band: str = "10 to 90 % of chains",
+    marked: bool = False,
 ) -> None:
-    """Explain colours by their label, the band, and the theory's kinds, below all panels."""
-    handles: list[Any] = [Line2D([], [], color=c, lw=2.6, label=t) for t, c in entries.items()]
+    """Explain colours by their label, the band, and the theory's kinds, below all panels.
+
+    Where curves are `marked`, each panel has one of each colour, in this order.
+    """
+    marks = itertools.cycle(MARKERS if marked else [""])
+    handles: list[Any] = [
+        Line2D([], [], color=c, marker=mark, ms=5, lw=2.6, label=t)
+        for (t, c), mark in zip(entries.items(), marks, strict=False)
+    ]
     handles.append(Patch(color=GREY, alpha=0.25, lw=0, label=band))
     styles: dict[str, Any] = {"exact": EXACT, "large samples": LARGE_SAMPLES}
     handles += [

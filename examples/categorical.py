@@ -79,7 +79,7 @@ def main(out: str = "categorical.png", grid: Grid = QUICK) -> Path:
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
     entries = figures.grey_shades(f"n = {n}" for n in (*grid.sizes, *grid.large_sizes))
-    figures.legend(figure, entries, ["exact", "large samples"])
+    figures.legend(figure, entries, ["exact", "large samples"], marked=True)
     return figures.save(figure, out)
 
 

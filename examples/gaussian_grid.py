@@ -43,7 +43,7 @@ def main(out: str = "gaussian.png", grid: Grid = QUICK) -> list[Path]:
             column[0].set_title(caption(workflow), fontsize=10)
         figures.share_labels(axes)
         shades = figures.grey_shades(f"n = {n}" for n in grid.sizes)
-        figures.legend(figure, shades, ["exact", "large samples"])
+        figures.legend(figure, shades, ["exact", "large samples"], marked=True)
         paths.append(figures.save(figure, figures.named(out, f"d{dim}")))
     return paths
 

@@ -53,7 +53,8 @@ def main(out: str = "kde.png", grid: Grid = QUICK) -> list[Path]:
         for ax, workflow in zip(axes[0], figures.WORKFLOWS, strict=True):
             ax.set_title(caption(workflow), fontsize=10)
         figures.share_labels(axes)
-        figures.legend(figure, figures.grey_shades(f"n = {n}" for n in grid.sizes))
+        shades = figures.grey_shades(f"n = {n}" for n in grid.sizes)
+        figures.legend(figure, shades, marked=True)
         paths.append(figures.save(figure, figures.named(out, f"h{bandwidth:g}")))
     return paths
 

@@ -30,7 +30,8 @@ _VISIBLE = 0.05  # share of the range of a panel
 _LEGEND_ROW = 0.2  # inches
 _MARKED = 12  # generations, up to which all points are marked
 _MARKS = 6  # points that are marked otherwise, where there are several curves
-_MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*"
+"""Of curves, in turn."""
 _OF_ZEROS = (0.0, 1.0)  # as of a share of which there is none
 
 
@@ -295,5 +296,5 @@ def markers_of(runs: Sequence[Run]) -> list[str]:
     One run alone has none but where its generations are so few that each is marked.
     """
     if len(runs) > 1 or runs[0].ds.sizes["generation"] <= _MARKED:
-        return [_MARKERS[i % len(_MARKERS)] for i in range(len(runs))]
+        return [MARKERS[i % len(MARKERS)] for i in range(len(runs))]
     return [""]
