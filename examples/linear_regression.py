@@ -44,13 +44,16 @@ def main(out: str = "regression.png", grid: Grid = QUICK) -> list[Path]:
         shades = figures.grey_shades(f"n = {n}" for n in grid.sizes)
         for row, dim in zip(axes, grid.dims, strict=True):
             for ax in row:
-                by_size = {f"n = {n}": next(runs) for n in grid.sizes if n > dim + 1}
+                found = {n: next(runs) for n in grid.sizes if n > dim + 1}
+                # A size that is left out keeps its shade and its mark.
+                nothing = next(iter(found.values())).drop_vars("test_error")
+                by_size = {f"n = {n}": found.get(n, nothing) for n in grid.sizes}
                 cj.plot(by_size, variables=["test_error"], axes=ax)
             row[0].set_ylabel(f"test error, d = {dim}")
         for ax, workflow in zip(axes[0], figures.WORKFLOWS, strict=True):
             ax.set_title(caption(workflow), fontsize=10)
         figures.share_labels(axes)
-        figures.legend(figure, shades, ["exact", "large samples"])
+        figures.legend(figure, shades, ["exact", "large samples"], marked=True)
         paths.append(figures.save(figure, figures.named(out, f"noise{noise:g}")))
     return paths
 

@@ -54,7 +54,7 @@ FIGURES = {
     "gaussian_grid": {"dims": (2,), "sizes": (40,), "n_generations": 4, "seeds": 4},
     "kde_nll": {"datasets": ("moons",), "bandwidths": (0.3,), "sizes": (6,), "n_generations": 4},
     "kde_rules": {"datasets": ("moons",), "n_samples": 6, "n_generations": 4, "seeds": 3},
-    "linear_regression": {"dims": (2,), "sizes": (30,), "noises": (1.0,), "n_generations": 4},
+    "linear_regression": {"dims": (2,), "sizes": (3, 30), "noises": (1.0,), "n_generations": 4},
     "real_share": {"n_samples": 6, "n_generations": 9, "seeds": 5},
     "real_streams": {"n_samples": 20, "n_generations": 6, "seeds": 5},
     "three_limits": {"sizes": (6,), "n_generations": 9, "seeds": 50},

@@ -353,3 +353,19 @@ def test_refused(call, message, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_a_run_without_the_metric_keeps_its_shade_and_its_mark():
+    """So panels that leave some out can share a legend."""
+    sizes = (20, 50, 100)
+    runs = {f"n = {n}": dataset(WORKFLOWS[0], cj.LinearRegression(4, n)) for n in sizes}
+    looks = []
+    for left_out in ((), ("n = 20",), ("n = 50", "n = 100")):
+        shown = {k: ds.drop_vars("test_error") if k in left_out else ds for k, ds in runs.items()}
+        ax = Figure().subplots()
+        plot(shown, variables=["test_error"], axes=ax)
+        drawn = {line.get_label(): line for line in lines(ax).values()}
+        assert sorted(drawn) == sorted(set(runs) - set(left_out))
+        looks.append({k: (line.get_color(), line.get_marker()) for k, line in drawn.items()})
+    assert len(set(looks[0].values())) == len(sizes)
+    assert all(found.items() <= looks[0].items() for found in looks)
