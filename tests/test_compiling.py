@@ -15,16 +15,18 @@ SLOTS = cj.Workflow(cj.Real(every=True, keep=3), cj.Synthetic(keep=2), cj.Fit(20
 
 
 @pytest.fixture
-def fresh():
-    """Nothing is known of the compiler, before and after."""
-    for known in (programs.quick_to_compile, compiled._compiled_start):
-        known.cache_clear()
-    yield
-    for known in (programs.quick_to_compile, compiled._compiled_start):
-        known.cache_clear()
+def forget():
+    """What makes nothing be known of the compiler, as it is not afterwards."""
+
+    def forget():
+        programs.quick_to_compile.cache_clear()
+        compiled._compiled_start.cache_clear()
+
+    yield forget
+    forget()
 
 
-def test_a_compiler_without_the_older_emitter_compiles_all_the_same(fresh, monkeypatch):
+def test_a_compiler_without_the_older_emitter_compiles_all_the_same(forget, monkeypatch):
     task = cj.Gaussian(2, 12)
     usual = cj.simulate(SLOTS, task, 6, 5, progress=False)
     asked, jit = [], jax.jit
@@ -35,8 +37,7 @@ def test_a_compiler_without_the_older_emitter_compiles_all_the_same(fresh, monke
             return jit(function, compiler_options={"xla_cpu_no_such_option": False})
         return jit(function, **options)
 
-    for known in (programs.quick_to_compile, compiled._compiled_start):
-        known.cache_clear()
+    forget()
     with monkeypatch.context() as without:
         without.setattr(jax, "jit", newer)
         options = programs.quick_to_compile()

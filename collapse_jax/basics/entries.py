@@ -1,7 +1,7 @@
 """Entries of arrays at a place that is a traced number, not negative, and inside.
 
-`x[i]` and `x.at[i].set(value)` count from the end where `i` is negative, and check whether it is
-inside: some kernels each, which take longer to compile than what is wanted.
+`x[i]` and `x.at[i].set(value)` also count from the end, where `i` is negative, which takes longer
+to trace and to compile than what is wanted.
 """
 
 from typing import Any

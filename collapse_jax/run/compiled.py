@@ -114,13 +114,11 @@ def scratch_bytes(
 def start(chains: Chains) -> Pool:
     """The pools of all chains before generation 1, `[seed, ...]`."""
     context = chains.without_numbers()
-    # Rows are drawn in no time, but it may take long to sum up what they are.
+    # To draw rows takes no time however it is compiled; to work out a statistic of them may.
     begin = _compiled_start(1 if chains.form.statistic and chains.form.real.by_rows else 0)
     with programs.garbage_kept():
         pool = begin(context, chains.part(1, 1))
-        if pool.rows is None or chains.form.slots == 1:
-            return pool
-        return pool._replace(rows=_with_room(context, pool.rows))
+        return pool._replace(rows=_with_room(context, pool.rows)) if has_room(chains) else pool
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
@@ -174,6 +172,11 @@ def _with_room(chains: Chains, rows: Rows) -> Rows:
         return jax.tree.map(widened, rows)
 
     return split(share, chains, ((rows, SPLIT),), SPLIT)
+
+
+def has_room(chains: Chains) -> bool:
+    """Whether pools have slots for rows beside the first."""
+    return chains.form.rows and chains.form.slots > 1
 
 
 def _slot_axis(chains: Chains) -> int:

@@ -66,7 +66,10 @@ class Modes(NamedTuple):
 _K = 3  # modes of the data sets of the paper, at most
 
 
-def _modes(centers: Any, radii: Any = 0.0, angle: float = 0.0, **others: bool) -> Modes:
+def _modes(
+    centers: Any, radii: Any = 0.0, angle: float = 0.0, *, open: bool = False, drawn: bool = False
+) -> Modes:
+    """The modes, where what is drawn has centres and a noise of its own."""
     centers = np.asarray(centers, np.float32)
     real = len(centers)
     k = max(real, _K)
@@ -74,12 +77,12 @@ def _modes(centers: Any, radii: Any = 0.0, angle: float = 0.0, **others: bool) -
     return Modes(
         np.arange(k) < real,
         np.pad(centers, missing),
-        np.array(others.get("drawn", False)),
+        np.array(drawn),
         np.pad(np.broadcast_to(np.float32(radii), real), missing[0]),
         np.array(angle, np.float32),
-        np.array(others.get("open", False), np.int32),
+        np.array(open, np.int32),
         np.array(angle == 0.0),
-        np.array(others.get("drawn", False), np.float32),
+        np.array(drawn, np.float32),
     )
 
 
