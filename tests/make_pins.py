@@ -86,7 +86,7 @@ COST_TASKS: dict[str, Callable[[], Any]] = {
     "ExponentialFamily": cj.ExponentialFamily,
 }
 COSTS = ("flops", "bytes accessed", "transcendentals")
-_COST_SEEDS, _COST_GENERATIONS = 8, 10
+COST_SEEDS, COST_GENERATIONS = 8, 10
 
 
 def values(task: str, workflow: str) -> Values:
@@ -115,19 +115,19 @@ def compiled_chunk(workflow: cj.Workflow, task: Any) -> Any:
     from collapse_jax.machines.devices import seed_mesh
     from collapse_jax.run import compiled
 
-    plan = workflow.plan(_COST_GENERATIONS, task.n_samples)
+    plan = workflow.plan(COST_GENERATIONS, task.n_samples)
     form = form_of(workflow, task, plan)
     chains = compiled.Chains(
         compiled.traceable(task, sizes=not (form.rows or form.synthetic.by_rows)),
         form=form,
         names=tuple(name for name in metric_names(task, None) if name not in host_sizes(plan)),
         numbers=columns_of(plan, form, task.population),
-        chunk=_COST_GENERATIONS,
+        chunk=COST_GENERATIONS,
         mesh=seed_mesh(jax.local_devices(backend="cpu")[:1]),
-        seeds=np.arange(_COST_SEEDS, dtype=np.uint32),
+        seeds=np.arange(COST_SEEDS, dtype=np.uint32),
     )
-    columns = chains.part(1, _COST_GENERATIONS)
-    steps = jnp.asarray(_COST_GENERATIONS, jnp.int32)
+    columns = chains.part(1, COST_GENERATIONS)
+    steps = jnp.asarray(COST_GENERATIONS, jnp.int32)
     context = (chains.without_numbers(), columns, None, steps)
     lowered = compiled._advance.lower(context, compiled.start(chains)).lowered  # pyright: ignore
     # What is counted comes before machine code, which may be poor.

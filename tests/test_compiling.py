@@ -1,9 +1,11 @@
 """How programs are compiled: by which options, and what Python does meanwhile."""
 
 import gc
+import re
 import threading
 
 import jax
+import make_pins
 import numpy as np
 import pytest
 
@@ -46,6 +48,34 @@ def test_a_compiler_without_the_older_emitter_compiles_all_the_same(forget, monk
     newest = cj.simulate(SLOTS, task, 6, 5, progress=False)
     for name in usual:
         np.testing.assert_allclose(newest[name], usual[name], rtol=1e-4, atol=1e-5)
+
+
+WINDOW = cj.Workflow(cj.Real(keep=7), cj.Synthetic(keep=7))
+MIXED = cj.Workflow(cj.Real(keep=7), cj.Synthetic(keep=7, of=cj.Mixed(0.5)))
+DRAWN = cj.Workflow(cj.Real(every=True, keep=7), cj.Synthetic(keep=7), cj.Fit(20))
+IN_PLACE = {
+    "moments": (WINDOW, lambda: cj.Gaussian(3, 50), 7),
+    "moments, few rows": (WINDOW, lambda: cj.Gaussian(3, 5), 7),
+    "equations": (MIXED, lambda: cj.LinearRegression(3, n_samples=20), 7),
+    "counts": (WINDOW, lambda: cj.Categorical(5, 20), 7),
+    "rows": (cj.AccumulateSubsample(), lambda: cj.Gaussian(3, 20), make_pins.COST_GENERATIONS + 1),
+    "rows in parts": (
+        *(cj.AccumulateSubsample(), lambda: cj.LinearRegression(3, n_samples=20)),
+        make_pins.COST_GENERATIONS + 1,
+    ),
+    "rows of two streams": (DRAWN, lambda: cj.LinearRegression(3, n_samples=20), 14),
+    "labels": (WINDOW, lambda: cj.LogisticRegression(2, n_samples=40), 7),
+}
+
+
+@pytest.mark.parametrize("case", IN_PLACE)
+def test_what_is_kept_is_never_copied(case):
+    """Or a generation would cost more, the more generations are kept."""
+    workflow, task, slots = IN_PLACE[case]
+    program = make_pins.compiled_chunk(workflow, task()).as_text()
+    kept = rf"\w+\[{make_pins.COST_SEEDS},{slots}(,\d+)*\]"
+    assert re.search(rf"dynamic-update-slice\S* = {kept}\S* fusion\(", program) is not None
+    assert re.findall(rf"= ({kept})\S* copy\(", program) == []
 
 
 PAIR = cj.Ecosystem(cj.Accumulate(), mixing=[[0.5, 0.5], [0.0, 1.0]])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int, Key
 
+from collapse_jax.basics.entries import written
 from collapse_jax.basics.returned import check_alike
 from collapse_jax.loop import windows
 from collapse_jax.loop.batches import Batch, real_batch
@@ -304,7 +305,7 @@ def _put(rows: Rows, batch: Rows, slot: Any) -> Rows:
         b = b[None]
         return lax.dynamic_update_slice(buffer, b, (slot, *[0] * (b.ndim - 1)))
 
-    return jax.tree.map(put, rows, batch)
+    return written(lambda rows: jax.tree.map(put, rows, batch), rows)
 
 
 def flatten(rows: Rows | None) -> Rows | None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
 
-from collapse_jax.basics.entries import entry, with_entry
+from collapse_jax.basics.entries import entry, with_entry, written
 
 Merge = Callable[[Any, Any], Any]
 
@@ -67,13 +67,15 @@ def insert(
         return Window(total, None, None)
     place = number % keep
     ring = _sums_to_the_end(window.ring, merge, (place == 0) & (number > 0))
+    # Before the ring is read, for else the whole of it is copied.
+    ring = put(ring, statistic, place)
     newest = lax.cond(place == 0, lambda: statistic, lambda: merge(window.newest, statistic))
     # Behind this place are sums of older batches, unless none are left or there never were any.
     older = (place < keep - 1) & (number >= keep)
     slots = jax.tree.leaves(ring)[0].shape[0]
     rest = jax.tree.map(lambda x: entry(x, jnp.minimum(place + 1, slots - 1)), ring)
     total = lax.cond(older, lambda: merge(rest, newest), lambda: newest)
-    return Window(total, newest, put(ring, statistic, place))
+    return Window(total, newest, ring)
 
 
 def move(window: Window, moved: Callable[[Any], Any], when: Any) -> Window:
@@ -116,4 +118,7 @@ def ring(statistic: Any, slots: int) -> Any:
 
 def put(ring: Any, statistic: Any, place: Any) -> Any:
     """The same with another statistic in one of the slots."""
-    return jax.tree.map(lambda r, x: with_entry(r, x, place), ring, statistic)
+    def write(ring: Any) -> Any:
+        return jax.tree.map(lambda r, x: with_entry(r, x, place), ring, statistic)
+
+    return written(write, ring)
