@@ -32,7 +32,7 @@ class Pool(NamedTuple):
     history: Any
     """Models that rows may still come from, `[model, ...]`; None where there are none."""
     frame: Any
-    """The model in whose coordinates all this is; None for those of the truth."""
+    """That of the model in whose coordinates all this is; None for those of the truth."""
     before: Any
     """The rows of the newest batch, where it is edited; else None."""
 
@@ -53,7 +53,8 @@ def begin(task: AbstractTask, form: Form, world: World, key: Key[Array, ""], now
         shape = (form.slots, form.width)
         rows = jax.tree.map(lambda b: jnp.zeros((*shape, *b.shape[1:]), b.dtype), batch.rows)
         rows = _put(rows, batch.rows, jnp.zeros((), jnp.int32))
-    frame = task.coordinates.start() if form.moving else None  # pyright: ignore
+    coordinates = task.coordinates if form.moving else None
+    frame = None if coordinates is None else coordinates.frame(coordinates.start())
     return Pool(statistic, rows, None, frame, batch.rows if form.source.edits else None)
 
 
@@ -124,7 +125,11 @@ def move(
         statistic = tuple(windows.move(window, moved, when) for window in statistic)
     if rows is not None and form.storage != "latest":
         rows = windows.move_each(rows, moved, when)
-    frame, inner = lax.cond(when, lambda: (model, coordinates.start()), lambda: (pool.frame, inner))
+    frame, inner = lax.cond(
+        when,
+        lambda: (coordinates.frame(model), coordinates.start()),
+        lambda: (pool.frame, inner),
+    )
     return pool._replace(statistic=statistic, rows=rows, frame=frame), inner
 
 

@@ -118,6 +118,7 @@ def ring(statistic: Any, slots: int) -> Any:
 
 def put(ring: Any, statistic: Any, place: Any) -> Any:
     """The same with another statistic in one of the slots."""
+
     def write(ring: Any) -> Any:
         return jax.tree.map(lambda r, x: with_entry(r, x, place), ring, statistic)
 

@@ -111,7 +111,11 @@ class Coordinates(Protocol):
         """The model that has the coordinates at hand, in these coordinates."""
         ...
 
-    def compose(self, outer: Model, inner: Model) -> Model:
+    def frame(self, model: Model) -> PyTree:
+        """What is kept of a model in whose coordinates others are given."""
+        ...
+
+    def compose(self, outer: PyTree, inner: Model) -> Model:
         """The model that is `inner` in the coordinates of `outer`."""
         ...
 
@@ -119,7 +123,7 @@ class Coordinates(Protocol):
         """What is needed to go to the coordinates of a model, given in those at hand."""
         ...
 
-    def place(self, outer: Model, rows: Any) -> Any:
+    def place(self, outer: PyTree, rows: Any) -> Any:
         """Rows that are in the coordinates of `outer`, in those that `outer` is in."""
         ...
 

@@ -38,10 +38,20 @@ class Normal(NamedTuple):
         lower = jnp.where(dead, jnp.eye(len(mean)), factor / jnp.where(dead, 1.0, diagonal))
         return cls(mean, lower, jnp.log(jnp.where(dead, 0.0, diagonal)))
 
-    def transform(self, standard: "Normal") -> "Normal":
-        """The law of `mean + F u` when `u` has the law `standard`."""
+    @property
+    def ratios(self) -> Float[Array, "d d"]:
+        """Of the diagonal of `F`: that of each row to that of each column."""
         gap = self.log_diag[:, None] - jnp.where(jnp.isneginf(self.log_diag), 0.0, self.log_diag)
-        below = jnp.tril(standard.lower * jnp.exp(jnp.minimum(gap, 80.0)))
+        return jnp.exp(jnp.minimum(gap, 80.0))
+
+    def transform(self, standard: "Normal", ratios: Float[Array, "d d"] | None = None) -> "Normal":
+        """The law of `mean + F u` when `u` has the law `standard`.
+
+        Args:
+            standard: the law of `u`.
+            ratios: those of this law, where they are known.
+        """
+        below = jnp.tril(standard.lower * (self.ratios if ratios is None else ratios))
         return Normal(
             mean=self.mean + self.factor @ standard.mean,
             lower=self.lower @ (jnp.tril(below, -1) + jnp.eye(len(self.mean))),
@@ -157,6 +167,14 @@ class SummedMoments(NamedTuple):
         return SummedMoments(total, mean, within + between)
 
 
+class Frame(NamedTuple):
+    """A model in whose coordinates many others are given, one after the other."""
+
+    model: Normal
+    ratios: Float[Array, "d d"]
+    """Its own, whose exponentials are most of what a transformation costs."""
+
+
 class AffineCoordinates(NamedTuple):
     """Coordinates in which a model of the chain, and not the truth, is standard normal."""
 
@@ -166,17 +184,21 @@ class AffineCoordinates(NamedTuple):
         """The model that has the coordinates at hand: a standard normal."""
         return Normal(jnp.zeros(self.dim), jnp.eye(self.dim), jnp.zeros(self.dim))
 
-    def compose(self, outer: Normal, inner: Normal) -> Normal:
+    def frame(self, model: Normal) -> Frame:
+        """What is kept of a model in whose coordinates others are given."""
+        return Frame(model, model.ratios)
+
+    def compose(self, outer: Frame, inner: Normal) -> Normal:
         """The model that is `inner` in the coordinates of `outer`."""
-        return outer.transform(inner)
+        return outer.model.transform(inner, outer.ratios)
 
     def change(self, model: Normal) -> tuple[Array, Array]:
         """What `move` needs to know of the model whose coordinates are wanted."""
         return model.mean, linalg.triangular_inverse(model.factor)
 
-    def place(self, outer: Normal, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    def place(self, outer: Frame, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """Rows in the coordinates of `outer`, in those that it is in."""
-        return outer.mean + rows @ outer.factor.T
+        return outer.model.mean + rows @ outer.model.factor.T
 
     def move(self, change: tuple[Array, Array], data: Any) -> Any:
         """Moments of either form, or rows `[..., d]`, in other coordinates."""
