@@ -68,6 +68,12 @@ FAULTS = [
     ),
     Fault(
         "run/compiled.py",
+        "keep_unused=True",
+        "keep_unused=False",
+        "test_compiling.py",
+    ),
+    Fault(
+        "run/compiled.py",
         "wanted = ((0, chains.form.slots - 1) if i == axis",
         "wanted = ((chains.form.slots - 1, 0) if i == axis",
         "test_compiling.py",

@@ -85,10 +85,10 @@ PAIR = cj.Ecosystem(cj.Accumulate(), mixing=[[0.5, 0.5], [0.0, 1.0]])
 def test_pools_begin_with_one_batch_and_room_for_others(workflow, monkeypatch):
     begun = []
 
-    def start(chains):
+    def start(chains, spare):
         context, first = chains.without_numbers(), chains.part(1, 1)
         level = 1 if chains.form.statistic else 0
-        small, pool = compiled._compiled_start(level)(context, first), whole(chains)
+        small, pool = compiled._compiled_start(level)(context, first), whole(chains, spare)
         begun.append((np.asarray(small.rows), np.array(pool.rows), chains.form))
         return pool
 
@@ -104,6 +104,40 @@ def test_pools_begin_with_one_batch_and_room_for_others(workflow, monkeypatch):
     np.testing.assert_array_equal(first, small)
     assert np.any(first != 0.0)
     assert not np.any(later)
+
+
+BATCHES = {
+    "rows": (SLOTS, lambda: cj.KernelDensity("moons", 8)),
+    "rows in parts": (cj.AccumulateSubsample(), lambda: cj.LinearRegression(2, n_samples=9)),
+    "two models": (PAIR, lambda: cj.KernelDensity("moons", 8)),
+}
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_batches_start_in_the_memory_of_those_before(case, monkeypatch):
+    """Nothing of these is left in it, and chains are what they are all at once."""
+    workflow, task = BATCHES[case]
+    whole = cj.simulate(workflow, task(), 5, 18, progress=False)
+    begun, start = [], compiled.start
+
+    def watched(chains, spare):
+        pool = start(chains, spare)
+        begun.append((chains, spare, jax.tree.map(np.array, pool.rows)))
+        return pool
+
+    monkeypatch.setattr(compiled, "start", watched)
+    monkeypatch.setattr("collapse_jax.machines.devices._NARROWEST", 2)
+    monkeypatch.setattr("collapse_jax.machines.devices._CACHE_BYTES", 1)
+    parts = cj.simulate(workflow, task(), 5, 18, progress=False)
+    for name in whole:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5, atol=1e-6)
+    first, *others = begun
+    assert first[1] is None
+    assert len(others) >= 2
+    for chains, spare, rows in others:
+        assert all(x.is_deleted() for x in jax.tree.leaves(spare))
+        for here, alone in zip(*map(jax.tree.leaves, (rows, start(chains).rows)), strict=True):
+            np.testing.assert_array_equal(here, alone)
 
 
 def test_no_garbage_is_looked_for_while_a_program_is_traced():

@@ -35,8 +35,11 @@ SEEDS = np.arange(5, dtype=np.uint32)
 class Toy:
     """Chains of a number each: 1664525 times the last one and some more."""
 
-    def start(self, chains):
+    def start(self, chains, spare=None):
         return {"x": np.asarray(chains, np.uint32), "n": np.zeros((), np.int32)}
+
+    def left_over(self, chains, pool):
+        return None
 
     def advance(self, chains, pool, first, steps):
         x, n = pool["x"] * np.uint32(1664525) + np.uint32(first), np.asarray(pool["n"] + 1)

@@ -93,7 +93,7 @@ def test_batches_are_narrow_where_their_metrics_are_many(monkeypatch):
     """The host keeps the metrics of chains that run twice: there must be room for them."""
     widths = []
     start = compiled.start
-    monkeypatch.setattr(compiled, "start", lambda c: (widths.append(len(c.seeds)), start(c))[1])
+    monkeypatch.setattr(compiled, "start", lambda c, _: (widths.append(len(c.seeds)), start(c))[1])
     ds = [cj.simulate(cj.Replace(), cj.Categorical(3, 9), 50, 60, progress=False)]
     monkeypatch.setattr("collapse_jax.machines.devices.host_memory", lambda: 40 * 8 * 9 * 50)
     ds.append(cj.simulate(cj.Replace(), cj.Categorical(3, 9), 50, 60, progress=False))

@@ -97,11 +97,11 @@ def test_a_study_is_its_runs_and_goes_on(monkeypatch):
 def test_an_interrupted_study_goes_on(monkeypatch):
     calls, start = [], compiled.start
 
-    def interrupted(chains):
+    def interrupted(*arguments):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return start(chains)
+        return start(*arguments)
 
     monkeypatch.setattr(compiled, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):

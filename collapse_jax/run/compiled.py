@@ -111,14 +111,26 @@ def scratch_bytes(
     return models * (task.scratch_bytes + 12 * n**2 + 16 * n * d)
 
 
-def start(chains: Chains) -> Pool:
-    """The pools of all chains before generation 1, `[seed, ...]`."""
+def start(chains: Chains, spare: Rows | None = None) -> Pool:
+    """The pools of all chains before generation 1, `[seed, ...]`.
+
+    Args:
+        chains: the chains.
+        spare: what others of the same description have left over, which is used up.
+    """
     context = chains.without_numbers()
     # To draw rows takes no time however it is compiled; to work out a statistic of them may.
     begin = _compiled_start(1 if chains.form.statistic and chains.form.real.by_rows else 0)
     with programs.garbage_kept():
         pool = begin(context, chains.part(1, 1))
-        return pool._replace(rows=_with_room(context, pool.rows)) if has_room(chains) else pool
+        if not has_room(chains):
+            return pool
+        return pool._replace(rows=_with_room((context, pool.rows), spare))
+
+
+def left_over(chains: Chains, pool: Pool) -> Rows | None:
+    """Memory of finished chains in which others can be started, where there is much of it."""
+    return pool.rows if has_room(chains) else None
 
 
 def advance(chains: Chains, pool: Pool, first: int, steps: int) -> tuple[Pool, Metrics]:
@@ -159,9 +171,14 @@ def _compiled_start(level: int) -> Callable[[Chains, Columns], Pool]:
     return eqx.filter_jit(_start, compiler_options=options)  # pyright: ignore
 
 
-@eqx.filter_jit
-def _with_room(chains: Chains, rows: Rows) -> Rows:
-    """Rows with empty slots for later ones: a program of its own, optimised, as it writes much."""
+# Large arrays are slow to get anew: a page of memory costs more than what is written into it.
+@eqx.filter_jit(donate="all-except-first", keep_unused=True)  # pyright: ignore
+def _with_room(context: tuple[Chains, Rows], spare: Rows | None) -> Rows:
+    """Rows with empty slots for later ones: a program of its own, optimised, as it writes much.
+
+    What is spare is not read: the rows take its place.
+    """
+    chains, rows = context
 
     def share(chains, _, rows):
         def widened(x):

@@ -26,13 +26,15 @@ _ENDING = signal.SIGINT, signal.SIGTERM  # of terminals, and of schedulers such 
 
 @runtime_checkable
 class Engine(Protocol):
-    """What runs chains: `collapse_jax.run.compiled`, or another with the same two calls.
+    """What runs chains: `collapse_jax.run.compiled`, or another with the same three calls.
 
     A pool is a pytree of arrays `[chain, ...]` and of numbers that all chains share. What a longer
     run would have room for beyond its arrays is zero, so that a pool can be carried over to one.
     """
 
-    def start(self, chains: Any) -> Any: ...
+    def start(self, chains: Any, spare: Any = None) -> Any: ...
+
+    def left_over(self, chains: Any, pool: Any) -> Any: ...
 
     def advance(self, chains: Any, pool: Any, first: int, steps: int) -> tuple[Any, Any]: ...
 
@@ -77,8 +79,10 @@ class Driver:
             seeds: those of the chains.
             since: only metrics of later generations are wanted.
         """
+        spare = None
         for chains in self.batches(seeds):
-            self.forward(chains, self.n_generations)
+            self.forward(chains, self.n_generations, spare)
+            spare = self._left_over(chains)
             yield from chains.found(since, self.n_generations)
 
     @contextlib.contextmanager
@@ -111,8 +115,10 @@ class Driver:
         self.show_restored(batch)
         return batch
 
-    def forward(self, batch: "Batch", until: int) -> None:
+    def forward(self, batch: "Batch", until: int, spare: Any = None) -> None:
         """Run a batch of chains from where it is, unless it is there, through some generations.
+
+        What is left over of others is used up where this one is started.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, when the chains have been saved.
@@ -120,7 +126,7 @@ class Driver:
         if batch.done >= until:
             return
         if batch.chains is None:
-            self._start(batch)
+            self._start(batch, spare)
         seeds, n, steps = batch.seeds, len(batch.seeds), 1
         while batch.done < until:
             steps = min(steps, self.chunk, until - batch.done)
@@ -144,11 +150,18 @@ class Driver:
             if stop:
                 raise KeyboardInterrupt
 
-    def _start(self, batch: "Batch") -> None:
+    def _left_over(self, batch: "Batch") -> Any:
+        """What another batch can use of this one, which is at its end."""
+        if batch.chains is None:
+            return None
+        pool, batch.pool = batch.pool, None
+        return self.engine.left_over(batch.chains, pool)
+
+    def _start(self, batch: "Batch", spare: Any) -> None:
         """The engine's description of chains, and their pools as they are."""
         seeds = batch.seeds
         batch.chains = self.chains(np.pad(seeds, (0, self.width - len(seeds)), mode="edge"))
-        pool, saved = self.engine.start(batch.chains), batch.pool
+        pool, saved = self.engine.start(batch.chains, spare), batch.pool
         if batch.done:
             leaves, structure = jax.tree.flatten(pool)
             if [leaf.ndim for leaf in leaves] == [pieces[0].ndim for pieces in saved]:

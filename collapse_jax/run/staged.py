@@ -74,10 +74,14 @@ class StagedEngine:
     lost: Lost = field(default_factory=Lost)
     """Seeds whose training has gone wrong."""
 
-    def start(self, chains: Chains) -> Pool:
+    def start(self, chains: Chains, spare: Any = None) -> Pool:
         """All chains before generation 1."""
         with programs.devices_of(chains):
             return programs.everywhere(compiled.start(chains), chains.mesh)
+
+    def left_over(self, chains: Chains, pool: Pool) -> Any:
+        """Nothing: models take more memory than the rows that are kept."""
+        return None
 
     def advance(
         self, chains: Chains, pool: Pool, first: int, steps: int

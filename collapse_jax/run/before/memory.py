@@ -101,7 +101,7 @@ def _of_start(context: Chains, chains: Chains) -> tuple[int, Any]:
     begun, pool = _compile(compiled._start, context, chains.part(1, 1))
     if not compiled.has_room(chains):
         return begun, pool
-    widened, rows = _compile(compiled._with_room, context, pool.rows)
+    widened, rows = _compile(compiled._with_room, (context, pool.rows), None)
     return max(begun, widened), pool._replace(rows=rows)
 
 
