@@ -1,6 +1,7 @@
 """How programs are compiled: by which options, and what Python does meanwhile."""
 
 import gc
+import itertools
 import re
 import threading
 
@@ -8,10 +9,12 @@ import jax
 import make_pins
 import numpy as np
 import pytest
+from compositions import HAND_PICKED, T
 
 import collapse_jax as cj
 from collapse_jax.machines import programs
 from collapse_jax.run import compiled
+from collapse_jax.run.before.prepared import prepare
 
 SLOTS = cj.Workflow(cj.Real(every=True, keep=3), cj.Synthetic(keep=2), cj.Fit(20))
 
@@ -86,7 +89,7 @@ def test_pools_begin_with_one_batch_and_room_for_others(workflow, monkeypatch):
     begun = []
 
     def start(chains, spare):
-        context, first = chains.without_numbers(), chains.part(1, 1)
+        context, first = chains.beginning(), chains.part(1, 1)
         level = 1 if chains.form.statistic else 0
         small, pool = compiled._compiled_start(level)(context, first), whole(chains, spare)
         begun.append((np.asarray(small.rows), np.array(pool.rows), chains.form))
@@ -138,6 +141,50 @@ def test_batches_start_in_the_memory_of_those_before(case, monkeypatch):
         assert all(x.is_deleted() for x in jax.tree.leaves(spare))
         for here, alone in zip(*map(jax.tree.leaves, (rows, start(chains).rows)), strict=True):
             np.testing.assert_array_equal(here, alone)
+
+
+BEGUN = {
+    "gaussian": lambda: cj.Gaussian(2, 9),
+    "regression": lambda: cj.LinearRegression(2, n_samples=4),
+    "categorical": lambda: cj.Categorical(3, 4),
+    "kernels": lambda: cj.KernelDensity("moons", 4, n_test=9),
+}
+LOOPS = {
+    **HAND_PICKED,
+    "two": PAIR,
+    "two, window": cj.Ecosystem(WINDOW, mixing=[[0.5, 0.5], [0.0, 1.0]]),
+    "edited": cj.Workflow(synthetic=cj.Synthetic(of=cj.Edit(0.5))),
+}
+STARTS = [
+    (loop, "regression" if loop == "edited" else task)
+    for loop, task in zip(LOOPS, itertools.cycle(BEGUN), strict=False)
+    if "temper" not in loop and loop != "mixed, schedule"  # kernels have no temperature
+]
+
+
+@pytest.mark.parametrize(("loop", "task"), STARTS)
+def test_pools_are_what_the_whole_loop_begins_with(loop, task):
+    """Though the program that makes them knows next to nothing of how the loop goes on."""
+    ready = prepare(LOOPS[loop], BEGUN[task](), T, 4)
+    chains = ready.chains()(ready.own_seeds)
+    first = chains.of(1)
+    begin = jax.vmap(lambda seed: compiled._begin(chains.task, chains.form, first, seed))
+    pool, expected = compiled.start(chains), jax.jit(begin)(chains.seeds)
+    assert jax.tree.structure(pool) == jax.tree.structure(expected)
+    for found, wanted in zip(*map(jax.tree.leaves, (pool, expected)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_loops_that_begin_alike_share_the_program_that_begins_them():
+    def programs_that_begin():
+        return sum(compiled._compiled_start(level)._cached._cache_size() for level in (0, 1))
+
+    task, options = cj.KernelDensity("moons", 17), {"seeds": 2, "progress": False}
+    before = programs_that_begin()
+    cj.simulate(cj.Replace(), task, 2, metrics=["nll"], **options)
+    cj.simulate(cj.Accumulate(), task, 3, metrics=["nll"], **options)
+    cj.simulate(cj.Accumulate(), task, 4, metrics=["variance_ratio"], **options)
+    assert programs_that_begin() == before + 1
 
 
 def test_no_garbage_is_looked_for_while_a_program_is_traced():

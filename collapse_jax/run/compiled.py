@@ -20,6 +20,7 @@ from collapse_jax.loop.generation import Metrics
 from collapse_jax.loop.inclusion.masks import Mask
 from collapse_jax.loop.inclusion.numbers import including
 from collapse_jax.loop.pool import Pool
+from collapse_jax.loop.sources import Latest
 from collapse_jax.machines import programs
 from collapse_jax.machines.devices import AXIS
 from collapse_jax.numerics.keys import chain_key
@@ -61,6 +62,12 @@ class Chains(eqx.Module):
         form = self.form._replace(curation=()) if on_host else self.form
         return dataclasses.replace(self, form=form, numbers=None, mask=None)
 
+    def beginning(self) -> "Chains":
+        """The same as far as pools depend on it that have room for one batch of rows."""
+        form = _beginning(self.form)
+        other = {"names": (), "numbers": None, "chunk": 0, "features": None, "mask": None}
+        return dataclasses.replace(self, form=form, **other)
+
     def part(self, first: int, steps: int) -> Columns:
         """The numbers of `steps` generations from `first` on."""
         return self._known.part(first, steps)
@@ -80,6 +87,31 @@ class Chains(eqx.Module):
         if self.numbers is None:
             raise ValueError("numbers must be asked of the chains as they were made")
         return self.numbers
+
+
+def _beginning(form: Form) -> Form:
+    """What is the same in loops that begin alike, however they go on, so that they share a program.
+
+    Each field that is replaced here is one that `begin` does not look at.
+    """
+    if form.history:
+        return form
+    begun = form._replace(
+        drawn=0,
+        drawn_varies=False,
+        with_replacement=False,
+        weighted=False,
+        phases=(),
+        tempered=False,
+        source=form.source if form.source.edits else Latest(),
+        curation=(),
+        warm=False,
+    )
+    if form.statistic and (form.storage == "apart" or form.masked):
+        return begun
+    one: dict[str, Any] = {"keep": 1, "slots": 1}
+    real, synthetic = form.real._replace(**one), form.synthetic._replace(**one)
+    return begun._replace(storage="latest", real=real, synthetic=synthetic)
 
 
 def bytes_per_chain(task: AbstractTask, form: Form, first: Columns) -> int:
@@ -118,14 +150,14 @@ def start(chains: Chains, spare: Rows | None = None) -> Pool:
         chains: the chains.
         spare: what others of the same description have left over, which is used up.
     """
-    context = chains.without_numbers()
     # To draw rows takes no time however it is compiled; to work out a statistic of them may.
     begin = _compiled_start(1 if chains.form.statistic and chains.form.real.by_rows else 0)
     with programs.garbage_kept():
-        pool = begin(context, chains.part(1, 1))
+        pool = begin(chains.beginning(), chains.part(1, 1))
         if not has_room(chains):
             return pool
-        return pool._replace(rows=_with_room((context, pool.rows), spare))
+        context = chains.without_numbers(), pool.rows
+        return pool._replace(rows=_with_room(context, spare))
 
 
 def left_over(chains: Chains, pool: Pool) -> Rows | None:

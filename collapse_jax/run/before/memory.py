@@ -98,7 +98,7 @@ def _of_one_program(chains: Chains) -> int:
 
 def _of_start(context: Chains, chains: Chains) -> tuple[int, Any]:
     """Bytes that it takes to begin, and the shapes of the pools."""
-    begun, pool = _compile(compiled._start, context, chains.part(1, 1))
+    begun, pool = _compile(compiled._start, chains.beginning(), chains.part(1, 1))
     if not compiled.has_room(chains):
         return begun, pool
     widened, rows = _compile(compiled._with_room, (context, pool.rows), None)
