@@ -54,27 +54,31 @@ def check_alike(task: Any, kept: Any, rows: Any) -> None:
         )
 
 
-def checked_numbers(task: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """Metrics of a chain, if each is a number.
+def checked_numbers(
+    task: Any, found: Mapping[str, Any], names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Those metrics of a chain that are asked for, as far as they are there, if each is a number.
 
     Args:
         task: whose metrics they are.
         found: what one of its methods returned.
+        names: what is asked for; default all.
 
     Raises:
         ValueError: if one is an array.
 
     Example:
-        >>> checked_numbers(None, {"loss": 0.5})
+        >>> checked_numbers(None, {"loss": 0.5, "spread": 1.0}, ["loss", "size"])
         {'loss': 0.5}
     """
-    for name, value in found.items():
+    asked = {name: found[name] for name in found if names is None or name in names}
+    for name, value in asked.items():
         if np.shape(value):
             raise ValueError(
                 f"metrics of a {type(task).__name__} must be numbers, and {name!r} has the "
                 f"shape {list(np.shape(value))}"
             )
-    return found
+    return asked
 
 
 def asked_for(task: Any, found: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -258,8 +258,8 @@ def finish(
     inner = task.conclude(state)
     model = task.coordinates.compose(pool.frame, inner) if form.moving else inner  # pyright: ignore
     measured = {
-        **checked_numbers(task, task.measure(world, model)),
-        **checked_numbers(task, task.measure_learning(state)),
+        **checked_numbers(task, task.measure(world, model), names),
+        **checked_numbers(task, task.measure_learning(state), names),
         **comparison.compare(task, world, model, key, now.generation, names, features),
     }
     pool = pools.remember(pool, model, form, now)

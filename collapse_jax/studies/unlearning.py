@@ -301,7 +301,7 @@ def _fits(loop: Loop, seeds: Array) -> Fitted:
 
 
 @eqx.filter_jit
-def _measured(task: AbstractTask, worlds: World, models: Model) -> dict[str, Array]:
+def _measured(task: AbstractTask, worlds: World, models: Model) -> Mapping[str, Array]:
     """The metrics of models `[seed, model, ...]`."""
     of_chain = jax.vmap(task.measure, in_axes=(None, 0))
     return jax.vmap(of_chain)(worlds, models)
@@ -310,7 +310,7 @@ def _measured(task: AbstractTask, worlds: World, models: Model) -> dict[str, Arr
 def _dataset(
     task: AbstractTask,
     seeds: Any,
-    measured: dict[str, Array],
+    measured: Mapping[str, Array],
     parameters: Numbers,
     apart: Numbers,
 ) -> xr.Dataset:

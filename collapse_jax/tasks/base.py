@@ -1,7 +1,7 @@
 """What every task provides. Adding a task is writing one such class; see CONTRIBUTING.md."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -326,5 +326,5 @@ class AbstractTask(eqx.Module):
         return self
 
     @abstractmethod
-    def measure(self, world: World, model: Model) -> dict[str, Float[Array, ""]]:
+    def measure(self, world: World, model: Model) -> Mapping[str, Float[Array, ""]]:
         """The metrics of a model. Those that nobody asks for are not computed."""
