@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int, Key
 
-from collapse_jax.basics.entries import written
+from collapse_jax.basics.entries import with_entry, written
 from collapse_jax.basics.returned import check_alike
 from collapse_jax.loop import windows
 from collapse_jax.loop.batches import Batch, real_batch
@@ -163,9 +163,7 @@ def remember(pool: Pool, model: Model, form: Form, now: Columns) -> Pool:
     """The pool with this generation's model among those that rows may come from."""
     if not form.history:
         return pool
-    place = (now.generation - 1) % form.history
-    put = partial(lax.dynamic_update_index_in_dim, index=place, axis=0)
-    history = jax.tree.map(put, pool.history, model)
+    history = windows.put(pool.history, model, (now.generation - 1) % form.history)
     return pool._replace(history=history)
 
 
@@ -307,8 +305,9 @@ def _put(rows: Rows, batch: Rows, slot: Any) -> Rows:
     """Rows with a batch, perhaps narrower than a slot, in one of their slots."""
 
     def put(buffer: Array, b: Array) -> Array:
-        b = b[None]
-        return lax.dynamic_update_slice(buffer, b, (slot, *[0] * (b.ndim - 1)))
+        if b.shape == buffer.shape[1:]:
+            return with_entry(buffer, b, slot)
+        return lax.dynamic_update_slice(buffer, b[None], (slot, *[0] * b.ndim))
 
     return written(lambda rows: jax.tree.map(put, rows, batch), rows)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from collapse_jax.basics.entries import entry, with_entry
+from collapse_jax.basics.entries import diagonal, entry, with_entry
 
 # Size at which recursion stops. Cuts are at multiples of 8, which was the fastest of 8, 16 and 25
 # at d = 31 and 100; a matrix of 9 to 12 is as fast in one piece, and quicker to compile.
@@ -45,7 +45,7 @@ def cholesky(
         a: the matrix.
         floor: pivots that are not above this are taken for rounding too.
     """
-    return _cholesky(a, jnp.maximum(_DEAD * jnp.diag(a), floor), with_inverse=False)[0]
+    return _cholesky(a, jnp.maximum(_DEAD * diagonal(a), floor), with_inverse=False)[0]
 
 
 @partial(jax.jit, static_argnames="with_inverse")
@@ -203,7 +203,7 @@ def orthonormal(
         if few or n < _ENOUGH * d:  # see `gram_lower`
             return _inverse_rows(qr_lower(rows))
         gram = rows.T @ rows
-        return _cholesky_columns(gram, _DEAD * jnp.diag(gram), with_inverse=True)[1]
+        return _cholesky_columns(gram, _DEAD * diagonal(gram), with_inverse=True)[1]
 
     def turned(_, rows):
         return rows @ inverse(rows).T
@@ -292,7 +292,7 @@ def solve_positive(
     Returns:
         the solution, and whether there is such a direction.
     """
-    least = jnp.maximum(_DEAD * jnp.diag(a), floor)
+    least = jnp.maximum(_DEAD * diagonal(a), floor)
     each = jnp.arange(a.shape[0])
 
     def eliminate(k, state):

@@ -238,7 +238,7 @@ def _advance(context: tuple[Chains, Columns, Any, jax.Array], pool: Pool) -> tup
     chains, columns, included, steps = context
 
     def share(chains, seeds, pool, columns, included, steps):
-        def chain(seed, pool, included):
+        def chain(seed, pool, included, empty):
             key = chain_key(seed)
             # Drawn again in each chunk rather than kept: what is shared by chains stays shared.
             world = make_world(chains.task, chains.form, key)
@@ -252,11 +252,12 @@ def _advance(context: tuple[Chains, Columns, Any, jax.Array], pool: Pool) -> tup
                 pool, found = step(*parts, chains.features)
                 return pool, {name: with_entry(metrics[name], found[name], i) for name in found}
 
-            shape = (chains.chunk, *chains.form.models_axis)
-            empty = {name: jnp.zeros(shape) for name in chains.names}
             return lax.fori_loop(0, steps, body, (pool, empty))
 
-        return jax.vmap(chain)(seeds, pool, included)
+        # Made here, for what becomes an array of many chains within a loop is traced twice.
+        shape = (len(seeds), chains.chunk, *chains.form.models_axis)
+        empty = {name: jnp.zeros(shape) for name in chains.names}
+        return jax.vmap(chain)(seeds, pool, included, empty)
 
     arguments = ((pool, SPLIT), (columns, WHOLE), (included, SPLIT), (steps, WHOLE))
     return split(share, chains, arguments, (SPLIT, SPLIT))

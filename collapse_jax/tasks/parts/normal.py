@@ -8,6 +8,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Key
 
 from collapse_jax.basics import checks
+from collapse_jax.basics.entries import diagonal
 from collapse_jax.numerics import draws, linalg
 from collapse_jax.tasks.base import Size
 
@@ -33,10 +34,10 @@ class Normal(NamedTuple):
     @classmethod
     def from_factor(cls, mean: Float[Array, " d"], factor: Float[Array, "d d"]) -> "Normal":
         """From any lower triangular factor whose diagonal is not negative."""
-        diagonal = jnp.diag(factor)
-        dead = diagonal <= 0.0
-        lower = jnp.where(dead, jnp.eye(len(mean)), factor / jnp.where(dead, 1.0, diagonal))
-        return cls(mean, lower, jnp.log(jnp.where(dead, 0.0, diagonal)))
+        lengths = diagonal(factor)
+        dead = lengths <= 0.0
+        lower = jnp.where(dead, jnp.eye(len(mean)), factor / jnp.where(dead, 1.0, lengths))
+        return cls(mean, lower, jnp.log(jnp.where(dead, 0.0, lengths)))
 
     @property
     def ratios(self) -> Float[Array, "d d"]:
