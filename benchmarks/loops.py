@@ -1,6 +1,6 @@
 """What other loops cost, as a ratio to Accumulate in the same run, on the statistic path.
 
-`python -m benchmarks.loops [--out FILE]`
+`python -m benchmarks.loops [--out benchmarks/results/loops.json]`
 """
 
 import argparse
@@ -21,6 +21,7 @@ LOOPS: dict[str, cj.Workflow] = {
     "Accumulate": cj.Accumulate(),
     "Replace": cj.Replace(),
     "window of 10": cj.Workflow(cj.Real(keep=10), cj.Synthetic(keep=10)),
+    "window of 50": cj.Workflow(cj.Real(keep=50), cj.Synthetic(keep=50)),
     "fixed mixing": cj.Workflow(cj.Real(keep=None)),
     "fresh mixing": cj.Workflow(cj.Real(every=True)),
     "fresh real rows that stay": cj.Workflow(
@@ -55,6 +56,22 @@ def measure(dim: int, n_samples: int, loops: dict[str, cj.Workflow]) -> list[dic
         )
         print(rows[-1], flush=True)
     return rows
+
+
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """The part of the page that shows the results, by its name."""
+    lines = [
+        f"Measured on {result['machine']}.",
+        "",
+        "| loop | task | us per chain and generation | times Accumulate |",
+        "| --- | --- | ---: | ---: |",
+    ]
+    for r in result["rows"]:
+        lines.append(
+            f"| {r['loop']} | {r['task']} | {r['us_per_generation']:.2f} "
+            f"| {r['times_accumulate']:.2f} |"
+        )
+    return {"loops": "\n".join(lines)}
 
 
 def main() -> None:

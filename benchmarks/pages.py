@@ -9,12 +9,13 @@ import re
 from pathlib import Path
 
 import benchmarks.__main__ as speed
-from benchmarks import documents, language, lasting, trained
+from benchmarks import documents, language, lasting, loops, trained
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/benchmark.md", "docs/scaling.md")
 RESULTS = {
     "cpu": speed.tables,
+    "loops": loops.tables,
     "lasting": lasting.tables,
     "language": language.tables,
     "documents": documents.tables,
