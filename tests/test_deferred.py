@@ -28,6 +28,17 @@ def test_the_later_of_two_of_a_name_holds_as_in_dictionaries():
     assert {**(found | {"b": 2})} == {"a": 1, "b": 2}
     assert {**({"a": 0, "b": never} | found | Deferred({}, b=lambda: 4))} == {"a": 1, "b": 4}
     assert [*({"c": 3} | found)] == ["c", "a", "b"]
+    assert {**(Deferred({}) | {"values": 1, "self": 2})} == {"values": 1, "self": 2}
+
+
+def test_values_may_be_set_and_taken_out_as_in_dictionaries():
+    found = Deferred({"a": 1}, b=never, c=never)
+    other = found.copy()
+    found["b"] = 2
+    found.update(d=4)
+    del found["c"]
+    assert {**found} == {"a": 1, "b": 2, "d": 4}
+    assert [*other] == ["a", "b", "c"]
 
 
 def test_to_jax_it_is_all_of_its_values():
@@ -37,6 +48,8 @@ def test_to_jax_it_is_all_of_its_values():
     found = jax.jit(jax.vmap(f))(jnp.arange(3.0))
     assert found["b"].tolist() == [0.0, 2.0, 4.0]
     assert {**jax.eval_shape(f, 1.0)}.keys() == {"a", "b"}
+    other_order = Deferred({"b": 0.0}, a=lambda: 1.0)
+    assert jax.tree.map(jnp.add, f(1.0), other_order)["a"] == 2.0
 
 
 class Counting(cj.Gaussian):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.basics.entries import diagonal, entry, with_entry, written
+from collapse_jax.basics.entries import diagonal, entry, with_entries, with_entry
 
 X = np.random.default_rng(0).normal(size=(4, 3, 5, 6)).astype(np.float32)
 VALUES = np.random.default_rng(1).normal(size=(4, 3, 5)).astype(np.float32)
@@ -55,13 +55,24 @@ def test_what_is_one_for_all_may_be_written_into_many_and_the_other_way_round():
     np.testing.assert_array_equal(numbers, np.tile([0, 0, 1, 0], (3, 1)))
 
 
-def test_derivatives_go_through_entries():
-    def f(x):
-        return jnp.sum(entry(with_entry(x, 3.0 * entry(x, 1), jnp.asarray(2)), jnp.asarray(2)))
+def tripled(x):
+    """`x[2] = 3 x[1]`, and of it `x[2]` times the sum."""
+    place = jnp.asarray(2)
+    changed = with_entry(x, 3.0 * entry(x, 1), place)
+    pair, _ = with_entries((changed, jnp.arange(4)), (jnp.sum(x), 7), 0)
+    return entry(changed, place) * jnp.sum(pair)
 
-    slope = jax.jacfwd(f)(jnp.arange(4.0))
-    np.testing.assert_array_equal(slope, [0.0, 3.0, 0.0, 0.0])
-    np.testing.assert_array_equal(jax.vmap(jax.jacfwd(f))(jnp.ones((2, 4))), [slope, slope])
+
+@pytest.mark.parametrize("of", [jax.jacfwd, jax.grad, lambda f: jax.grad(jax.checkpoint(f))])
+def test_derivatives_in_either_direction(of):
+    """x1 (x0 + x1 + x2 + x3 + x1 + 3 x1 + x3), three times."""
+    x = jnp.array([1.0, 2.0, 5.0, -1.0])
+    total = 1.0 + 5 * 2.0 + 5.0 - 2.0
+    expected = 3.0 * jnp.array([2.0, total + 5 * 2.0, 2.0, 2 * 2.0])
+    np.testing.assert_allclose(jax.jit(of(tripled))(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.vmap(of(tripled))(jnp.stack([x, x])), [expected] * 2, rtol=1e-6)
+    many = of(lambda x: jnp.sum(jax.vmap(tripled)(x)))(jnp.stack([x, x]))
+    np.testing.assert_allclose(many, [expected] * 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("d", [1, 2, 7])
@@ -70,11 +81,18 @@ def test_diagonals(d):
     np.testing.assert_array_equal(jax.vmap(diagonal)(a), np.diagonal(a, axis1=1, axis2=2))
 
 
-def test_several_arrays_are_written_together():
-    def write(pair):
-        return pair[0].at[0].set(pair[1][1]), pair[1].at[1].set(pair[0][0])
+def test_arrays_of_several_kinds_have_derivatives_too():
+    def f(x):
+        return jnp.sum(with_entries((x, x * 2, jnp.zeros(3, int)), (7, x[0], 5), 1)[1])
 
-    found = jax.jit(lambda pair: written(write, pair))((jnp.arange(3.0), 10.0 + jnp.arange(3.0)))
-    np.testing.assert_array_equal(found, [[11.0, 1.0, 2.0], [10.0, 0.0, 12.0]])
-    one = written(lambda x: x + 1.0, jnp.zeros(2))
-    np.testing.assert_array_equal(one, [1.0, 1.0])
+    np.testing.assert_array_equal(jax.grad(f)(jnp.ones(3)), [3.0, 0.0, 2.0])
+    with pytest.raises(TypeError, match="dtype"):
+        with_entry(jnp.zeros(3, int), jnp.asarray(2.7), 0)
+
+
+def test_several_arrays_are_written_together():
+    arrays = {"a": jnp.zeros((3, 2)), "b": jnp.arange(3)}
+    found = jax.jit(with_entries)(arrays, {"a": jnp.ones(2), "b": 9}, 1)
+    np.testing.assert_array_equal(found["a"], [[0, 0], [1, 1], [0, 0]])
+    np.testing.assert_array_equal(found["b"], [0, 9, 2])
+    np.testing.assert_array_equal(with_entries([jnp.zeros(2)], [3.0], 1), [[0.0, 3.0]])

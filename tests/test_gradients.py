@@ -74,11 +74,13 @@ WORKFLOWS = {
 }
 
 
+DAILY = {("LinearRegression noise", "subsample"), ("Gaussian covariance matrix", "accumulate")}
+
+
 def _marked(field, workflow):
-    """One workflow is enough for every day."""
-    return pytest.param(
-        field, workflow, marks=[] if workflow == "replace" else [pytest.mark.thorough]
-    )
+    """One workflow is enough for every day, and what is written into pools and factors."""
+    daily = workflow == "replace" or (field, workflow) in DAILY
+    return pytest.param(field, workflow, marks=[] if daily else [pytest.mark.thorough])
 
 
 @pytest.mark.parametrize(("field", "workflow"), [_marked(f, w) for f in FIELDS for w in WORKFLOWS])

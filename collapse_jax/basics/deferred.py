@@ -4,16 +4,16 @@ What nobody asks for, a compiler leaves out. But by then it has been traced, map
 handed to the compiler, which takes as long as for what is wanted.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import jax
 
 
-class Deferred(Mapping[str, Any]):
-    """A dictionary some of whose values are functions, called whenever a value is asked for.
+class Deferred(MutableMapping[str, Any]):
+    """A dictionary some of whose values are functions, called anew whenever a value is asked for.
 
-    To JAX it is a dictionary of all values.
+    To JAX it is a pytree of all values, of its own kind.
 
     Args:
         values: values by name.
@@ -25,12 +25,18 @@ class Deferred(Mapping[str, Any]):
         (2, {'a': 1, 'b': 2, 'c': 3})
     """
 
-    def __init__(self, values: Mapping[str, Any], **functions: Callable[[], Any]):
+    def __init__(self, values: Mapping[str, Any], /, **functions: Callable[[], Any]):
         known = values._functions if isinstance(values, Deferred) else _constant(values)
         self._functions = {**known, **functions}
 
     def __getitem__(self, name: str) -> Any:
         return self._functions[name]()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._functions[name] = lambda: value
+
+    def __delitem__(self, name: str) -> None:
+        del self._functions[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._functions
@@ -47,13 +53,20 @@ class Deferred(Mapping[str, Any]):
     def __ror__(self, other: Mapping[str, Any]) -> "Deferred":
         return Deferred(other) | self
 
+    def copy(self) -> "Deferred":
+        """Another one with the same values and functions."""
+        return Deferred(self)
+
 
 def _constant(values: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
     return {name: lambda value=value: value for name, value in values.items()}
 
 
-jax.tree_util.register_pytree_node(
+jax.tree_util.register_pytree_with_keys(
     Deferred,
-    lambda found: (tuple(found.values()), tuple(found)),
+    lambda found: (
+        [(jax.tree_util.DictKey(name), found[name]) for name in sorted(found)],
+        tuple(sorted(found)),
+    ),
     lambda names, values: Deferred(dict(zip(names, values, strict=True))),
 )

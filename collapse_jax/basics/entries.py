@@ -2,7 +2,8 @@
 
 `x[i]` and `x.at[i].set(value)` also count from the end, where `i` is negative, which takes longer
 to trace and to compile than what is wanted. And of many arrays at once, by `vmap`, JAX makes them a
-gather and a scatter, though the place be the same in all; here they remain slices.
+gather and a scatter, though the place be the same in all; here they remain slices. Derivatives are
+those of slices, in either direction.
 """
 
 from collections.abc import Callable
@@ -21,9 +22,36 @@ def entry(x: Array, i: Any, axis: int = 0) -> Array:
     return _reading(axis)(x, i)
 
 
+def shared_entry(x: Array, i: Any) -> Array:
+    """`x[i]` of an array that is one for all: less to trace."""
+    return _plain_reading(0)(x, i)
+
+
 def with_entry(x: Array, value: Any, i: Any, axis: int = 0) -> Array:
     """`x.at[i].set(value)`, along an axis."""
-    return _writing(axis)(x, jnp.asarray(value, x.dtype), i)
+    return _writing(axis)(x, _as_in(x, value), i)
+
+
+def with_entries(arrays: Any, values: Any, i: Any) -> Any:
+    """`with_entry` of several arrays, but none before the values of all are there.
+
+    For else the compiler may write into one of them when what goes into another has yet to be read
+    from it, and copies the whole of it before.
+
+    Args:
+        arrays: a pytree of them. `[place, ...]`
+        values: a pytree like it. `[...]`
+        i: the place.
+    """
+    values = jax.tree.map(_as_in, arrays, values)
+    if len(jax.tree.leaves(arrays)) == 1:
+        return _each(with_entry, arrays, values, i)
+    return _together(arrays, values, i)
+
+
+def _as_in(x: Array, value: Any) -> Array:
+    """Numbers of Python become the array's kind; other arrays may not."""
+    return jnp.asarray(value, None if hasattr(value, "dtype") else x.dtype)
 
 
 def diagonal(a: Array) -> Array:
@@ -33,59 +61,81 @@ def diagonal(a: Array) -> Array:
 
 @cache
 def _reading(axis: int) -> Callable[[Array, Any], Array]:
-    of_one = partial(
-        lax.dynamic_index_in_dim, axis=axis, keepdims=False, allow_negative_indices=False
-    )
+    plain = _plain_reading(axis)
 
     @custom_vmap
     def read(x: Array, i: Any) -> Array:
-        return of_one(x, i)
+        return plain(x, i)
 
     @read.def_vmap
     def _(_: int, batched: list[bool], x: Array, i: Any) -> tuple[Array, bool]:
         if batched[1]:
-            return jax.vmap(of_one, _axes(batched))(x, i), True
-        if not batched[0]:  # but its derivatives are many
-            return of_one(x, i), False
+            return jax.vmap(plain, _axes(batched))(x, i), True
         return _reading(axis + 1)(x, i), True
 
-    return read
+    return _with_derivative(read, lambda slopes, i: plain(slopes[0], i))
 
 
 @cache
 def _writing(axis: int) -> Callable[[Array, Array, Any], Array]:
-    of_one = partial(lax.dynamic_update_index_in_dim, axis=axis, allow_negative_indices=False)
+    plain = _plain_writing(axis)
 
     @custom_vmap
     def write(x: Array, value: Array, i: Any) -> Array:
-        return of_one(x, value, i)
+        return plain(x, value, i)
 
     @write.def_vmap
     def _(n: int, batched: list[bool], x: Array, value: Array, i: Any) -> tuple[Array, bool]:
         if batched[2]:
-            return jax.vmap(of_one, _axes(batched))(x, value, i), True
-        if not any(batched):  # but their derivatives are
-            return of_one(x, value, i), False
+            return jax.vmap(plain, _axes(batched))(x, value, i), True
         x, value = (
             a if many else jnp.broadcast_to(a, (n, *a.shape))
             for a, many in ((x, batched[0]), (value, batched[1]))
         )
         return _writing(axis + 1)(x, value, i), True
 
-    return write
+    return _with_derivative(write, lambda slopes, i: plain(slopes[0], slopes[1], i))
+
+
+def _plain_reading(axis: int) -> Callable[[Array, Any], Array]:
+    return partial(
+        lax.dynamic_index_in_dim, axis=axis, keepdims=False, allow_negative_indices=False
+    )
+
+
+def _plain_writing(axis: int) -> Callable[[Array, Array, Any], Array]:
+    return partial(lax.dynamic_update_index_in_dim, axis=axis, allow_negative_indices=False)
 
 
 def _axes(batched: list[bool]) -> list[int | None]:
     return [0 if many else None for many in batched]
 
 
-def written(write: Callable[[Any], Any], arrays: Any) -> Any:
-    """`write(arrays)`, which writes into some of several arrays, once all that it writes is there.
+def _with_derivative(f: Callable[..., Any], slope: Callable[[Any, Any], Any]) -> Any:
+    """A function that is linear in all of its arguments but the last, a place."""
+    linear = jax.custom_jvp(f)
 
-    For else the compiler may write into one of them when what goes into another has yet to be read
-    from it, and copies the whole of it before.
-    """
-    if len(jax.tree.leaves(arrays)) == 1:
-        return write(arrays)
-    once = lax.optimization_barrier(jnp.ones((), jnp.int32))
-    return lax.fori_loop(0, once, lambda _, x: write(x), arrays)
+    @linear.defjvp
+    def _(arguments: Any, slopes: Any) -> tuple[Any, Any]:
+        return linear(*arguments), slope(slopes[:-1], arguments[-1])
+
+    return linear
+
+
+def _each(write: Callable[..., Array], arrays: Any, values: Any, i: Any) -> Any:
+    return jax.tree.map(lambda x, value: write(x, value, i), arrays, values)
+
+
+def _once(arrays: Any, values: Any, i: Any) -> Any:
+    one = lax.optimization_barrier(jnp.ones((), jnp.int32))  # or it would be no loop
+    return lax.fori_loop(0, one, lambda _, x: _each(with_entry, x, values, i), arrays)
+
+
+def _slope(slopes: Any, i: Any) -> Any:
+    def write(x: Any, value: Any, i: Any) -> Any:
+        return x if x.dtype == jax.dtypes.float0 else _plain_writing(0)(x, value, i)
+
+    return _each(write, slopes[0], slopes[1], i)
+
+
+_together = _with_derivative(_once, _slope)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int, Key
 
-from collapse_jax.basics.entries import with_entry, written
+from collapse_jax.basics.entries import with_entries
 from collapse_jax.basics.returned import check_alike
 from collapse_jax.loop import windows
 from collapse_jax.loop.batches import Batch, real_batch
@@ -32,7 +32,7 @@ class Pool(NamedTuple):
     history: Any
     """Models that rows may still come from, `[model, ...]`; None where there are none."""
     frame: Any
-    """That of the model in whose coordinates all this is; None for those of the truth."""
+    """What the task's coordinates keep of the model in which all this is; None for the truth."""
     before: Any
     """The rows of the newest batch, where it is edited; else None."""
 
@@ -304,12 +304,10 @@ def _merging(task: AbstractTask, world: World) -> Callable[[Statistic, Statistic
 def _put(rows: Rows, batch: Rows, slot: Any) -> Rows:
     """Rows with a batch, perhaps narrower than a slot, in one of their slots."""
 
-    def put(buffer: Array, b: Array) -> Array:
-        if b.shape == buffer.shape[1:]:
-            return with_entry(buffer, b, slot)
-        return lax.dynamic_update_slice(buffer, b[None], (slot, *[0] * b.ndim))
+    def widened(buffer: Array, b: Array) -> Array:
+        return jnp.pad(b, [(0, buffer.shape[1] - len(b)), *[(0, 0)] * (b.ndim - 1)])
 
-    return written(lambda rows: jax.tree.map(put, rows, batch), rows)
+    return with_entries(rows, jax.tree.map(widened, rows, batch), slot)
 
 
 def flatten(rows: Rows | None) -> Rows | None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
 
-from collapse_jax.basics.entries import entry, with_entry, written
+from collapse_jax.basics.entries import entry, with_entries
 
 Merge = Callable[[Any, Any], Any]
 
@@ -118,8 +118,4 @@ def ring(statistic: Any, slots: int) -> Any:
 
 def put(ring: Any, statistic: Any, place: Any) -> Any:
     """The same with another statistic in one of the slots."""
-
-    def write(ring: Any) -> Any:
-        return jax.tree.map(lambda r, x: with_entry(r, x, place), ring, statistic)
-
-    return written(write, ring)
+    return with_entries(ring, statistic, place)

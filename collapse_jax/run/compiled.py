@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from collapse_jax.basics.entries import entry, with_entry
+from collapse_jax.basics.entries import entry, shared_entry, with_entry
 from collapse_jax.loop.ecosystems.steps import begin, make_world, step
 from collapse_jax.loop.form import Columns, Form, Numbers
 from collapse_jax.loop.generation import Metrics
@@ -63,7 +63,7 @@ class Chains(eqx.Module):
         return dataclasses.replace(self, form=form, numbers=None, mask=None)
 
     def beginning(self) -> "Chains":
-        """The same as far as pools depend on it that have room for one batch of rows."""
+        """What the first batch depends on; `_with_room` adds the room for later ones."""
         form = _beginning(self.form)
         other = {"names": (), "numbers": None, "chunk": 0, "features": None, "mask": None}
         return dataclasses.replace(self, form=form, **other)
@@ -92,9 +92,10 @@ class Chains(eqx.Module):
 def _beginning(form: Form) -> Form:
     """What is the same in loops that begin alike, however they go on, so that they share a program.
 
-    Each field that is replaced here is one that `begin` does not look at.
+    What is replaced first, `begin` does not look at; storage, what is kept and slots change nothing
+    but how much room there is beside the first batch of rows, which is added afterwards.
     """
-    if form.history:
+    if form.history:  # for whose shape a fit is traced, which looks at all of it
         return form
     begun = form._replace(
         drawn=0,
@@ -246,7 +247,8 @@ def _advance(context: tuple[Chains, Columns, Any, jax.Array], pool: Pool) -> tup
             def body(i, state):
                 pool, metrics = state
                 # The same in all chains, so that what depends on them stays a slice or a branch.
-                now, slots = jax.tree.map(lambda x: entry(x, i), (columns, included))
+                now = jax.tree.map(lambda x: shared_entry(x, i), columns)
+                slots = jax.tree.map(lambda x: entry(x, i), included)
                 now = including(chains.form, now, slots)
                 parts = (chains.task, chains.form, world, pool, key, now, chains.names)
                 pool, found = step(*parts, chains.features)

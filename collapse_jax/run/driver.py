@@ -118,7 +118,7 @@ class Driver:
     def forward(self, batch: "Batch", until: int, spare: Any = None) -> None:
         """Run a batch of chains from where it is, unless it is there, through some generations.
 
-        What is left over of others is used up where this one is started.
+        What is left over of others is used up where this one is started, and else dropped.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, when the chains have been saved.

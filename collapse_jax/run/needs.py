@@ -128,7 +128,8 @@ def _traced(
         pool = begin(task, form, world, key, first)
         if task.acceptance is None:
             return step(task, form, world, pool, key, first, names, features)
-        pool, model, _, found = fitted(task, form, world, pool, key, first)
+        parts = task, form, world, pool, key, first
+        pool, model, _, found = fitted(*parts, names, features)
         n = min(task.acceptance.batch, form.synthetic.width)
         return pool, found, task.sample(world, model, key, n, temperature=None)
 

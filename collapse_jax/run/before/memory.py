@@ -102,7 +102,8 @@ def _of_start(context: Chains, chains: Chains) -> tuple[int, Any]:
     if not compiled.has_room(chains):
         return begun, pool
     widened, rows = _compile(compiled._with_room, (context, pool.rows), None)
-    return max(begun, widened), pool._replace(rows=rows)
+    # While a batch begins, there are the rows of the one before.
+    return max(begun + _bytes(rows), widened), pool._replace(rows=rows)
 
 
 def _of_stages(chains: Chains) -> int:

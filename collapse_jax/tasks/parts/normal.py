@@ -41,7 +41,10 @@ class Normal(NamedTuple):
 
     @property
     def ratios(self) -> Float[Array, "d d"]:
-        """Of the diagonal of `F`: that of each row to that of each column."""
+        """Of the diagonal of `F`: that of each row to that of each column.
+
+        At most e^80; to a column of zeros as to one of length 1.
+        """
         gap = self.log_diag[:, None] - jnp.where(jnp.isneginf(self.log_diag), 0.0, self.log_diag)
         return jnp.exp(jnp.minimum(gap, 80.0))
 
