@@ -76,7 +76,7 @@ FAULTS = [
         "run/compiled.py",
         "keep_unused=True",
         "keep_unused=False",
-        "test_compiling.py",
+        "test_compiling.py::test_batches_start_in_the_memory_of_those_before[rows]",
     ),
     Fault(
         "run/compiled.py",
